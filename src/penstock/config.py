@@ -1,0 +1,97 @@
+"""Settings: one frozen object, made once at start from flags, environment and file (in that order of precedence).
+
+Nothing else reads the environment. Each field's environment variable is PENSTOCK_<FIELD>, its key in the TOML file the
+field's name, its flag --<field-with-dashes>.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. Sizes are bytes and times seconds unless the name says otherwise."""
+
+    host: str = "127.0.0.1"
+    port: int = 4566
+    data: str = "penstock-data"
+    store: str = ""
+    """`memory://`, `rocks://PATH` or `postgresql://…`; empty: RocksDB inside `data`."""
+    blobs: str = ""
+    """`file://PATH`; empty: inside `data`. Nodes that share a store must share it."""
+    limits: bool = True
+    """Enforce AWS's quotas and rates. Off for load tests; permissions and sizes hold regardless."""
+    region: str = "us-east-1"
+    """The region of a request whose signature names none."""
+    access_key_id: str = "test"
+    secret_access_key: str = "test"
+    default_credentials: bool = True
+    """Let the well-known keys (test/test, 12-digit account ids) act as root on loopback."""
+    function_network: str = "isolated"
+    """`isolated`: a function reaches Penstock and nothing else. `host`: it shares the host's network."""
+    function_concurrency: int = 1000
+    function_idle_s: float = 300.0
+    log_level: str = "INFO"
+    log_format: str = "text"
+    """`text` or `json`."""
+    max_body_bytes: int = 5 * 1024**3 + 64 * 1024**2
+    max_connections: int = 4096
+    header_timeout_s: float = 20.0
+    body_timeout_s: float = 60.0
+    idle_timeout_s: float = 120.0
+    drain_timeout_s: float = 10.0
+
+
+class BadSettingError(ValueError):
+    """A setting that does not exist or cannot be read as its type; the message names it and where it came from."""
+
+
+_BOOLEANS = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": False, "false": False, "no": False}
+
+
+def load(
+    flags: Mapping[str, Any], environment: Mapping[str, str] | None = None, file: str | os.PathLike[str] | None = None
+) -> Settings:
+    """Merge file < environment < flags over the defaults.
+
+    `flags` holds only what was given on the command line, by field name. Raises BadSettingError.
+    """
+    environment = os.environ if environment is None else environment
+    file = file or environment.get("PENSTOCK_CONFIG")
+    values: dict[str, Any] = {}
+    types_by_field = typing.get_type_hints(Settings)
+    if file:
+        with Path(file).open("rb") as f:
+            for name, value in tomllib.load(f).items():
+                values[name] = _convert(types_by_field, name, value, f"{file}: {name}")
+    for variable, text in environment.items():
+        name = variable.removeprefix("PENSTOCK_").lower()
+        if variable.startswith("PENSTOCK_") and name in types_by_field:
+            values[name] = _convert(types_by_field, name, text, variable)
+    for name, value in flags.items():
+        values[name] = _convert(types_by_field, name, value, "--" + name.replace("_", "-"))
+    return Settings(**values)
+
+
+def _convert(types_by_field: Mapping[str, Any], name: str, value: Any, where: str) -> Any:
+    kind = types_by_field.get(name)
+    if kind is None:
+        raise BadSettingError(f"{where}: there is no setting of that name; `penstock up --help` lists them")
+    if kind is bool and isinstance(value, str):
+        if value.lower() not in _BOOLEANS:
+            raise BadSettingError(f"{where}: {value!r} is neither on nor off")
+        return _BOOLEANS[value.lower()]
+    if isinstance(kind, types.UnionType):
+        return value
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise BadSettingError(f"{where}: {value!r} is not {kind.__name__}") from None

@@ -1,0 +1,69 @@
+"""The call at hand: who asked for what, where, and the node that carries it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from penstock.core.identity import Principal
+
+if TYPE_CHECKING:
+    from penstock.blobs.api import Blobs
+    from penstock.core.node import Node
+    from penstock.core.operation import Operation
+    from penstock.store.api import Store
+
+
+class Call:
+    """One operation under way. Made by the edge for a request, by `Node.call` for a service's own call."""
+
+    __slots__ = (
+        "account", "context", "endpoint", "node", "now", "operation", "principal", "region", "request_id", "secure",
+        "source_ip", "user_agent",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        node: Node,
+        operation: Operation,
+        principal: Principal,
+        account: str,
+        region: str,
+        request_id: str,
+        *,
+        source_ip: str = "",
+        secure: bool = False,
+        endpoint: str = "",
+        user_agent: str = "",
+        context: dict[str, str] | None = None,
+    ) -> None:
+        self.node = node
+        self.operation = operation
+        self.principal = principal
+        self.account = account
+        """Whose resources the call is about: the caller's account, unless a resource's owner says otherwise."""
+        self.region = region
+        self.request_id = request_id
+        self.now = node.clock.now()
+        """When the call began, seconds since the epoch."""
+        self.source_ip = source_ip
+        self.secure = secure
+        self.endpoint = endpoint
+        """scheme://host[:port] as the client addressed us; empty for a service's own call."""
+        self.user_agent = user_agent
+        self.context = context
+        """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
+
+    @property
+    def store(self) -> Store:
+        return self.node.store
+
+    @property
+    def blobs(self) -> Blobs:
+        return self.node.blobs
+
+    async def invoke(self, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Call another service with this call's principal, account and region. Raises what it raises."""
+        return await self.node.call(
+            service, operation, params, principal=self.principal, account=self.account, region=self.region,
+            context=self.context,
+        )  # fmt: skip

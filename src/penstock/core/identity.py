@@ -1,0 +1,89 @@
+"""Who is calling. IAM's records live in the IAM service; the request path reads them through `Directory`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Kind(enum.Enum):
+    """What sort of caller it is."""
+
+    ROOT = "root"
+    USER = "user"
+    ROLE = "role"
+    SERVICE = "service"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller.
+
+    arn: "arn:aws:iam::000000000000:root", ".../user/x", "arn:aws:sts::...:assumed-role/role/session", or for a service
+    its name ("s3.amazonaws.com"). id: the unique id that IAM policies see as aws:userid. tags: session/principal tags.
+    """
+
+    kind: Kind
+    account: str
+    arn: str
+    id: str = ""
+    access_key_id: str = ""
+    role_arn: str = ""
+    session_policies: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    issued_at: float = 0.0
+
+
+ANONYMOUS = Principal(Kind.ANONYMOUS, "", "*", "ANONYMOUS_PRINCIPAL")
+
+
+def root(account: str, access_key_id: str = "") -> Principal:
+    """The account's root user: may do everything in its own account."""
+    return Principal(Kind.ROOT, account, f"arn:aws:iam::{account}:root", account, access_key_id)
+
+
+def service(name: str, account: str = "") -> Principal:
+    """A service acting by itself, e.g. "s3.amazonaws.com": needs the target's resource policy."""
+    return Principal(Kind.SERVICE, account, name, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An access key with its secret and the principal it stands for.
+
+    session_token: what the request must carry ("" for long-term keys). expires_at: seconds since the epoch, 0: never.
+    """
+
+    access_key_id: str
+    secret: str
+    principal: Principal
+    session_token: str = ""
+    expires_at: float = 0.0
+    active: bool = True
+
+
+class Directory(Protocol):
+    """IAM's side of the request path."""
+
+    async def credential(self, access_key_id: str) -> Credential | None:
+        """The key, or None where there is none of that id (default keys are known to the edge's authenticator)."""
+        ...
+
+    async def identity_policies(self, principal: Principal) -> list[Mapping[str, Any]]:
+        """Parsed policy documents that apply to the principal: inline, attached, its groups'."""
+        ...
+
+    async def boundary(self, principal: Principal) -> Mapping[str, Any] | None:
+        """The permissions boundary's document, or None."""
+        ...
+
+    async def role_credential(self, role_arn: str, session_name: str, duration_s: int, service: str) -> Credential:
+        """Temporary credentials for a role that `service` (e.g. "lambda.amazonaws.com") assumes by itself.
+
+        A role that does not exist as a record gives credentials that hold no permission at all beyond none; raises
+        AwsError AccessDenied where the role exists and does not trust the service.
+        """
+        ...

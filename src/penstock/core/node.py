@@ -1,0 +1,74 @@
+"""One server's parts, handed to every call. Made by the command line, known to everyone below it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from penstock.clock import Clock
+from penstock.config import Settings
+from penstock.core.authz import authorize
+from penstock.core.call import Call
+from penstock.core.identity import Directory, Principal
+from penstock.core.operation import find
+from penstock.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from penstock.blobs.api import Blobs
+    from penstock.runtime.api import Runtime
+    from penstock.store.api import Store
+
+
+class Node:
+    """What a server is made of. Nothing here outlives the process; what must is in `store` and `blobs`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        store: Store,
+        blobs: Blobs,
+        runtime: Runtime,
+        directory: Directory,
+        telemetry: Telemetry,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.blobs = blobs
+        self.runtime = runtime
+        self.directory = directory
+        self.telemetry = telemetry
+        self.id = uuid.uuid4().hex
+        """This process's name as a holder of leases; a restarted server is another node."""
+
+    async def call(
+        self,
+        service: str,
+        operation: str,
+        params: dict[str, Any],
+        *,
+        principal: Principal,
+        account: str,
+        region: str,
+        context: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Carry out an operation for a principal, as if it had come over the wire: authorized and measured alike.
+
+        context: condition keys such as {"aws:SourceArn": ..., "aws:SourceAccount": ...}. Raises AwsError.
+        """
+        found = find(service, operation)
+        call = Call(
+            self, found, principal, account, region, str(uuid.uuid4()), secure=True, context=dict(context or {})
+        )
+        found.refuse_unsupported(params)
+        await authorize(call, params)
+        began = self.clock.monotonic()
+        try:
+            result = await found.handler(call, params)
+        except BaseException as error:
+            self.telemetry.operation_ended(service, operation, getattr(error, "code", type(error).__name__), began)
+            raise
+        self.telemetry.operation_ended(service, operation, "", began)
+        return result

@@ -1,0 +1,46 @@
+"""What runs by itself: a service's background loops, started with the node and stopped with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from penstock.core.node import Node
+
+log = logging.getLogger(__name__)
+
+Loop: TypeAlias = Callable[["Node"], Awaitable[None]]
+WORKERS: dict[str, Loop] = {}
+
+
+def worker(name: str) -> Callable[[Loop], Loop]:
+    """Register `async def f(node)` to run for as long as the node does. It is cancelled at shutdown."""
+
+    def register(loop: Loop) -> Loop:
+        if name in WORKERS:
+            raise RuntimeError(f"worker {name} is registered twice")
+        WORKERS[name] = loop
+        return loop
+
+    return register
+
+
+async def run_workers(node: Node) -> None:
+    """Run every registered worker until cancelled. One that fails is logged and started again after a second."""
+    async with asyncio.TaskGroup() as group:
+        for name, loop in WORKERS.items():
+            group.create_task(_supervise(name, loop, node), name=f"worker:{name}")
+
+
+async def _supervise(name: str, loop: Loop, node: Node) -> None:
+    while True:
+        try:
+            await loop(node)
+            return
+        except Exception:
+            log.exception("worker %s failed; starting it again", name)
+            node.telemetry.count("penstock_worker_failures_total", worker=name)
+            await asyncio.sleep(1.0)

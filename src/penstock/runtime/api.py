@@ -1,0 +1,125 @@
+"""The seam between the Lambda service and whatever runs functions."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """All an environment needs to know of a function's version. Two invocations share environments iff `key` is equal.
+
+    code: unpacked package folder, shown read-only at /var/task. layers: unpacked, merged in order at /opt.
+    environment: the user's variables and AWS's own that do not differ between environments (AWS_REGION,
+    AWS_LAMBDA_FUNCTION_NAME, ...). Credentials come from `Credentials` for each environment.
+    """
+
+    key: str
+    arn: str
+    name: str
+    version: str
+    handler: str
+    runtime: str
+    code: Path
+    timeout_s: float
+    memory_mb: int
+    ephemeral_mb: int
+    log_group: str
+    layers: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    init_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Temporary credentials of the function's role."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One event for a function."""
+
+    request_id: str
+    payload: bytes
+    invoked_arn: str
+    client_context: str = ""
+    cognito_identity: str = ""
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an invocation.
+
+    payload: the response document, or the error document {"errorMessage", "errorType", ...} when `error` is set
+    ("Unhandled" as in X-Amz-Function-Error). log: this invocation's lines, START/END/REPORT included; the service
+    returns the last 4 KB of them for LogType=Tail. Durations in ms; init_ms is None on a warm start.
+    """
+
+    payload: bytes
+    error: str
+    log: bytes
+    duration_ms: float
+    billed_ms: int
+    init_ms: float | None
+    memory_used_mb: int
+    cold: bool
+
+
+LogSink = Callable[[FunctionSpec, str, list[tuple[float, str]]], None]
+"""(function, log stream name, [(seconds since the epoch, line)]): called on the event loop, must not block."""
+
+
+class TooManyEnvironments(Exception):
+    """No environment is free and no more may be started: the caller is throttled."""
+
+
+class RuntimeUnsupported(Exception):
+    """This host cannot run that runtime; the message says why and what would help."""
+
+
+class Runtime(Protocol):
+    """A pool of execution environments. Made by `penstock.runtime.open.open_runtime(settings, clock, state_dir)`."""
+
+    log_sink: LogSink | None
+    """Where lines go; set by whoever keeps logs. None: they are dropped (the invocation's own tail stays)."""
+    serve: Callable[[socket.socket], None] | None
+    """Set by the composition root: have the edge serve AWS's API on a listening socket that lives inside an
+    environment's network namespace, at the server's own host and port."""
+
+    async def start(self) -> None:
+        """Bring up what can be brought up ahead of the first invocation (the zygote). Returns quickly."""
+        ...
+
+    def supports(self, runtime: str) -> str:
+        """ "" where functions of that AWS runtime identifier can run here, else a sentence saying why not."""
+        ...
+
+    async def invoke(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
+        """Run one event in a warm environment of the function, or in a new one.
+
+        A time-out, an out-of-memory kill or an exit gives an Outcome with AWS's error document and ends the
+        environment; a handler's exception leaves it. Raises TooManyEnvironments, RuntimeUnsupported.
+        """
+        ...
+
+    async def retire(self, key_prefix: str) -> None:
+        """End the environments whose spec key starts so, once idle: the function changed or is gone."""
+        ...
+
+    def protections(self) -> dict[str, str]:
+        """What isolates functions on this host: protection -> "on (how)" or "off (why)". For `penstock doctor`."""
+        ...
+
+    async def close(self) -> None:
+        """End every environment and the zygote."""
+        ...
