@@ -1,8 +1,8 @@
 """`@operation` and the registry: the one list of what this server can do.
 
 An operation is an `async def f(call, params) -> result` in a service's noun file. `params` and `result` are dicts by
-the model's member names: blobs are bytes, timestamps float seconds since the epoch. A streaming blob comes as bytes (small)
-or `wire.message.BodyStream`, and goes as bytes or `wire.message.OutgoingStream`.
+the model's member names: blobs are bytes, timestamps float seconds since the epoch. A streaming blob comes as bytes
+(small) or `wire.message.BodyStream`, and goes as bytes or `wire.message.OutgoingStream`.
 """
 
 from __future__ import annotations
