@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Let the well-known keys (test/test, 12-digit account ids) act as root on loopback."""
     function_network: str = "isolated"
     """`isolated`: a function reaches Penstock and nothing else. `host`: it shares the host's network."""
+    function_runtimes: str = ""
+    """Comma-separated `runtime=interpreter`: which interpreter runs functions of an AWS runtime id."""
     function_concurrency: int = 1000
     function_idle_s: float = 300.0
     log_level: str = "INFO"
