@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Kind(enum.Enum):
@@ -14,6 +14,7 @@ class Kind(enum.Enum):
     ROOT = "root"
     USER = "user"
     ROLE = "role"
+    FEDERATED = "federated"
     SERVICE = "service"
     ANONYMOUS = "anonymous"
 
@@ -23,7 +24,9 @@ class Principal:
     """A caller.
 
     arn: "arn:aws:iam::000000000000:root", ".../user/x", "arn:aws:sts::...:assumed-role/role/session", or for a service
-    its name ("s3.amazonaws.com"). id: the unique id that IAM policies see as aws:userid. tags: session/principal tags.
+    its name ("s3.amazonaws.com"). id: the unique id that IAM policies see as aws:userid. role_arn: of an assumed role.
+    tags: the session's own tags (a user's or role's tags come with `Identity`). session: further condition keys that
+    the session carries, e.g. {"aws:SourceIdentity": "x"}. issued_at: 0 for long-term keys.
     """
 
     kind: Kind
@@ -35,6 +38,7 @@ class Principal:
     session_policies: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     issued_at: float = 0.0
+    session: Mapping[str, str] = field(default_factory=dict)
 
 
 ANONYMOUS = Principal(Kind.ANONYMOUS, "", "*", "ANONYMOUS_PRINCIPAL")
@@ -65,25 +69,47 @@ class Credential:
     active: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    """A policy document as stored, and where it is from: "inline policy p of role r", or a managed policy's ARN."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What IAM holds about a principal at this moment.
+
+    policies: inline, attached and (for a user) its groups'. tags: the user's or role's. missing: a sentence saying that
+    IAM has no such principal (any more), "" where it has; a missing one has no policies.
+    """
+
+    policies: tuple[PolicyText, ...] = ()
+    boundary: PolicyText | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ""
+
+
 class Directory(Protocol):
     """IAM's side of the request path."""
 
-    async def credential(self, access_key_id: str) -> Credential | None:
-        """The key, or None where there is none of that id (default keys are known to the edge's authenticator)."""
+    async def credential(self, access_key_id: str, session_token: str = "") -> Credential | None:
+        """The key, or None where there is none of that id, or where the token is not one of ours for that id.
+
+        Temporary keys are not stored: their token carries the principal, sealed, so it must be passed here. Whether the
+        key is active and unexpired is for the caller to check (default keys are known to the edge's authenticator).
+        """
         ...
 
-    async def identity_policies(self, principal: Principal) -> list[Mapping[str, Any]]:
-        """Parsed policy documents that apply to the principal: inline, attached, its groups'."""
-        ...
-
-    async def boundary(self, principal: Principal) -> Mapping[str, Any] | None:
-        """The permissions boundary's document, or None."""
+    async def identity(self, principal: Principal) -> Identity:
+        """The policies, boundary and tags of a principal that is neither root, a service nor anonymous."""
         ...
 
     async def role_credential(self, role_arn: str, session_name: str, duration_s: int, service: str) -> Credential:
         """Temporary credentials for a role that `service` (e.g. "lambda.amazonaws.com") assumes by itself.
 
-        A role that does not exist as a record gives credentials that hold no permission at all beyond none; raises
-        AwsError AccessDenied where the role exists and does not trust the service.
+        A role that does not exist as a record gives credentials that hold no permission at all, and whose denials say
+        that the role does not exist. Raises AwsError AccessDenied where the role exists and does not trust the service.
         """
         ...

@@ -19,7 +19,7 @@ Params: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Call, Params], Awaitable[Result]]
 Resource: TypeAlias = str | Callable[[Call, Params], str | list[str]]
-PolicyLoader: TypeAlias = Callable[[Call, Params], Awaitable[Mapping[str, Any] | None]]
+PolicyLoader: TypeAlias = Callable[[Call, Params], Awaitable[Mapping[str, Any] | str | None]]
 ConditionKeys: TypeAlias = Callable[[Call, Params], dict[str, Any]]
 
 
@@ -29,9 +29,9 @@ class Operation:
 
     action: the IAM action, e.g. "lambda:InvokeFunction"; "" for one that AWS lets anybody do (GetCallerIdentity).
     resource: the ARN(s) it acts on: a function of (call, params), or a template over {partition}, {region}, {account}
-    and parameter names. policy: loads the resource's own policy, where the resource can have one. conditions: service
-    condition keys. unsupported: parameter -> values that are accepted because they change nothing here; any other value
-    is refused (promise 2).
+    and parameter names. policy: loads the resource's own policy (parsed or as JSON text), where the resource can have
+    one; it may set `call.account` to the resource's owner first. conditions: service condition keys. unsupported:
+    parameter -> values that are accepted because they change nothing here; any other value is refused (promise 2).
     """
 
     service: str
