@@ -22,6 +22,8 @@ class Limits:
 
 
 LIMITS = Limits()
+ENGINE_KEYS = b"\xff"
+"""Keys from here on are the engine's own: a body can neither read nor write them, and a scan ends before them."""
 
 
 class StoreError(Exception):

@@ -1,0 +1,347 @@
+"""The default engine: RocksDB (by rocksdict), with group commit.
+
+A body runs alone on the event-loop thread, so transactions are serializable for free. Its writes are one batch that is
+put into the write-ahead log without syncing it; one thread then syncs the log for everybody who waits. A transaction
+that read what is not synced yet waits for that sync too (the read barrier), so nobody ever acts on what a crash could
+take back. Why so, and the figures: docs/decisions/0001-store-engines-and-group-commit.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+)
+
+from penstock.store.api import (
+    ENGINE_KEYS,
+    LIMITS,
+    EngineFailed,
+    Limits,
+    Transaction,
+)
+from penstock.store.datadir import DataDirectory, claim, sync_directory
+from penstock.store.overlay import OverlayTransaction, used_after_body
+from penstock.store.watchers import Watchers
+
+T = TypeVar("T")
+
+_VERSION_KEY = ENGINE_KEYS + b"version"
+_CLEAR_ONE_BY_ONE = 512
+"""A range of more keys than this is cleared by a range tombstone, which makes reads a little slower until compaction;
+fewer are deleted one by one, which does not."""
+_SWITCH_INTERVAL_S = 0.0005
+"""The syncing thread needs the interpreter lock twice a round; Python's 5 ms would be ten times the sync itself."""
+
+
+def open_rocks(data: Path) -> RocksStore:
+    """Claim a data directory and open the database in its folder `store`. Raises as `open_store` says."""
+    directory = claim(data)
+    try:
+        path = data / "store"
+        new = not path.exists()
+        try:
+            db = Rdict(str(path), _options())
+        except Exception as error:
+            raise EngineFailed(f"RocksDB cannot open {path}: {error}") from error
+        if new:
+            sync_directory(data)
+        return RocksStore(db, directory)
+    except BaseException:
+        directory.close()
+        raise
+
+
+def _options() -> Options:
+    """Small: an idle server is to stay below 100 MB in all."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_paranoid_checks(True)
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_write_buffer_size(16 << 20)
+    options.set_max_write_buffer_number(3)
+    options.set_max_total_wal_size(64 << 20)
+    options.set_max_background_jobs(2)
+    options.set_max_open_files(512)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_keep_log_file_num(3)
+    options.set_max_log_file_size(1 << 20)
+    options.set_stats_dump_period_sec(0)
+    options.set_stats_persist_period_sec(0)
+    options.set_bytes_per_sync(1 << 20)
+    options.set_level_compaction_dynamic_level_bytes(True)
+    # Files that are mostly tombstones are compacted soon, so that queues' heads and cleared ranges give space back.
+    options.add_compact_on_deletion_collector_factory(1024, 512, 0.5)
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(32 << 20))
+    table.set_block_size(8 << 10)
+    table.set_bloom_filter(10, False)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    options.set_block_based_table_factory(table)
+    return options
+
+
+class Round:
+    """The writes that one sync makes durable, and who waits for it."""
+
+    __slots__ = ("_ordered", "keys", "ranges", "waiters")
+
+    def __init__(self) -> None:
+        self.keys: set[bytes] = set()
+        self.ranges: list[tuple[bytes, bytes]] = []
+        self.waiters: list[asyncio.Future[None]] = []
+        self._ordered: list[bytes] = []
+
+    def wrote(self, key: bytes) -> bool:
+        return key in self.keys or (bool(self.ranges) and any(b <= key < e for b, e in self.ranges))
+
+    def wrote_in(self, begin: bytes, end: bytes) -> bool:
+        if len(self._ordered) != len(self.keys):
+            self._ordered = sorted(self.keys)
+        at = bisect.bisect_left(self._ordered, begin)
+        if at < len(self._ordered) and self._ordered[at] < end:
+            return True
+        return any(b < end and begin < e for b, e in self.ranges)
+
+
+class RocksStore:
+    """See `penstock.store.api.Store`. Made by `open_rocks`; used from one event loop."""
+
+    def __init__(self, db: Rdict, directory: DataDirectory) -> None:
+        self.limits: Limits = LIMITS
+        self.failed: EngineFailed | None = None
+        self.db = db
+        self._directory = directory
+        self.get = db.get
+        self._version = int.from_bytes(db.get(_VERSION_KEY) or b"", "big")
+        self._watchers = Watchers()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.open_round = Round()
+        """Applied, and not yet handed to the syncing thread."""
+        self.syncing: Round | None = None
+        self._begin_scheduled = False
+        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def transact(self, body: Callable[[Transaction], T], *, read_only: bool = False) -> T:
+        """See `Store.transact`. Never raises Conflict or UnknownCommit."""
+        if self.failed is not None:
+            raise EngineFailed(str(self.failed))
+        txn = _RocksTransaction(self, read_only)
+        try:
+            result = body(txn)
+        except BaseException:
+            txn.open = False
+            if txn.barrier is not None:
+                # What was raised may rest on an unsynced write ("the item exists already").
+                await self._synced(txn.barrier)
+            raise
+        txn.open = False
+        if txn.writes or txn.cleared or txn.appends:
+            self._apply(txn)
+            await self._synced(self.open_round)
+        elif txn.barrier is not None:
+            await self._synced(txn.barrier)
+        return result
+
+    async def watch(self, key: bytes, timeout_s: float) -> None:
+        """See `Store.watch`."""
+        await self._watchers.wait(key, timeout_s)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._directory.closed:
+            return
+        while self.failed is None and (under_way := self.open_round if self.open_round.waiters else self.syncing):
+            with contextlib.suppress(EngineFailed):
+                await self._synced(under_way)
+        self.failed = self.failed or EngineFailed("the store is closed")
+        if self._thread is not None:
+            self._requests.put(False)
+            self._thread.join()
+        try:
+            self.db.flush_wal(True)
+        finally:
+            self.db.close()
+            self._directory.close()
+
+    def _apply(self, txn: _RocksTransaction) -> None:
+        """Put the transaction's writes into the log and the memtable as one batch, and into the open round."""
+        batch = WriteBatch(raw_mode=True)
+        pending = self.open_round
+        for begin, end in txn.cleared:
+            batch.delete_range(begin, end)
+        for key, value in txn.writes.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        pending.keys.update(txn.writes)
+        pending.ranges += txn.cleared
+        if txn.appends:
+            self._version += 1
+            version = self._version.to_bytes(10, "big")
+            batch.put(_VERSION_KEY, version)
+            for index, (prefix, value, _) in enumerate(txn.appends):
+                key = prefix + version + index.to_bytes(2, "big")
+                batch.put(key, value)
+                pending.keys.add(key)
+        try:
+            self.db.write(batch)
+        except Exception as error:
+            raise self._fail(f"RocksDB refused a write: {error}") from error
+        for index, (_, _, stamp) in enumerate(txn.appends):
+            stamp.resolve(version + index.to_bytes(2, "big"))
+
+    async def _synced(self, awaited: Round) -> None:
+        """Return when the round is durable. Raises EngineFailed."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        awaited.waiters.append(future)
+        if not self._begin_scheduled and self.syncing is None:
+            # Not at once: who else is ready to run in this turn of the loop shares the sync.
+            self._begin_scheduled = True
+            self._loop = loop
+            loop.call_soon(self._begin_round)
+        await future
+
+    def _begin_round(self) -> None:
+        self._begin_scheduled = False
+        if self.syncing is not None or not self.open_round.waiters or self.failed is not None:
+            return
+        self.syncing = self.open_round
+        self.open_round = Round()
+        if self._thread is None:
+            sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
+            self._thread = threading.Thread(target=self._sync_rounds, name="penstock-store-sync", daemon=True)
+            self._thread.start()
+        self._requests.put(True)
+
+    def _sync_rounds(self) -> None:
+        """The syncing thread."""
+        while self._requests.get():
+            error: Exception | None = None
+            try:
+                self.db.flush_wal(True)
+            except Exception as caught:
+                error = caught
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._end_round, error)
+
+    def _end_round(self, error: Exception | None) -> None:
+        ended, self.syncing = self.syncing, None
+        assert ended is not None
+        if error is not None:
+            self.syncing = ended
+            self._fail(f"the write-ahead log could not be synced: {error}")
+            return
+        for future in ended.waiters:
+            if not future.done():
+                future.set_result(None)
+        self._watchers.changed(ended.keys, ended.ranges)
+        if self.open_round.waiters:
+            self._begin_round()
+
+    def _fail(self, reason: str) -> EngineFailed:
+        """From here on nothing is promised any more: whoever waits, and whoever comes, is told so."""
+        if self.failed is None:
+            self.failed = EngineFailed(reason)
+        for pending in (self.syncing, self.open_round):
+            for future in pending.waiters if pending else ():
+                if not future.done():
+                    future.set_exception(EngineFailed(reason))
+        return self.failed
+
+
+class _RocksTransaction(OverlayTransaction):
+    __slots__ = ("_db", "_get", "_open_round", "_syncing", "barrier")
+
+    def __init__(self, store: RocksStore, read_only: bool) -> None:
+        self.read_only = read_only
+        self.open = True
+        self.size_bytes = 0
+        self.writes = {}
+        self.cleared = []
+        self.appends = []
+        self._db = store.db
+        self._get = store.get
+        self._open_round = store.open_round
+        self._syncing = store.syncing
+        self.barrier: Round | None = None
+        """The latest round that this transaction's reads rest on and that is not durable yet."""
+
+    def _fetch(self, key: bytes) -> bytes | None:
+        if self._open_round.wrote(key):
+            self.barrier = self._open_round
+        elif self._syncing is not None and self.barrier is None and self._syncing.wrote(key):
+            self.barrier = self._syncing
+        value: bytes | None = self._get(key)
+        return value
+
+    def _fetch_range(self, begin: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        if self._open_round.wrote_in(begin, end):
+            self.barrier = self._open_round
+        elif self._syncing is not None and self.barrier is None and self._syncing.wrote_in(begin, end):
+            self.barrier = self._syncing
+        bounds = ReadOptions()
+        # Not set_iterate_lower_bound: rocksdict 0.3.29 sets the upper bound there.
+        bounds.set_iterate_upper_bound(end)
+        pairs: Any
+        if reverse:
+            pairs = self._db.items(backwards=True, read_opt=bounds)
+            return self._backwards(pairs, begin, limit)
+        pairs = self._db.items(from_key=begin, read_opt=bounds)
+        return self._forwards(pairs, limit)
+
+    def _forwards(self, pairs: Iterator[tuple[bytes, bytes]], limit: int) -> Iterator[tuple[bytes, bytes]]:
+        taken = 0
+        for pair in pairs:
+            if not self.open:
+                raise used_after_body()
+            yield pair
+            taken += 1
+            if taken == limit:
+                return
+
+    def _backwards(
+        self, pairs: Iterator[tuple[bytes, bytes]], begin: bytes, limit: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        taken = 0
+        for pair in pairs:
+            if not self.open:
+                raise used_after_body()
+            if pair[0] < begin:
+                return
+            yield pair
+            taken += 1
+            if taken == limit:
+                return
+
+    def _clear_range(self, begin: bytes, end: bytes) -> None:
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(end)
+        keys: list[Any] = list(islice(self._db.keys(from_key=begin, read_opt=bounds), _CLEAR_ONE_BY_ONE + 1))
+        self._forget(begin, end)
+        if len(keys) > _CLEAR_ONE_BY_ONE:
+            self.cleared.append((begin, end))
+        else:
+            for key in keys:
+                self.writes[key] = None
