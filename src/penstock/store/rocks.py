@@ -301,17 +301,13 @@ class _RocksTransaction(OverlayTransaction):
             self.barrier = self._open_round
         elif self._syncing is not None and self.barrier is None and self._syncing.wrote_in(begin, end):
             self.barrier = self._syncing
-        bounds = ReadOptions()
-        # Not set_iterate_lower_bound: rocksdict 0.3.29 sets the upper bound there.
-        bounds.set_iterate_upper_bound(end)
-        pairs: Any
         if reverse:
-            pairs = self._db.items(backwards=True, read_opt=bounds)
-            return self._backwards(pairs, begin, limit)
-        pairs = self._db.items(from_key=begin, read_opt=bounds)
-        return self._forwards(pairs, limit)
+            return self._backwards(begin, end, limit)
+        return self._forwards(begin, end, limit)
 
-    def _forwards(self, pairs: Iterator[tuple[bytes, bytes]], limit: int) -> Iterator[tuple[bytes, bytes]]:
+    def _forwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
+        bounds = _upper_bound(end)
+        pairs: Any = self._db.items(from_key=begin, read_opt=bounds)
         taken = 0
         for pair in pairs:
             if not self.open:
@@ -321,9 +317,9 @@ class _RocksTransaction(OverlayTransaction):
             if taken == limit:
                 return
 
-    def _backwards(
-        self, pairs: Iterator[tuple[bytes, bytes]], begin: bytes, limit: int
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _backwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
+        bounds = _upper_bound(end)
+        pairs: Any = self._db.items(backwards=True, read_opt=bounds)
         taken = 0
         for pair in pairs:
             if not self.open:
@@ -336,8 +332,7 @@ class _RocksTransaction(OverlayTransaction):
                 return
 
     def _clear_range(self, begin: bytes, end: bytes) -> None:
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(end)
+        bounds = _upper_bound(end)
         keys: list[Any] = list(islice(self._db.keys(from_key=begin, read_opt=bounds), _CLEAR_ONE_BY_ONE + 1))
         self._forget(begin, end)
         if len(keys) > _CLEAR_ONE_BY_ONE:
@@ -345,3 +340,14 @@ class _RocksTransaction(OverlayTransaction):
         else:
             for key in keys:
                 self.writes[key] = None
+
+
+def _upper_bound(end: bytes) -> ReadOptions:
+    """Options of an iterator that ends before `end`.
+
+    Keep them until the iterator has gone: rocksdict 0.3.29 lets RocksDB point into them. And do not use
+    `set_iterate_lower_bound`: it sets the upper bound there.
+    """
+    bounds = ReadOptions()
+    bounds.set_iterate_upper_bound(end)
+    return bounds
