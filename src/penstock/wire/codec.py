@@ -1,0 +1,153 @@
+"""The wire's front door: for each (service, operation, protocol) one parser and one serializer, made on first use."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from penstock.wire import (
+    constraints,
+    error_out,
+    json_in,
+    json_out,
+    models,
+    query_in,
+    querystring,
+    rest_in,
+    rest_out,
+    xml_out,
+)
+from penstock.wire.errors import AwsError
+from penstock.wire.message import Request, Response
+
+error_response = error_out.response
+
+
+class Codec:
+    """How one operation's requests are read and its results written, over one protocol.
+
+    parse(request, labels): the parameters by member names: blobs are bytes, timestamps float seconds; types and
+    constraints are checked. Raises AwsError in AWS's wording. serialize(result, request_id): the response; members
+    that are absent or None are not written.
+    """
+
+    __slots__ = ("parse", "serialize", "streams")
+
+    def __init__(
+        self,
+        parse: Callable[[Request, dict[str, str]], dict[str, Any]],
+        serialize: Callable[[dict[str, Any], str], Response],
+        streams: bool,
+    ) -> None:
+        self.parse = parse
+        self.serialize = serialize
+        self.streams = streams
+        """Whether the request's body may be handed over as a stream; else it must be whole before `parse`."""
+
+
+@functools.cache
+def codec(service: str, operation: str, protocol: str) -> Codec:
+    """The codec. Raises KeyError for a service or operation that AWS does not have, ValueError for a protocol."""
+    model = models.service(service)
+    model.operation(operation)
+    if protocol not in model.protocols:
+        raise ValueError(f"{service} does not speak {protocol}")
+    match protocol:
+        case "json":
+            return Codec(_json_parse(model, operation), _json_serialize(model, operation), False)
+        case "query" | "ec2":
+            return Codec(_query_parse(model, operation, protocol), _query_serialize(model, operation), False)
+        case "rest-json" | "rest-xml":
+            reader, writer = _rest(service, protocol)
+            return Codec(reader.operation(operation), writer.operation(operation), model.streams_input(operation))
+        case _:
+            raise ValueError(f"{protocol} is not spoken yet")
+
+
+@functools.cache
+def _rest(service: str, protocol: str) -> tuple[rest_in.RestReader, rest_out.RestWriter]:
+    model = models.service(service)
+    return rest_in.RestReader(model, protocol), rest_out.RestWriter(model, protocol)
+
+
+@functools.cache
+def _json(service: str) -> tuple[json_in.JsonReader, json_out.JsonWriter]:
+    model = models.service(service)
+    return json_in.JsonReader(model), json_out.JsonWriter(model)
+
+
+def _json_parse(model: models.ServiceModel, operation: str) -> Callable[[Request, dict[str, str]], dict[str, Any]]:
+    shape = model.input_shape(operation)
+    if shape is None:
+        return lambda request, labels: {}
+    convert = _json(model.name)[0].shape(shape)
+    keeps = constraints.check(model, shape)
+
+    def parse(request: Request, _labels: dict[str, str]) -> dict[str, Any]:
+        params: dict[str, Any] = convert(json_in.decode(request.body)) if request.body else {}
+        if keeps is not None and not keeps(params):
+            raise constraints.violations(model, shape, params)
+        return params
+
+    return parse
+
+
+def _json_serialize(model: models.ServiceModel, operation: str) -> Callable[[dict[str, Any], str], Response]:
+    content_type = ("Content-Type", f"application/x-amz-json-{model.json_version}")
+    shape = model.output_shape(operation)
+    if shape is None:
+        return lambda result, request_id: Response(200, [("x-amzn-RequestId", request_id), content_type])
+    encode = _json(model.name)[1].shape(shape)
+
+    def serialize(result: dict[str, Any], request_id: str) -> Response:
+        return Response(200, [("x-amzn-RequestId", request_id), content_type], encode(result))
+
+    return serialize
+
+
+def _query_parse(
+    model: models.ServiceModel, operation: str, protocol: str
+) -> Callable[[Request, dict[str, str]], dict[str, Any]]:
+    shape = model.input_shape(operation)
+    if shape is None:
+        return lambda request, labels: {}
+    read = query_in.QueryReader(model, ec2=protocol == "ec2").shape(shape)
+    keeps = constraints.check(model, shape)
+
+    def parse(request: Request, _labels: dict[str, str]) -> dict[str, Any]:
+        pairs = querystring.parse(request.query)
+        if request.body:
+            pairs += querystring.parse(request.body.decode("latin-1"))
+        try:
+            params: dict[str, Any] = read(query_in.tree(pairs))
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise AwsError("MalformedInput", str(error)[:200], 400) from None
+        if keeps is not None and not keeps(params):
+            raise constraints.violations(model, shape, params)
+        return params
+
+    return parse
+
+
+def _query_serialize(model: models.ServiceModel, operation: str) -> Callable[[dict[str, Any], str], Response]:
+    shape, target = model.output_shape(operation), model.operations[operation].output
+    content = xml_out.XmlWriter(model).content(shape) if shape else None
+    wrapper = target.result_wrapper if target else ""
+    uri = model.xml_namespace
+    opening = f'<{operation}Response xmlns="{uri}">' if uri else f"<{operation}Response>"
+    if wrapper:
+        opening += f"<{wrapper}>"
+    closing = f"</{wrapper}>" if wrapper else ""
+
+    def serialize(result: dict[str, Any], request_id: str) -> Response:
+        out = [opening]
+        if content is not None:
+            content(out.append, result)
+        out.append(
+            f"{closing}<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
+        )
+        headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")]
+        return Response(200, headers, "".join(out).encode("utf-8"))
+
+    return serialize

@@ -1,0 +1,173 @@
+"""Results of rest-json and rest-xml operations to responses: status, headers and body as the model has them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+
+from penstock.wire import json_out, models, s3_quirks, scalars, xml_out
+from penstock.wire.message import OutgoingStream, Response
+from penstock.wire.models import Member, Shape
+
+Serialize: TypeAlias = Callable[[dict[str, Any], str], Response]
+Body: TypeAlias = Callable[[dict[str, Any]], bytes]
+
+XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+
+class RestWriter:
+    """One service's response serializers over one of the two REST protocols."""
+
+    def __init__(self, model: models.ServiceModel, protocol: str) -> None:
+        self._model = model
+        self._xml = protocol == "rest-xml"
+        self._s3 = model.name == "s3"
+        self._writer = xml_out.XmlWriter(model)
+        self._json = json_out.JsonWriter(model)
+        self._type = "application/xml" if self._xml else "application/json"
+
+    def operation(self, name: str) -> Serialize:
+        """The serializer of an operation's results."""
+        operation = self._model.operations[name]
+        shape = self._model.output_shape(name)
+        default_status = operation.status
+        id_header = "x-amz-request-id" if self._s3 else "x-amzn-RequestId"
+        host_id = ("x-amz-id-2", s3_quirks.HOST_ID) if self._s3 else None
+        to_header, map_member, prefix, status_member = self._headers(shape)
+        is_head = operation.method == "HEAD"
+        write_body = None if is_head else self._body(name, shape)
+        payload = shape.payload if shape else ""
+        body_type = self._body_type(shape)
+
+        def serialize(result: dict[str, Any], request_id: str) -> Response:
+            headers: list[tuple[str, str]] = [(id_header, request_id)]
+            if host_id is not None:
+                headers.append(host_id)
+            response = Response(default_status, headers)
+            typed = False
+            for member, value in result.items():
+                found = to_header.get(member)
+                if found is not None and value is not None:
+                    headers.append((found[0], found[1](value)))
+                    typed = typed or found[2]
+            if map_member and (values := result.get(map_member)):
+                headers.extend((prefix + k, v) for k, v in values.items())
+            if status_member and (status := result.get(status_member)):
+                response.status = status
+            if response.status in (204, 304):
+                return response
+            if write_body is not None:
+                response.body = write_body(result)
+                if response.body and not typed:
+                    headers.append(("Content-Type", body_type))
+            elif payload and not is_head:
+                _stream(response, result.get(payload))
+                if not typed and (response.body or response.stream is not None):
+                    headers.append(("Content-Type", body_type))
+            return response
+
+        return serialize
+
+    def _headers(self, shape: Shape | None) -> tuple[dict[str, tuple[str, scalars.Write, bool]], str, str, str]:
+        table: dict[str, tuple[str, scalars.Write, bool]] = {}
+        map_member = prefix = status_member = ""
+        for name, member in shape.members.items() if shape else ():
+            if member.location == "header":
+                wire = member.location_name or name
+                table[name] = (wire, self._header(member), wire.lower() == "content-type")
+            elif member.location == "headers":
+                map_member, prefix = name, member.location_name
+            elif member.location == "statusCode":
+                status_member = name
+        return table, map_member, prefix, status_member
+
+    def _header(self, member: Member) -> scalars.Write:
+        shape = self._model.shapes[member.shape]
+        if member.jsonvalue:
+            return lambda value: base64.b64encode(msgspec.json.encode(value)).decode("ascii")
+        if shape.type == "list":
+            assert shape.member is not None
+            each = scalars.writer(self._model.shapes[shape.member.shape], shape.member, "rfc822")
+            return lambda value: ", ".join(_quoted(each(v)) for v in value)
+        return scalars.writer(shape, member, "rfc822")
+
+    def _body_type(self, shape: Shape | None) -> str:
+        found = self._model.payload(shape)
+        if found is None or found[1].type == "structure":
+            return self._type
+        if found[1].type == "string":
+            return "application/json" if self._s3 else "text/plain"
+        return "binary/octet-stream" if self._s3 else "application/octet-stream"
+
+    def _body(self, name: str, shape: Shape | None) -> Body | None:
+        """The writer of a body that is a document; None where there is none, or where it is raw bytes."""
+        if shape is None:
+            return None
+        found = self._model.payload(shape)
+        if found is None:
+            if not any(not m.location for m in shape.members.values()):
+                return None
+            return self._xml_document(name, shape) if self._xml else self._json_document(shape)
+        member, inner = found
+        if (inner.type not in ("structure", "list", "map") and not inner.document) or inner.eventstream:
+            return None
+        payload = shape.payload
+        if self._xml:
+            root = member.location_name or inner.location_name or payload
+            write = self._root(root, inner, member.xml_namespace)
+            return lambda result: write(result[payload]) if result.get(payload) is not None else b""
+        encode = self._json.shape(inner)
+        return lambda result: encode(result[payload]) if result.get(payload) is not None else b""
+
+    def _json_document(self, shape: Shape) -> Body:
+        located = frozenset(n for n, m in shape.members.items() if m.location)
+        encode = self._json.shape(shape)
+        if not located:
+            return encode
+        return lambda result: encode({k: v for k, v in result.items() if k not in located})
+
+    def _xml_document(self, name: str, shape: Shape) -> Body:
+        if self._s3:
+            root = s3_quirks.ROOTS.get(name, shape.location_name or shape.name)
+            if name == "GetBucketLocation":
+                opening = f'{XML_HEAD}<{root} xmlns="{s3_quirks.NAMESPACE}">'
+                return lambda result: f"{opening}{result.get(root) or ''}</{root}>".encode()
+        else:
+            target = self._model.operations[name].output
+            root = (target.location_name if target else "") or shape.location_name or shape.name
+        return self._root(root, shape, None)
+
+    def _root(self, root: str, shape: Shape, namespace: dict[str, str] | None) -> Body:
+        content = self._writer.content(shape)
+        uri = (namespace or shape.xml_namespace or {}).get("uri") or (
+            s3_quirks.NAMESPACE if self._s3 else self._model.xml_namespace
+        )
+        opening = f'{XML_HEAD}<{root} xmlns="{uri}">' if uri else f"{XML_HEAD}<{root}>"
+        closing = f"</{root}>"
+
+        def write(value: Any) -> bytes:
+            out: list[str] = [opening]
+            content(out.append, value)
+            out.append(closing)
+            return "".join(out).encode("utf-8")
+
+        return write
+
+
+def _stream(response: Response, value: Any) -> None:
+    if isinstance(value, OutgoingStream):
+        response.stream, response.length = value.chunks, value.length
+    elif isinstance(value, str):
+        response.body = value.encode("utf-8")
+    elif value is not None:
+        response.body = value
+
+
+def _quoted(text: str) -> str:
+    if "," in text or '"' in text:
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"' if not text.endswith(" GMT") else text
+    return text

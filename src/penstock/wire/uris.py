@@ -1,0 +1,165 @@
+"""Which operation of a REST service a request is: URI templates of the model, compiled to a tree of path segments.
+
+Operations that share a method and path are told apart by what each requires: literal query parameters of its template
+("?acl", "?list-type=2"), required query members (uploadId) and required headers (x-amz-copy-source). The one with the
+most satisfied requirements wins. S3 is matched path-style; a virtual host is put in the path before.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from penstock.wire import models, querystring
+from penstock.wire.errors import AwsError
+
+
+class _Candidate:
+    """An operation at the end of a path, with what a request must carry to be it."""
+
+    __slots__ = ("deprecated", "headers", "labels", "literals", "name", "params", "weight")
+
+    def __init__(self, name: str, labels: tuple[str, ...], operation: models.OperationModel) -> None:
+        self.name = name
+        self.labels = labels
+        self.literals: list[tuple[str, str]] = []
+        self.params: list[str] = []
+        self.headers: list[str] = []
+        self.deprecated = operation.deprecated
+        self.weight = 0
+
+    def fits(self, query: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+        return (
+            all(query.get(k) == v if v else k in query for k, v in self.literals)
+            and all(p in query for p in self.params)
+            and all(h in headers for h in self.headers)
+        )
+
+
+class _Node:
+    """One path segment: literal children, the child for any segment, operations ending here or greedily below."""
+
+    __slots__ = ("any", "children", "ends", "greedy")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.ends: dict[str, list[_Candidate]] = {}
+        self.greedy: dict[str, list[_Candidate]] = {}
+
+
+def match(
+    service: str, method: str, path: str, query: str, headers: Mapping[str, str]
+) -> tuple[str, dict[str, str]] | None:
+    """(operation, path labels by member name, percent-decoded) of a request, or None where the service has no such.
+
+    `path` and `query` are as sent. Raises AwsError InvalidURI for a label that is not UTF-8.
+    """
+    if service == "s3":
+        return _match_s3(method, path, query, headers)
+    root = _tree(service)
+    parts = path.split("/")[1:]
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    found = _walk(root, parts, 0, method, [])
+    if found is None:
+        return None
+    candidates, values = found
+    return _choose(candidates, values, query, headers)
+
+
+def _match_s3(method: str, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+    bucket, slash, key = path[1:].partition("/")
+    root = _tree("s3")
+    if not bucket:
+        return _choose(root.ends.get(method, ()), [], query, headers) if not slash else None
+    if not key and method == "POST" and bucket == "WriteGetObjectResponse":
+        return "WriteGetObjectResponse", {}
+    node = root.any
+    assert node is not None
+    if not key:
+        return _choose(node.ends.get(method, ()), [bucket], query, headers)
+    return _choose(node.greedy.get(method, ()), [bucket, key], query, headers)
+
+
+def _choose(
+    candidates: list[_Candidate] | tuple[()], values: list[str], query: str, headers: Mapping[str, str]
+) -> tuple[str, dict[str, str]] | None:
+    given = dict(querystring.parse(query)) if query else {}
+    for candidate in candidates:
+        if candidate.fits(given, headers):
+            break
+    else:
+        return None
+    try:
+        labels = dict(zip(candidate.labels, map(querystring.unquote, values), strict=True))
+    except UnicodeDecodeError:
+        raise AwsError("InvalidURI", "Couldn't parse the specified URI.", 400) from None
+    return candidate.name, labels
+
+
+def _walk(
+    node: _Node, parts: list[str], at: int, method: str, values: list[str]
+) -> tuple[list[_Candidate], list[str]] | None:
+    if at == len(parts):
+        found = node.ends.get(method)
+        return (found, values) if found else None
+    part = parts[at]
+    child = node.children.get(part)
+    if child is not None and (result := _walk(child, parts, at + 1, method, values)):
+        return result
+    if node.any is not None and part and (result := _walk(node.any, parts, at + 1, method, [*values, part])):
+        return result
+    greedy = node.greedy.get(method)
+    return (greedy, [*values, "/".join(parts[at:])]) if greedy else None
+
+
+@functools.cache
+def _tree(service: str) -> _Node:
+    model = models.service(service)
+    root = _Node()
+    for name, operation in model.operations.items():
+        _insert(root, model, name, operation)
+    _sort(root)
+    return root
+
+
+def _insert(root: _Node, model: models.ServiceModel, name: str, operation: models.OperationModel) -> None:
+    template, _, literal_query = operation.uri.partition("?")
+    shape = model.input_shape(name)
+    by_wire_name = {m.location_name or n: n for n, m in shape.members.items() if m.location == "uri"} if shape else {}
+    node, labels, greedy = root, [], False
+    segments = template.split("/")[1:]
+    if segments and not segments[-1]:
+        segments.pop()
+    for segment in segments:
+        if segment.startswith("{") and segment.endswith("}"):
+            label = segment[1:-1]
+            greedy = label.endswith("+")
+            label = label.rstrip("+")
+            labels.append(by_wire_name.get(label, label))
+            if not greedy:
+                node.any = node.any or _Node()
+                node = node.any
+        elif "{" in segment:
+            raise ValueError(f"{model.name}:{name}: a label inside of a segment: {operation.uri}")
+        else:
+            node = node.children.setdefault(segment, _Node())
+    candidate = _Candidate(name, tuple(labels), operation)
+    candidate.literals = querystring.parse(literal_query)
+    for member_name in shape.required if shape else ():
+        member = shape.members[member_name] if shape else None
+        if member and member.location == "querystring":
+            candidate.params.append(member.location_name or member_name)
+        elif member and member.location == "header" and member.location_name.lower() == "x-amz-copy-source":
+            candidate.headers.append("x-amz-copy-source")
+    candidate.weight = 2 * len(candidate.literals) + len(candidate.params) + len(candidate.headers)
+    (node.greedy if greedy else node.ends).setdefault(operation.method, []).append(candidate)
+
+
+def _sort(node: _Node) -> None:
+    """The most demanding first; of equals the one that is not deprecated, then "ListBuckets" before its newer kin."""
+    for candidates in (*node.ends.values(), *node.greedy.values()):
+        candidates.sort(key=lambda c: (-c.weight, c.deprecated, len(c.name), c.name))
+    for child in (*node.children.values(), *((node.any,) if node.any else ())):
+        _sort(child)
