@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from penstock.core.identity import ANONYMOUS, Credential, Principal, root
 from penstock.edge import refusals, sigv4
+from penstock.edge.origin import trusted
 from penstock.edge.refusals import Family
 from penstock.edge.sigv4 import Proof
 from penstock.wire.message import Request
@@ -42,20 +43,20 @@ class Authenticator:
     ) -> tuple[Principal, Proof | None, str]:
         """(principal, proof for a streamed payload, region).
 
-        service: the signing name that the scope must hold. region: the one that the host names, "" for none; the
-        request's region is the scope's. Raises AwsError in the family's own words.
+        service: the signing name that the scope must hold, "" for any. region: the one that the host names, "" for
+        none; the request's region is the scope's. Raises AwsError in the family's own words.
         """
         claim = sigv4.read(request, kind)
         if claim is None:
             return ANONYMOUS, None, region
         scope = claim.scope
-        if scope.service != service:
+        if service and scope.service != service:
             raise refusals.wrong_service(kind, scope.service, service)
         if region and scope.region != region:
             raise refusals.wrong_region(kind, scope.region, region)
         principal = None
         secret = self._secret
-        if self._defaults and not claim.token and is_loopback(request.peer):
+        if self._defaults and not claim.token and is_loopback(request.peer) and trusted(request):
             principal = self._default(scope.access_key_id)
         credential: Credential | None = None
         if principal is None:

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import httptools
 
@@ -68,6 +68,8 @@ class Shared:
     """The lines that every response has, renewed once a second."""
     connections: set[Connection] = field(default_factory=set)
     draining: bool = False
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when, while draining, the last connection has gone."""
     refused: int = 0
     """Connections and messages refused by the listener."""
 
@@ -146,8 +148,8 @@ class Connection(asyncio.Protocol):
     # -- the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are not subclasses of asyncio.Transport, though they are used alike.
+        self._transport = cast(asyncio.Transport, transport)
         shared = self._shared
         if len(shared.connections) >= self._limits.connections or shared.draining:
             shared.refused += 1
@@ -163,6 +165,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self._shared.connections.discard(self)
+        if self._shared.draining and not self._shared.connections:
+            self._shared.emptied.set()
         self._waiting.clear()
         if self._body is not None:
             self._body.fail(AwsError("IncompleteBody", _INCOMPLETE, 400))
