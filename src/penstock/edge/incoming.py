@@ -44,6 +44,11 @@ class IncomingBody:
         self._error: AwsError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether the rest will not come."""
+        return self._error is not None
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Pieces as they came off the socket. Raises AwsError IncompleteBody or RequestTimeout."""
         pieces = self._pieces

@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
         shared = self._shared
         if len(shared.connections) >= self._limits.connections or shared.draining:
             shared.refused += 1
-            transport.abort()
+            self._transport.abort()
             return
         shared.connections.add(self)
         self._secure = transport.get_extra_info("sslcontext") is not None
@@ -430,20 +430,23 @@ class Connection(asyncio.Protocol):
                 self._shared.loop.create_task(_close(response.stream))
             return
         unread = body is not None and not body.complete
-        if unread or self._shared.draining or (self._closing and not self._waiting):
+        chunked = response.length is None and version != "1.0"
+        if (
+            unread
+            or self._shared.draining
+            or (self._closing and not self._waiting)
+            or (response.stream is not None and response.length is None and not chunked)
+        ):
             keep_alive = False
         try:
-            first = head(response, method, self._shared.constant, not keep_alive, version != "1.0")
+            first = head(response, method, self._shared.constant, not keep_alive, chunked)
         except BadResponse:
             log.exception("a response could not be sent")
             response, keep_alive = plain(500, "internal failure"), False
             first = head(response, method, self._shared.constant, True, True)
         if response.stream is not None and method != "HEAD":
             self._transport.write(first)
-            chunked = response.length is None and version != "1.0"
-            self._shared.loop.create_task(
-                self._stream(response, chunked, keep_alive and (chunked or response.length is not None), body)
-            )
+            self._shared.loop.create_task(self._stream(response, chunked, keep_alive, body))
             return
         if response.stream is not None:
             self._shared.loop.create_task(_close(response.stream))
@@ -497,12 +500,14 @@ class Connection(asyncio.Protocol):
         if self._lost:
             return
         if body is not None and not body.complete:
-            body.discard()
             self._closing = True
             self._busy = False
             self.deadline = time.monotonic() + LINGER_S
-            if body.started is not None:
-                self._transport.close()  # the client holds its body back and needs not send it any more
+            if body.failed or body.started is not None:
+                # The rest cannot be read, or the client holds it back and needs not send it any more.
+                self._transport.close()
+            else:
+                body.discard()
             return
         self._after_answer(keep_alive)
 

@@ -330,7 +330,7 @@ def _scope(before: str) -> Scope | str:
     names = tuple(fields["SignedHeaders"].lower().split(";"))
     if list(names) != sorted(names):
         return "SignedHeaders must be sorted."
-    return Scope(*parts[:4], names, frozenset(names), fields["SignedHeaders"].lower())
+    return Scope(parts[0], parts[1], parts[2], parts[3], names, frozenset(names), fields["SignedHeaders"].lower())
 
 
 def _read_header(header: str) -> tuple[Scope | str, str]:
