@@ -113,6 +113,7 @@ class Connection(asyncio.Protocol):
         "_request",
         "_secure",
         "_shared",
+        "_task",
         "_transport",
         "_url",
         "_waiting",
@@ -142,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._body: IncomingBody | None = None
         self._keep_alive = True
         self._progress = 0
+        self._task: asyncio.Task[Any] | None = None  # a reference: the loop itself holds tasks weakly
         self.deadline = NEVER
         """When the sweep ends this connection, on the monotonic clock; moved by whatever happens on it."""
 
@@ -420,14 +422,14 @@ class Connection(asyncio.Protocol):
                 keep = keep_alive
             self._answer(response, request.method, request.http_version, keep, body)
 
-        drive(self._shared.loop, self._app(request), ended)
+        self._task = drive(self._shared.loop, self._app(request), ended)
 
     def _answer(
         self, response: Response, method: str, version: str, keep_alive: bool, body: IncomingBody | None
     ) -> None:
         if self._lost:
             if response.stream is not None:
-                self._shared.loop.create_task(_close(response.stream))
+                self._task = self._shared.loop.create_task(_close(response.stream))
             return
         unread = body is not None and not body.complete
         chunked = response.length is None and version != "1.0"
@@ -446,10 +448,10 @@ class Connection(asyncio.Protocol):
             first = head(response, method, self._shared.constant, True, True)
         if response.stream is not None and method != "HEAD":
             self._transport.write(first)
-            self._shared.loop.create_task(self._stream(response, chunked, keep_alive, body))
+            self._task = self._shared.loop.create_task(self._stream(response, chunked, keep_alive, body))
             return
         if response.stream is not None:
-            self._shared.loop.create_task(_close(response.stream))
+            self._task = self._shared.loop.create_task(_close(response.stream))
         if method == "HEAD" or not response.body:
             self._transport.write(first)
         elif len(response.body) < 65536:
