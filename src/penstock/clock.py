@@ -24,10 +24,6 @@ class Clock:
         """Seconds since the epoch."""
         return time.time() + self._offset_s
 
-    def wall(self) -> float:
-        """Seconds since the epoch as the host has it, never moved: to compare with what a client says the time is."""
-        return time.time()
-
     def monotonic(self) -> float:
         """Seconds that only grow and are never moved: for durations and time-outs of real I/O."""
         return time.monotonic()

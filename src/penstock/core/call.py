@@ -43,13 +43,13 @@ class Call:
         """Whose resources the call is about: the caller's account, unless a resource's owner says otherwise."""
         self.region = region
         self.request_id = request_id
-        self.now = node.clock.now()
+        self.now: float = node.clock.now()
         """When the call began, seconds since the epoch."""
-        self.source_ip = source_ip
-        self.secure = secure
+        self.source_ip: str = source_ip
+        self.secure: bool = secure
         self.endpoint = endpoint
         """scheme://host[:port] as the client addressed us; empty for a service's own call."""
-        self.user_agent = user_agent
+        self.user_agent: str = user_agent
         self.context = context
         """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
 

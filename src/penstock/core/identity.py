@@ -25,8 +25,9 @@ class Principal:
 
     arn: "arn:aws:iam::000000000000:root", ".../user/x", "arn:aws:sts::...:assumed-role/role/session", or for a service
     its name ("s3.amazonaws.com"). id: the unique id that IAM policies see as aws:userid. role_arn: of an assumed role.
-    tags: the session's own tags (a user's or role's tags come with `Identity`). session: further condition keys that
-    the session carries, e.g. {"aws:SourceIdentity": "x"}. issued_at: 0 for long-term keys.
+    session_policies: inline ones as JSON text, managed ones by ARN. tags: the session's own tags (a user's or role's
+    tags come with `Identity`). session: further condition keys that the session carries, e.g.
+    {"aws:SourceIdentity": "x"}. issued_at: 0 for long-term keys.
     """
 
     kind: Kind
@@ -40,6 +41,9 @@ class Principal:
     issued_at: float = 0.0
     session: Mapping[str, str] = field(default_factory=dict)
 
+
+FEDERATED_BY = "penstock:federated-by"
+"""In `Principal.session` of a federated user: the name of the IAM user behind it, "" for root."""
 
 ANONYMOUS = Principal(Kind.ANONYMOUS, "", "*", "ANONYMOUS_PRINCIPAL")
 
@@ -77,18 +81,26 @@ class PolicyText:
     text: str
 
 
+class RequiredPolicy(str):
+    """A resource's policy that must allow even the account's own principals: a role's trust policy, a key's policy."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What IAM holds about a principal at this moment.
 
     policies: inline, attached and (for a user) its groups'. tags: the user's or role's. missing: a sentence saying that
-    IAM has no such principal (any more), "" where it has; a missing one has no policies.
+    IAM has no such principal (any more), "" where it has; a missing one has no policies. session: the managed policies
+    that a session was narrowed by (in `Principal.session_policies` by ARN).
     """
 
     policies: tuple[PolicyText, ...] = ()
     boundary: PolicyText | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
+    session: tuple[PolicyText, ...] = ()
 
 
 class Directory(Protocol):
@@ -104,6 +116,10 @@ class Directory(Protocol):
 
     async def identity(self, principal: Principal) -> Identity:
         """The policies, boundary and tags of a principal that is neither root, a service nor anonymous."""
+        ...
+
+    async def issue(self, principal: Principal, duration_s: int) -> Credential:
+        """Temporary credentials for a principal: STS's side. Its access key id and time of issue are filled in."""
         ...
 
     async def role_credential(self, role_arn: str, session_name: str, duration_s: int, service: str) -> Credential:

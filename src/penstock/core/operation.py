@@ -18,7 +18,7 @@ from penstock.wire.errors import not_implemented
 Params: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Call, Params], Awaitable[Result]]
-Resource: TypeAlias = str | Callable[[Call, Params], str | list[str]]
+Resource: TypeAlias = str | Callable[[Call, Params], str | list[str] | Awaitable[str | list[str]]]
 PolicyLoader: TypeAlias = Callable[[Call, Params], Awaitable[Mapping[str, Any] | str | None]]
 ConditionKeys: TypeAlias = Callable[[Call, Params], dict[str, Any]]
 
@@ -28,10 +28,11 @@ class Operation:
     """An operation and what it declares.
 
     action: the IAM action, e.g. "lambda:InvokeFunction"; "" for one that AWS lets anybody do (GetCallerIdentity).
-    resource: the ARN(s) it acts on: a function of (call, params), or a template over {partition}, {region}, {account}
-    and parameter names. policy: loads the resource's own policy (parsed or as JSON text), where the resource can have
-    one; it may set `call.account` to the resource's owner first. conditions: service condition keys. unsupported:
-    parameter -> values that are accepted because they change nothing here; any other value is refused (promise 2).
+    resource: the ARN(s) it acts on: a function of (call, params), async where the ARN takes a look at the store, or a
+    template over {partition}, {region}, {account} and parameter names. policy: loads the resource's own policy (parsed
+    or as JSON text), where the resource can have one; it may set `call.account` to the resource's owner first.
+    conditions: service condition keys. unsupported: parameter -> values that are accepted because they change nothing
+    here; any other value is refused (promise 2).
     """
 
     service: str
@@ -43,10 +44,12 @@ class Operation:
     conditions: ConditionKeys | None
     unsupported: Mapping[str, tuple[Any, ...]]
 
-    def resources(self, call: Call, params: Params) -> list[str]:
+    async def resources(self, call: Call, params: Params) -> list[str]:
         """The ARNs this call is about."""
         if callable(self.resource):
             found = self.resource(call, params)
+            if isinstance(found, Awaitable):
+                found = await found
             return [found] if isinstance(found, str) else found
         return [_fill(self.resource, call, params)]
 

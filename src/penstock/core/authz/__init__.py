@@ -1,23 +1,133 @@
 """May this principal do this? Policy documents compiled to predicates, evaluated as AWS documents it.
 
+Lives here: `pattern`, `conditions`, `principals` and `document` (a policy compiled), `facts` (a request's condition
+keys), `evaluate` (the decision), `denial` and `decisions` (how it is told), `validate` (a policy as it is written).
 Knows policies and condition keys; knows no service and no storage (documents come through `identity.Directory` and the
 operation's own policy loader).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from penstock.core.identity import Kind
-from penstock.wire.errors import AwsError
+import msgspec
+
+from penstock.core.arn import account_of
+from penstock.core.authz.decisions import Decided, Decisions
+from penstock.core.authz.denial import denied
+from penstock.core.authz.evaluate import Decision, Question, decide
+from penstock.core.authz.facts import CallFacts
+from penstock.core.identity import Identity, Kind, PolicyText, RequiredPolicy
 
 if TYPE_CHECKING:
     from penstock.core.call import Call
     from penstock.core.operation import Params
 
+__all__ = ["Decided", "Decisions", "authorize", "check_pass_role", "require"]
+
+log = logging.getLogger(__name__)
+
+_NOBODY = Identity()
+_IN_IAM = frozenset({Kind.USER, Kind.ROLE, Kind.FEDERATED})
+
 
 async def authorize(call: Call, params: Params) -> None:
     """Raises AwsError AccessDenied (in the service's own code and wording) unless the call is allowed."""
-    if call.principal.kind is Kind.ROOT and call.principal.account == call.account:
+    principal = call.principal
+    if principal.kind is Kind.ROOT and principal.account == call.account:
         return
-    raise AwsError("AccessDenied", "policy evaluation is not in yet", 403)
+    operation = call.operation
+    if not operation.action:
+        return
+    identity = await _identity(call)
+    policy, required = None, False
+    if operation.policy is not None:
+        document = await operation.policy(call, params)
+        required = isinstance(document, RequiredPolicy)
+        policy = _as_text(document, "the resource's policy")
+    for resource in await operation.resources(call, params):
+        _check(call, params, operation.action, resource, identity, policy, None, must_be_named=required)
+
+
+async def require(
+    call: Call,
+    params: Params,
+    action: str,
+    resource: str,
+    *,
+    owner: str = "",
+    policy: Mapping[str, Any] | str | None = None,
+    must_be_named: bool = False,
+    conditions: Mapping[str, Any] | None = None,
+) -> None:
+    """Demand a further permission from within an operation (a copy's source, iam:PassRole, another owner's bucket).
+
+    owner: the account the resource belongs to (default: the one in its ARN, else the call's). policy: the resource's
+    own. must_be_named: that policy must allow even inside one account. conditions: condition keys in place of the
+    operation's. Raises AwsError AccessDenied.
+    """
+    principal = call.principal
+    owner = owner or account_of(resource) or call.account
+    if principal.kind is Kind.ROOT and principal.account == owner and not must_be_named:
+        return
+    identity = await _identity(call)
+    text = _as_text(policy, f"the policy of {resource}")
+    _check(call, params, action, resource, identity, text, conditions or {}, owner, must_be_named=must_be_named)
+
+
+async def check_pass_role(call: Call, role_arn: str, service: str) -> None:
+    """Demand iam:PassRole on a role for `service` (e.g. "lambda.amazonaws.com"). Raises AwsError AccessDenied.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+    """
+    await require(call, {}, "iam:PassRole", role_arn, conditions={"iam:PassedToService": service})
+
+
+async def _identity(call: Call) -> Identity:
+    if call.principal.kind in _IN_IAM:
+        return await call.node.directory.identity(call.principal)
+    return _NOBODY
+
+
+def _check(
+    call: Call,
+    params: Params,
+    action: str,
+    resource: str,
+    identity: Identity,
+    policy: PolicyText | None,
+    conditions: Mapping[str, Any] | None,
+    owner: str = "",
+    *,
+    must_be_named: bool = False,
+) -> None:
+    owner = owner or account_of(resource) or call.account
+    facts = CallFacts(call, params, identity, owner, conditions)
+    question = Question(
+        call.principal, action, resource, owner, facts, identity, policy, must_be_named=must_be_named
+    )  # fmt: skip
+    decision = decide(question)
+    _tell(call, action, resource, decision)
+    if not decision.allowed:
+        raise denied(call.operation.service, call.principal, action, resource, decision)
+
+
+def _tell(call: Call, action: str, resource: str, decision: Decision) -> None:
+    principal = call.principal
+    call.node.decisions.ring.append(
+        Decided(call.now, call.request_id, principal.arn, action, resource, decision.allowed, decision.where)
+    )
+    if not decision.allowed:
+        how = "denied by" if decision.explicit else "not allowed:"
+        log.warning(
+            "denied: %s may not %s on %s: %s %s, %s", principal.arn, action, resource, how, decision.kind,
+            decision.where, extra={"fields": {"request_id": call.request_id}},
+        )  # fmt: skip
+
+
+def _as_text(document: Mapping[str, Any] | str | None, source: str) -> PolicyText | None:
+    if document is None:
+        return None
+    return PolicyText(source, str(document) if isinstance(document, str) else msgspec.json.encode(document).decode())

@@ -1,0 +1,10 @@
+"""IAM: users, groups, roles, policies and access keys, global within an account. And the directory that the request
+path reads them through.
+
+Lives here: `records` (what is kept), `keys` and `state` (where), one file a noun, `directory` and `seal` (credentials),
+`managed` (AWS's own policies). Knows no other service; policies are evaluated in `core.authz`.
+"""
+
+from penstock.services.iam import attachments, inline, roles
+
+__all__ = ["attachments", "inline", "roles"]

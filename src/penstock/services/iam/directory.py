@@ -1,0 +1,187 @@
+"""The request path's view of IAM: access keys, session tokens, and the policies of a principal.
+
+What it remembers of an account is good for as long as the account's change counter stands still, and that counter is
+read from the store each time: cheap, and never stale, whichever node made the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from penstock.clock import Clock
+from penstock.config import Settings
+from penstock.core.arn import parse
+from penstock.core.authz.evaluate import Question, decide
+from penstock.core.authz.facts import GivenFacts
+from penstock.core.identity import FEDERATED_BY, Credential, Identity, Kind, PolicyText, Principal, service
+from penstock.services.iam import arns, keys, seal
+from penstock.services.iam.records import AccessKey, Group, Role, User
+from penstock.services.iam.state import State
+from penstock.store.api import Store, Transaction
+from penstock.wire.errors import AwsError
+
+_REMEMBERED = 4096
+_EVERYTHING = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
+_NOTHING = '{"Version":"2012-10-17","Statement":[]}'
+
+
+class StoreDirectory:
+    """See `penstock.core.identity.Directory`."""
+
+    def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._identities: dict[tuple[str, str, tuple[str, ...]], tuple[bytes | None, Identity]] = {}
+        self._keys: dict[bytes, tuple[bytes, Credential]] = {}
+        self._tokens: dict[tuple[str, str], tuple[bytes, Credential]] = {}
+
+    async def credential(self, access_key_id: str, session_token: str = "") -> Credential | None:
+        if session_token:
+            return await self._temporary(access_key_id, session_token)
+        if not access_key_id.startswith("AKIA"):
+            return None
+        return await self._store.transact(lambda txn: self._long_term(txn, access_key_id), read_only=True)
+
+    async def identity(self, principal: Principal) -> Identity:
+        account = principal.account
+        managed_session = tuple(text for text in principal.session_policies if text.startswith("arn:"))
+        slot = (principal.role_arn or principal.arn, principal.id.partition(":")[0], managed_session)
+
+        def body(txn: Transaction) -> Identity:
+            version = txn.get(keys.changes(account))
+            kept = self._identities.get(slot)
+            if kept is not None and kept[0] == version:
+                return kept[1]
+            found = _identity(State(txn, account), principal, managed_session)
+            _remember(self._identities, slot, (version, found))
+            return found
+
+        return await self._store.transact(body, read_only=True)
+
+    async def role_credential(
+        self,
+        role_arn: str,
+        session_name: str,
+        duration_s: int,
+        service: str,
+        context: Mapping[str, Any] | None = None,
+    ) -> Credential:
+        """As the Protocol says. context: condition keys of the trust policy's check, e.g. {"aws:SourceArn": ...}."""
+        arn = parse(role_arn)
+        name = arn.resource.rpartition("/")[2]
+
+        def body(txn: Transaction) -> tuple[Role | None, bytes]:
+            return State(txn, arn.account).find(Role, name), self._secret(txn)
+
+        role, secret = await self._store.transact(body)
+        if role is not None and role_arn != arns.arn(arn.account, role):
+            role = None
+        if role is not None:
+            _check_trust(role, arn.account, service, context or {})
+        now = self._clock.now()
+        principal = Principal(
+            Kind.ROLE, arn.account, f"arn:aws:sts::{arn.account}:assumed-role/{name}/{session_name}",
+            f"{role.id if role else ''}:{session_name}", role_arn=role_arn,
+        )  # fmt: skip
+        return seal.issue(secret, principal, now, now + duration_s)
+
+    async def issue(self, principal: Principal, duration_s: int) -> Credential:
+        now = self._clock.now()
+        return seal.issue(await self.secret(), principal, now, now + duration_s)
+
+    async def secret(self) -> bytes:
+        """The secret that tokens are sealed under; made the first time somebody asks."""
+        return await self._store.transact(self._secret)
+
+    def _secret(self, txn: Transaction) -> bytes:
+        secret = txn.get(keys.SEAL)
+        if secret is None:
+            secret = seal.new_secret()
+            txn.set(keys.SEAL, secret)
+        return secret
+
+    async def _temporary(self, access_key_id: str, token: str) -> Credential | None:
+        secret = await self._store.transact(lambda txn: txn.get(keys.SEAL), read_only=True)
+        if secret is None:
+            return None
+        kept = self._tokens.get((access_key_id, token))
+        if kept is not None and kept[0] == secret:
+            return kept[1]
+        found = seal.unseal(secret, access_key_id, token)
+        if found is not None:
+            _remember(self._tokens, (access_key_id, token), (secret, found))
+        return found
+
+    def _long_term(self, txn: Transaction, access_key_id: str) -> Credential | None:
+        key = keys.access_key(access_key_id)
+        raw = txn.get(key)
+        if raw is None:
+            return None
+        kept = self._keys.get(key)
+        if kept is not None and kept[0] == raw:
+            return kept[1]
+        record = msgspec.msgpack.decode(raw, type=AccessKey)
+        user = State(txn, record.account).get(User, record.user)
+        arn = arns.arn(record.account, user)
+        principal = Principal(Kind.USER, record.account, arn, user.id, access_key_id)
+        found = Credential(access_key_id, record.secret, principal, active=record.active)
+        _remember(self._keys, key, (raw, found))
+        return found
+
+
+def _remember(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep a value, dropping the oldest where there are too many."""
+    if len(kept) >= _REMEMBERED:
+        kept.pop(next(iter(kept)), None)
+    kept[key] = value
+
+
+def _identity(state: State, principal: Principal, managed_session: tuple[str, ...]) -> Identity:
+    arn = principal.role_arn or principal.arn
+    name = arn.rpartition("/")[2]
+    unique_id = principal.id.partition(":")[0]
+    session = tuple(PolicyText(a, state.policy_text(a) or _NOTHING) for a in managed_session)
+    if principal.kind is Kind.ROLE:
+        role = state.find(Role, name)
+        if role is None or role.id != unique_id:
+            return Identity(missing=f"the role {arn} does not exist")
+        return Identity(_policies(state, role, f"role {name}"), _boundary(state, role), role.tags, "", session)
+    user_name = principal.session.get(FEDERATED_BY, name)
+    if not user_name:
+        return Identity((PolicyText("root", _EVERYTHING),), session=session)
+    user = state.find(User, user_name)
+    if user is None:
+        return Identity(missing=f"the user {user_name} does not exist")
+    if principal.kind is Kind.USER and user.id != unique_id:
+        return Identity(missing=f"the user {arn} of these credentials does not exist")
+    policies = _policies(state, user, f"user {user.name}")
+    for group_name in user.groups:
+        group = state.find(Group, group_name)
+        if group is not None:
+            policies += _policies(state, group, f"group {group_name}")
+    return Identity(policies, _boundary(state, user), user.tags, "", session)
+
+
+def _policies(state: State, entity: User | Group | Role, of: str) -> tuple[PolicyText, ...]:
+    inline = tuple(PolicyText(f"inline policy {name} of {of}", text) for name, text in entity.inline.items())
+    attached = ((arn, state.policy_text(arn)) for arn in entity.attached)
+    return inline + tuple(PolicyText(f"{arn} attached to {of}", text) for arn, text in attached if text is not None)
+
+
+def _boundary(state: State, entity: User | Role) -> PolicyText | None:
+    if not entity.boundary:
+        return None
+    return PolicyText(f"permissions boundary {entity.boundary}", state.policy_text(entity.boundary) or _NOTHING)
+
+
+def _check_trust(role: Role, account: str, name: str, context: Mapping[str, Any]) -> None:
+    arn = arns.arn(account, role)
+    trust = PolicyText(f"the trust policy of {arn}", role.trust)
+    caller, facts = service(name, account), GivenFacts(context)
+    question = Question(caller, "sts:AssumeRole", arn, account, facts, Identity(), trust, must_be_named=True)
+    if not decide(question).allowed:
+        raise AwsError("AccessDenied", f"{name} is not authorized to perform: sts:AssumeRole on resource: {arn}", 403)

@@ -1,0 +1,57 @@
+"""IAM's errors in AWS's words."""
+
+from __future__ import annotations
+
+from penstock.wire.errors import AwsError
+
+_NOUNS = {
+    "user": "The user with name {} cannot be found.",
+    "group": "The group with name {} cannot be found.",
+    "role": "The role with name {} cannot be found.",
+    "policy": "Policy {} was not found.",
+    "profile": "Instance Profile {} cannot be found.",
+}
+_EXISTS = {
+    "user": "User with name {} already exists.",
+    "group": "Group with name {} already exists.",
+    "role": "Role with name {} already exists.",
+    "policy": "A policy called {} already exists. Duplicate names are not allowed.",
+    "profile": "Instance Profile {} already exists.",
+}
+
+
+def no_such(kind: str, name: str) -> AwsError:
+    """NoSuchEntity for an entity of a kind; a managed policy is named by its ARN."""
+    return no_such_entity(_NOUNS[kind].format(name))
+
+
+def no_such_entity(text: str) -> AwsError:
+    return AwsError("NoSuchEntity", text, 404)
+
+
+def exists(kind: str, name: str) -> AwsError:
+    return AwsError("EntityAlreadyExists", _EXISTS[kind].format(name), 409)
+
+
+def conflict(text: str) -> AwsError:
+    return AwsError("DeleteConflict", text, 409)
+
+
+def limit(text: str) -> AwsError:
+    return AwsError("LimitExceeded", text, 409)
+
+
+def invalid(text: str) -> AwsError:
+    return AwsError("ValidationError", text, 400)
+
+
+def invalid_input(text: str) -> AwsError:
+    return AwsError("InvalidInput", text, 400)
+
+
+def malformed(text: str) -> AwsError:
+    return AwsError("MalformedPolicyDocument", text, 400)
+
+
+def unmodifiable(text: str) -> AwsError:
+    return AwsError("UnmodifiableEntity", text, 400)

@@ -1,0 +1,77 @@
+"""IAM's keys. Names are folded to lower case: AWS does not let two names differ in case alone.
+
+("iam", account, "changes")                               counter: grows with each change of the account's IAM
+("iam", account, "account")                               records.AccountSettings
+("iam", account, "user"|"group"|"role"|"policy"|"profile", name)   the record of that kind (chunked)
+("iam", account, "member", group, user)                   b"": the user is in the group
+("iam", account, "attached", policy_arn, kind, name)      b"": the entity carries the managed policy
+("iam", account, "bounded", policy_arn, kind, name)       b"": the managed policy is the entity's boundary
+("iam", account, "holds", role, profile)                  b"": the instance profile holds the role
+("iam", "key", access_key_id)                             records.AccessKey
+("iam", "used", access_key_id)                            records.LastUsed
+("iam", "alias", alias)                                   the account that has the alias
+("iam", "seal")                                           the secret under which session tokens are sealed
+"""
+
+from __future__ import annotations
+
+from penstock.store.tuples import pack
+
+SEAL = pack(("iam", "seal"))
+
+
+def changes(account: str) -> bytes:
+    return pack(("iam", account, "changes"))
+
+
+def settings(account: str) -> bytes:
+    return pack(("iam", account, "account"))
+
+
+def entity(account: str, kind: str, name: str) -> bytes:
+    return pack(("iam", account, kind, name.lower()))
+
+
+def of_kind(account: str, kind: str) -> bytes:
+    """The prefix of all entities of a kind."""
+    return pack(("iam", account, kind))
+
+
+def member(account: str, group: str, user: str) -> bytes:
+    return pack(("iam", account, "member", group.lower(), user.lower()))
+
+
+def members(account: str, group: str) -> bytes:
+    """The prefix of a group's members."""
+    return pack(("iam", account, "member", group.lower()))
+
+
+def use(account: str, how: str, policy_arn: str, kind: str, name: str) -> bytes:
+    """how: "attached" or "bounded"."""
+    return pack(("iam", account, how, policy_arn, kind, name.lower()))
+
+
+def uses(account: str, how: str, policy_arn: str) -> bytes:
+    """The prefix of all uses of a managed policy."""
+    return pack(("iam", account, how, policy_arn))
+
+
+def held(account: str, role: str, profile: str) -> bytes:
+    return pack(("iam", account, "holds", role.lower(), profile.lower()))
+
+
+def holders(account: str, role: str) -> bytes:
+    """The prefix of the instance profiles that hold a role."""
+    return pack(("iam", account, "holds", role.lower()))
+
+
+def access_key(access_key_id: str) -> bytes:
+    return pack(("iam", "key", access_key_id))
+
+
+def last_used(access_key_id: str) -> bytes:
+    return pack(("iam", "used", access_key_id))
+
+
+def alias(name: str) -> bytes:
+    return pack(("iam", "alias", name))

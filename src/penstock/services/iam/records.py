@@ -1,0 +1,100 @@
+"""What IAM keeps, one struct a noun. Times are seconds since the epoch; policy documents stay the text they came as."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Entity(msgspec.Struct, kw_only=True):
+    """What a user, a group and a role have in common."""
+
+    name: str
+    path: str
+    id: str
+    created: float
+    inline: dict[str, str] = {}
+    attached: list[str] = []
+
+
+class User(Entity, kw_only=True):
+    tags: dict[str, str] = {}
+    boundary: str = ""
+    groups: list[str] = []
+    keys: list[str] = []
+    login: LoginProfile | None = None
+
+
+class LoginProfile(msgspec.Struct, kw_only=True):
+    """A console password, kept only as its salted hash; nothing here asks for it."""
+
+    created: float
+    salt: bytes
+    hashed: bytes
+    reset_required: bool = False
+
+
+class Group(Entity, kw_only=True):
+    pass
+
+
+class Role(Entity, kw_only=True):
+    trust: str
+    description: str | None = None
+    max_session_s: int = 3600
+    tags: dict[str, str] = {}
+    boundary: str = ""
+    linked_service: str = ""
+    """The service of a service-linked role, e.g. "kafka.amazonaws.com"."""
+
+
+class PolicyVersion(msgspec.Struct, kw_only=True):
+    number: int
+    text: str
+    created: float
+
+
+class Policy(msgspec.Struct, kw_only=True):
+    """A customer managed policy."""
+
+    name: str
+    path: str
+    id: str
+    created: float
+    updated: float
+    description: str = ""
+    default: int = 1
+    next_version: int = 2
+    versions: list[PolicyVersion]
+    tags: dict[str, str] = {}
+
+    def default_text(self) -> str:
+        """The document of the default version."""
+        return next(version.text for version in self.versions if version.number == self.default)
+
+
+class InstanceProfile(msgspec.Struct, kw_only=True):
+    name: str
+    path: str
+    id: str
+    created: float
+    roles: list[str] = []
+    tags: dict[str, str] = {}
+
+
+class AccessKey(msgspec.Struct, kw_only=True):
+    account: str
+    user: str
+    secret: str
+    created: float
+    active: bool = True
+
+
+class LastUsed(msgspec.Struct, kw_only=True):
+    at: float
+    service: str
+    region: str
+
+
+class AccountSettings(msgspec.Struct, kw_only=True):
+    alias: str = ""
+    password_policy: dict[str, int | bool] | None = None

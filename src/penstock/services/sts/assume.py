@@ -1,0 +1,161 @@
+"""AssumeRole: a role's trust policy decides who, the session's length and policies how far.
+
+Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from penstock.core.arn import parse
+from penstock.core.authz import require
+from penstock.core.call import Call
+from penstock.core.identity import Kind, Principal, RequiredPolicy, root
+from penstock.core.operation import Params, Result, operation
+from penstock.services.sts.narrowing import narrowed
+from penstock.services.sts.sessions import credentials_view
+from penstock.wire.errors import AwsError
+
+DEFAULT_S = 3600
+CHAINED_MAX_S = 3600
+TRANSITIVE = "penstock:transitive-tags"
+_NOBODY = '{"Version":"2012-10-17","Statement":[]}'
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedRole:
+    """What STS needs to know of a role."""
+
+    arn: str
+    account: str
+    name: str
+    id: str
+    trust: str
+    max_session_s: int
+
+
+async def find_role(call: Call, role_arn: str) -> TrustedRole | None:
+    """The role, or None where there is none. Raises AwsError ValidationError for what is no role's ARN."""
+    try:
+        arn = parse(role_arn)
+    except ValueError:
+        raise AwsError("ValidationError", f"{role_arn} is invalid", 400) from None
+    if arn.service != "iam" or not arn.resource.startswith("role/"):
+        raise AwsError("ValidationError", f"{role_arn} is invalid", 400)
+    name = arn.resource.rpartition("/")[2]
+    try:
+        found = await call.node.call(
+            "iam", "GetRole", {"RoleName": name}, principal=root(arn.account), account=arn.account, region=call.region
+        )
+    except AwsError as error:
+        if error.code != "NoSuchEntity":
+            raise
+        return None
+    role = found["Role"]
+    if role["Arn"] != role_arn:
+        return None
+    return TrustedRole(
+        role_arn, arn.account, name, role["RoleId"], unquote(role["AssumeRolePolicyDocument"]),
+        role["MaxSessionDuration"],
+    )  # fmt: skip
+
+
+async def trust_policy(call: Call, params: Params) -> RequiredPolicy:
+    """The trust policy of the role that the call is about; one that trusts nobody where there is no such role."""
+    role = await find_role(call, params["RoleArn"])
+    return RequiredPolicy(role.trust if role else _NOBODY)
+
+
+def session_conditions(call: Call, params: Params) -> dict[str, Any]:
+    """The condition keys that trust policies ask for."""
+    return {
+        "sts:ExternalId": params.get("ExternalId"),
+        "sts:RoleSessionName": params.get("RoleSessionName"),
+        "sts:SourceIdentity": params.get("SourceIdentity"),
+        "sts:TransitiveTagKeys": params.get("TransitiveTagKeys"),
+    }
+
+
+@operation(
+    "sts:AssumeRole", resource=lambda call, params: str(params["RoleArn"]), policy=trust_policy,
+    conditions=session_conditions, unsupported={"SerialNumber": (), "TokenCode": (), "ProvidedContexts": ([],)},
+)  # fmt: skip
+async def assume_role(call: Call, params: Params) -> Result:
+    role = await find_role(call, params["RoleArn"])
+    await _check_trust(call, params, role)
+    if role is None:
+        text = (
+            f"User: {call.principal.arn} is not authorized to perform: sts:AssumeRole on resource: {params['RoleArn']}"
+        )
+        raise AwsError("AccessDenied", text, 403)
+    duration_s = _duration_s(call, params, role)
+    narrowing = await narrowed(call, params, role.account)
+    tags, transitive = _inherited(call.principal)
+    tags = tags | narrowing.tags
+    session = {"aws:MultiFactorAuthPresent": "false"}
+    source_identity = _source_identity(call, params)
+    if source_identity:
+        session["aws:SourceIdentity"] = source_identity
+    transitive |= set(params.get("TransitiveTagKeys", ()))
+    if transitive:
+        session[TRANSITIVE] = ",".join(sorted(transitive))
+    name = params["RoleSessionName"]
+    principal = Principal(
+        Kind.ROLE, role.account, f"arn:aws:sts::{role.account}:assumed-role/{role.name}/{name}", f"{role.id}:{name}",
+        role_arn=role.arn, session_policies=narrowing.policies, tags=tags, session=session,
+    )  # fmt: skip
+    credential = await call.node.directory.issue(principal, duration_s)
+    result: Result = {
+        "Credentials": credentials_view(credential),
+        "AssumedRoleUser": {"AssumedRoleId": principal.id, "Arn": principal.arn},
+    }
+    if narrowing.packed_percent:
+        result["PackedPolicySize"] = narrowing.packed_percent
+    if source_identity:
+        result["SourceIdentity"] = source_identity
+    return result
+
+
+async def _check_trust(call: Call, params: Params, role: TrustedRole | None) -> None:
+    """What the declaration leaves: root is not asked there, and tags and a source identity are permissions apart."""
+    conditions = session_conditions(call, params)
+    trust = role.trust if role else _NOBODY
+    actions = ["sts:AssumeRole"] if call.principal.kind is Kind.ROOT else []
+    if params.get("Tags"):
+        actions.append("sts:TagSession")
+    if params.get("SourceIdentity"):
+        actions.append("sts:SetSourceIdentity")
+    for action in actions:
+        await require(
+            call, params, action, params["RoleArn"], policy=trust, must_be_named=True, conditions=conditions
+        )  # fmt: skip
+
+
+def _duration_s(call: Call, params: Params, role: TrustedRole) -> int:
+    """Raises AwsError ValidationError for a session longer than the role, or a chain of roles, allows."""
+    chained = call.principal.kind is Kind.ROLE
+    duration_s = int(params.get("DurationSeconds", DEFAULT_S))
+    if chained and duration_s > CHAINED_MAX_S:
+        text = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+        raise AwsError("ValidationError", text, 400)
+    if duration_s > role.max_session_s:
+        text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+        raise AwsError("ValidationError", text, 400)
+    return duration_s
+
+
+def _inherited(principal: Principal) -> tuple[dict[str, str], set[str]]:
+    """The transitive tags of the session that assumes the role, and their keys."""
+    keys = set(filter(None, principal.session.get(TRANSITIVE, "").split(",")))
+    return {key: value for key, value in principal.tags.items() if key in keys}, keys
+
+
+def _source_identity(call: Call, params: Params) -> str:
+    """A source identity, once set, stays through a chain. Raises AwsError ValidationError for another one."""
+    kept = call.principal.session.get("aws:SourceIdentity", "")
+    asked = str(params.get("SourceIdentity", ""))
+    if kept and asked and kept != asked:
+        raise AwsError("ValidationError", "The source identity of a role session cannot be changed.", 400)
+    return kept or asked
