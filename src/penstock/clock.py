@@ -24,6 +24,10 @@ class Clock:
         """Seconds since the epoch."""
         return time.time() + self._offset_s
 
+    def host_now(self) -> float:
+        """Seconds since the epoch as every other process of this machine sees them: never moved."""
+        return time.time()
+
     def monotonic(self) -> float:
         """Seconds that only grow and are never moved: for durations and time-outs of real I/O."""
         return time.monotonic()

@@ -92,9 +92,10 @@ class Runtime(Protocol):
 
     log_sink: LogSink | None
     """Where lines go; set by whoever keeps logs. None: they are dropped (the invocation's own tail stays)."""
-    serve: Callable[[socket.socket], None] | None
+    serve: Callable[[socket.socket], Callable[[], None] | None] | None
     """Set by the composition root: have the edge serve AWS's API on a listening socket that lives inside an
-    environment's network namespace, at the server's own host and port."""
+    environment's network namespace. Returns what stops serving and closes the socket; if it returns nothing, the socket
+    is closed under it when the environment ends. Who connects there is a function: never the loopback's privileges."""
 
     async def start(self) -> None:
         """Bring up what can be brought up ahead of the first invocation (the zygote). Returns quickly."""

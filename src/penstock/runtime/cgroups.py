@@ -1,0 +1,278 @@
+"""Limits on what an environment's processes use together: memory, number of processes, share of the CPU.
+
+One subtree a server, `penstock-<pid>-<start time>`, with one group an environment. Both cgroup versions; a host where
+neither can be written gives `NoGroups`, and the environment's own watch and rlimits are what is left. Subtrees of
+servers that died are removed when the next one starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+_CONTROLLERS = ("memory", "pids", "cpu")
+_PREFIX = "penstock-"
+_MAX_V1 = 1 << 62
+
+
+class Group(Protocol):
+    """One environment's group."""
+
+    def open_procs(self) -> list[int]:
+        """Descriptors to which a process writes 0 to join; the caller closes them."""
+        ...
+
+    def used_bytes(self) -> int:
+        """Memory that only this environment holds, files it cached aside; 0 where nobody counts."""
+        ...
+
+    def out_of_memory(self) -> bool:
+        """True once the kernel has killed a process of the group for want of memory."""
+        ...
+
+    def kill(self) -> None:
+        """Kill whatever is left in it."""
+        ...
+
+    def remove(self) -> bool:
+        """Remove the group. False while it still holds processes: try again later."""
+        ...
+
+
+class Groups(Protocol):
+    """A server's subtree."""
+
+    how: str
+
+    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
+        """Make an environment's group. cpu_weight: 1024 for one that may use a CPU in full. Raises OSError."""
+        ...
+
+    def close(self) -> bool:
+        """Remove the subtree. False while there are environments in it: try again later."""
+        ...
+
+
+def open_groups() -> Groups:
+    """The best this host allows; also removes what dead servers left."""
+    reasons = []
+    for attempt in (_open_v2, _open_v1):
+        try:
+            return attempt()
+        except OSError as error:
+            reasons.append(str(error))
+    return NoGroups("; ".join(reasons))
+
+
+def _own_name() -> str:
+    return f"{_PREFIX}{os.getpid()}-{_start_time(os.getpid())}"
+
+
+def _start_time(pid: int) -> str:
+    """When a process began, in clock ticks since boot; "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _sweep(parent: Path) -> None:
+    for left in parent.glob(_PREFIX + "*-*"):
+        _, pid, began = left.name.rsplit("-", 2)
+        if pid.isdigit() and _start_time(int(pid)) == began:
+            continue
+        for child in (*(c for c in left.iterdir() if c.is_dir()), left):
+            _kill_all(child)
+            with contextlib.suppress(OSError):
+                child.rmdir()
+
+
+def _kill_all(group: Path) -> None:
+    with contextlib.suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _read_int(path: Path) -> int:
+    text = path.read_text().strip()
+    return _MAX_V1 if text == "max" else int(text)
+
+
+class _Version1:
+    how = "cgroup v1"
+
+    def __init__(self, roots: dict[str, Path]) -> None:
+        name = _own_name()
+        self._folders = {controller: root / name for controller, root in roots.items()}
+        for folder in self._folders.values():
+            folder.mkdir(exist_ok=True)
+        # The limit that an administrator put on the server holds for all its functions together, too.
+        own = _own_paths().get("memory", "/")
+        limit_file = roots["memory"] / own.lstrip("/") / "memory.limit_in_bytes"
+        if limit_file.exists() and (limit := _read_int(limit_file)) < _MAX_V1:
+            (self._folders["memory"] / "memory.limit_in_bytes").write_text(str(limit))
+
+    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
+        folders = [folder / name for folder in self._folders.values()]
+        for folder in folders:
+            folder.mkdir()
+        memory = self._folders["memory"] / name
+        (memory / "memory.limit_in_bytes").write_text(str(memory_bytes))
+        with contextlib.suppress(OSError):  # no swap accounting on this kernel
+            (memory / "memory.memsw.limit_in_bytes").write_text(str(memory_bytes))
+        (self._folders["pids"] / name / "pids.max").write_text(str(processes))
+        (self._folders["cpu"] / name / "cpu.shares").write_text(str(max(2, cpu_weight)))
+        return _Group(folders, memory / "memory.stat", ("total_rss", "total_shmem"), memory / "memory.oom_control")
+
+    def close(self) -> bool:
+        return all([_removed(folder) for folder in self._folders.values()])
+
+
+class _Version2:
+    how = "cgroup v2"
+
+    def __init__(self, parent: Path) -> None:
+        self._folder = parent / _own_name()
+        self._folder.mkdir(exist_ok=True)
+        (self._folder / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in _CONTROLLERS))
+
+    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
+        folder = self._folder / name
+        folder.mkdir()
+        (folder / "memory.max").write_text(str(memory_bytes))
+        with contextlib.suppress(OSError):
+            (folder / "memory.swap.max").write_text("0")
+        (folder / "pids.max").write_text(str(processes))
+        (folder / "cpu.weight").write_text(str(max(1, min(10_000, cpu_weight * 100 // 1024))))
+        return _Group([folder], folder / "memory.stat", ("anon", "shmem"), folder / "memory.events")
+
+    def close(self) -> bool:
+        return _removed(self._folder)
+
+
+class _Group:
+    def __init__(self, folders: list[Path], stat: Path, counted: tuple[str, str], events: Path) -> None:
+        self._folders = folders
+        self._stat = stat
+        self._counted = counted
+        self._events = events
+
+    def open_procs(self) -> list[int]:
+        return [os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self._folders]
+
+    def used_bytes(self) -> int:
+        anonymous, shared = self._counted
+        total = 0
+        try:
+            for line in self._stat.read_text().splitlines():
+                name, _, value = line.partition(" ")
+                if name in (anonymous, shared):
+                    total += int(value)
+        except OSError:
+            return 0
+        return total
+
+    def out_of_memory(self) -> bool:
+        try:
+            counts = dict(line.split() for line in self._events.read_text().splitlines())
+        except (OSError, ValueError):
+            return False
+        return int(counts.get("oom_kill", 0)) > 0
+
+    def kill(self) -> None:
+        for folder in self._folders:
+            _kill_all(folder)
+
+    def remove(self) -> bool:
+        self._folders = [folder for folder in self._folders if not _removed(folder)]
+        return not self._folders
+
+
+class NoGroups:
+    """No cgroups: nothing is counted or limited here."""
+
+    def __init__(self, reason: str) -> None:
+        self.how = ""
+        self.reason = reason
+
+    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
+        return _NoGroup()
+
+    def close(self) -> bool:
+        return True
+
+
+class _NoGroup:
+    def open_procs(self) -> list[int]:
+        return []
+
+    def used_bytes(self) -> int:
+        return 0
+
+    def out_of_memory(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        return
+
+    def remove(self) -> bool:
+        return True
+
+
+def _own_paths() -> dict[str, str]:
+    """Controller ("" for version 2) -> this process's group, from /proc/self/cgroup."""
+    paths = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            paths[controller] = path
+    return paths
+
+
+def _open_v1() -> Groups:
+    roots = {controller: Path("/sys/fs/cgroup") / controller for controller in _CONTROLLERS}
+    for controller, root in roots.items():
+        if not (root / "cgroup.procs").exists():
+            raise OSError(f"no cgroup v1 controller {controller} is mounted")
+        if not os.access(root, os.W_OK):
+            raise OSError(f"{root} cannot be written")
+    for root in roots.values():
+        _sweep(root)
+    return _Version1(roots)
+
+
+def _open_v2() -> Groups:
+    """Beside the server's own group, inside it, or at the top: the first whose controllers may be handed on.
+
+    A group with processes in it cannot hand controllers on (all but the top one), so the server's own serves only
+    if a service manager delegated it and put the server into a group below.
+    """
+    top = Path("/sys/fs/cgroup")
+    if not (top / "cgroup.controllers").exists():
+        raise OSError("no cgroup v2 hierarchy is mounted at /sys/fs/cgroup")
+    own = top / _own_paths().get("", "/").lstrip("/")
+    reasons = []
+    for parent in dict.fromkeys((own.parent if own != top else top, own, top)):
+        try:
+            handed_on = (parent / "cgroup.subtree_control").read_text().split()
+            missing = [c for c in _CONTROLLERS if c not in handed_on]
+            if missing:
+                (parent / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in missing))
+            _sweep(parent)
+            return _Version2(parent)
+        except OSError as error:
+            reasons.append(str(error))
+    raise OSError("; ".join(reasons))

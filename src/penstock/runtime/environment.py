@@ -1,0 +1,344 @@
+"""One execution environment, as the server sees it: what state it is in, the invocation it has, how it ends.
+
+States: starting -> idle -> busy -> answered (the response is in, the runtime has not asked for more) -> idle; and ended
+from any of them. An invocation's end never depends on its caller still waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+from penstock.clock import Clock
+from penstock.runtime import outcomes, runtime_api
+from penstock.runtime.api import FunctionSpec, Invocation, Outcome
+from penstock.runtime.logs import FunctionLog
+from penstock.runtime.processes import Processes, socket_owner
+from penstock.runtime.runtime_api import RuntimeConnection
+
+_CONNECTIONS_MAX = 64
+_MB = 1024 * 1024
+
+
+class State(Enum):
+    """Where an environment is in its life."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    ANSWERED = "answered"
+    ENDED = "ended"
+
+
+class InitTimedOut(Exception):
+    """The init phase took longer than it may. AWS starts over, within the function's own time-out."""
+
+
+class NeverDelivered(Exception):
+    """The environment ended by itself before it took the event: another may have it."""
+
+
+@dataclass(slots=True)
+class Job:
+    """An invocation and who waits for it."""
+
+    invocation: Invocation
+    done: asyncio.Future[Outcome]
+    began: float
+    cold: bool
+    delivered: bool = False
+
+
+class Environment:
+    """A sandboxed process (tree) and the invocation it works on. It is the `Ear` of its Runtime API."""
+
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        clock: Clock,
+        processes: Processes,
+        log: FunctionLog,
+        *,
+        expires_at: float,
+        init_in_invoke: bool,
+        shared_network: bool,
+    ) -> None:
+        """init_in_invoke: the init phase runs within the function's own time-out, having exceeded its own before.
+
+        shared_network: anybody on this host could connect to the Runtime API, so ask who does.
+        """
+        self.spec = spec
+        self.expires_at = expires_at
+        """When its credentials end, seconds since the epoch."""
+        self.state = State.STARTING
+        self.retired = False
+        self.idle_since = 0.0
+        self.freed: Callable[[Environment], None] = lambda _: None
+        self.ended: Callable[[Environment], None] = lambda _: None
+        self._clock = clock
+        self._processes = processes
+        self._log = log
+        self._init_in_invoke = init_in_invoke
+        self._shared_network = shared_network
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._init_ms: float | None = None
+        self._job: Job | None = None
+        self._next: RuntimeConnection | None = None
+        self._used_bytes = 0
+        self._out_of_memory = False
+        self._releases: list[Callable[[], object]] = []
+        self._connections: set[RuntimeConnection] = set()
+        processes.exited = self._exited
+        log.write(_init_start(spec))
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(
+            spec.timeout_s if init_in_invoke else spec.init_timeout_s, self._init_timed_out
+        )
+
+    # -- the pool's side ------------------------------------------------------------------------------------------
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Answer the Runtime API on a listening socket."""
+        server = await self._loop.create_server(lambda: RuntimeConnection(self), sock=listener)
+        self.on_end(server.close)
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """Run one event; the environment is starting, idle or answered. Raises InitTimedOut, NeverDelivered."""
+        job = Job(invocation, self._loop.create_future(), self._loop.time(), cold=self.state is State.STARTING)
+        self._job = job
+        if self.state is not State.STARTING:
+            self._begin(job)
+            if self._next is not None:
+                self._deliver(job)
+        return await asyncio.shield(job.done)
+
+    def on_end(self, release: Callable[[], object]) -> None:
+        """Have `release` called when the environment ends, or now if it has."""
+        if self.state is State.ENDED:
+            release()
+        else:
+            self._releases.append(release)
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be given an event."""
+        return self.state in (State.IDLE, State.ANSWERED)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._job is not None
+
+    def end(self) -> None:
+        """Kill its processes and give everything back. Who waits for it has been answered before."""
+        if self.state is State.ENDED:
+            return
+        self.state = State.ENDED
+        if self._timer is not None:
+            self._timer.cancel()
+        for release in self._releases:
+            release()
+        for connection in list(self._connections):
+            connection.abort()
+        self._processes.kill()
+        self._log.close()
+        self.ended(self)
+
+    def check_memory(self) -> None:
+        """Kill it if it holds more than its memory (what it keeps in /tmp is not counted, as on AWS)."""
+        used = self._processes.group.used_bytes() - self._processes.tmp_used_bytes()
+        self._used_bytes = max(self._used_bytes, used)
+        if used > self.spec.memory_mb * _MB and self.state is not State.ENDED:
+            self._out_of_memory = True
+            self._exited(9)
+
+    # -- the Runtime API's side -----------------------------------------------------------------------------------
+
+    def connection_made(self, connection: RuntimeConnection) -> bool:
+        if len(self._connections) >= _CONNECTIONS_MAX or self.state is State.ENDED:
+            return False
+        if self._shared_network:
+            peer = connection.peer()
+            if peer is None or socket_owner(peer) != self._processes.uid:
+                return False
+        self._connections.add(connection)
+        return True
+
+    def connection_lost(self, connection: RuntimeConnection) -> None:
+        self._connections.discard(connection)
+        if self._next is connection:
+            self._next = None
+
+    def on_next(self, connection: RuntimeConnection) -> bytes | None:
+        job = self._job
+        if self._next is not None or self.state is State.ENDED or (job is not None and job.delivered):
+            return runtime_api.WRONG_STATE
+        self._next = connection
+        if self.state is State.STARTING:
+            self._init_ms = (self._loop.time() - self._began) * 1000
+            if job is not None:
+                self._begin(job)
+        if job is not None:
+            self._deliver(job)
+            return None
+        self.state = State.IDLE
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._free()
+        return None
+
+    def on_response(self, request_id: str, body: bytes | None) -> bytes:
+        job = self._job
+        if refused := _refuse(job, request_id):
+            return refused
+        assert job is not None
+        if body is None:
+            status = "Status: error\tError Type: Function.ResponseSizeTooLarge"
+            self._answer(job, outcomes.too_large(), "Unhandled", status)
+            return runtime_api.TOO_LARGE
+        self._answer(job, body, "")
+        return runtime_api.ACCEPTED
+
+    def on_error(self, request_id: str, body: bytes | None) -> bytes:
+        job = self._job
+        if refused := _refuse(job, request_id):
+            return refused
+        assert job is not None
+        self._answer(job, outcomes.too_large() if body is None else body, "Unhandled")
+        return runtime_api.TOO_LARGE if body is None else runtime_api.ACCEPTED
+
+    def on_init_error(self, body: bytes | None) -> bytes:
+        if self.state is not State.STARTING:
+            return runtime_api.WRONG_STATE
+        document = outcomes.too_large() if body is None else body
+        self._init_ms = (self._loop.time() - self._began) * 1000
+        self._fail(document, f"Status: error\tError Type: {outcomes.error_type(document)}")
+        return runtime_api.ACCEPTED
+
+    # -- an invocation's course -----------------------------------------------------------------------------------
+
+    def _begin(self, job: Job) -> None:
+        """The function's time runs from here, whether its runtime has asked for the event or not."""
+        job.began = self._began if self._init_in_invoke and job.cold else self._loop.time()
+        self.state = State.BUSY
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(job.began + self.spec.timeout_s, self._timed_out)
+
+    def _deliver(self, job: Job) -> None:
+        connection, self._next = self._next, None
+        assert connection is not None
+        job.delivered = True
+        self._log.write(self._start_line(job))
+        invocation = job.invocation
+        left_s = self.spec.timeout_s - (self._loop.time() - job.began)
+        connection.write(runtime_api.event(invocation, int((self._clock.host_now() + left_s) * 1000)))
+
+    def _answer(self, job: Job, payload: bytes, error: str, status: str = "") -> None:
+        """The runtime has answered: it may have another event, as soon as it asks."""
+        self.state = State.ANSWERED  # the timer goes on: a runtime that never asks again is ended
+        self._finish(job, payload, error, status)
+        self._free()
+
+    def _free(self) -> None:
+        self.idle_since = self._loop.time()
+        self.freed(self)
+
+    def _finish(self, job: Job, payload: bytes, error: str, status: str) -> None:
+        """Write the invocation's last lines and answer who waits for it."""
+        self._job = None
+        duration_ms = (self._loop.time() - job.began) * 1000
+        if status == "Status: timeout":
+            duration_ms = self.spec.timeout_s * 1000
+        init_ms = self._init_ms if job.cold and not self._init_in_invoke else None
+        self._used_bytes = max(self._used_bytes, self._processes.memory_peak_bytes())
+        used_mb = self.spec.memory_mb if self._out_of_memory else math.ceil(self._used_bytes / _MB)
+        used_mb = min(used_mb, self.spec.memory_mb)
+        billed_ms = outcomes.billed(duration_ms, init_ms)
+        request_id = job.invocation.request_id
+        self._log.drain()
+        self._log.write(f"END RequestId: {request_id}\n")
+        self._log.write(
+            outcomes.report_line(request_id, duration_ms, billed_ms, self.spec.memory_mb, used_mb, init_ms, status)
+        )
+        if not job.done.done():
+            job.done.set_result(
+                Outcome(payload, error, self._log.take_tail(), duration_ms, billed_ms, init_ms, used_mb, job.cold)
+            )
+
+    def _fail(self, payload: bytes, status: str, *lines: str) -> None:
+        """The environment cannot go on: say why, answer who waits, and end it."""
+        job = self._job
+        if job is not None:
+            if self.state is State.STARTING and not self._init_in_invoke:
+                job.began = self._loop.time()
+            self._log.drain()
+            if not job.delivered:
+                self._log.write(self._start_line(job))
+            for line in lines:
+                self._log.write(line)
+            self._used_bytes = max(self._used_bytes, self._processes.memory_peak_bytes())
+            self._processes.kill()
+            self._finish(job, payload, "Unhandled", status)
+        self.end()
+
+    def _start_line(self, job: Job) -> str:
+        return f"START RequestId: {job.invocation.request_id} Version: {self.spec.version}\n"
+
+    def _timed_out(self) -> None:
+        job = self._job
+        if job is None:
+            self.end()
+            return
+        request_id = job.invocation.request_id
+        at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="milliseconds")[:-6]
+        line = f"{at}Z {request_id} Task timed out after {self.spec.timeout_s:.2f} seconds\n"
+        self._fail(outcomes.timed_out(request_id, self.spec.timeout_s), "Status: timeout", line)
+
+    def _init_timed_out(self) -> None:
+        job = self._job
+        if self._init_in_invoke or job is None:
+            if job is not None:
+                job.began = self._began
+            self._timed_out()
+            return
+        init_ms = self.spec.init_timeout_s * 1000
+        self._log.write(f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init\tStatus: timeout\n")
+        self._job = None
+        if not job.done.done():
+            job.done.set_exception(InitTimedOut())
+        self.end()
+
+    def _exited(self, wait_status: int) -> None:
+        """The runtime's process is gone, or the whole environment."""
+        job = self._job
+        if job is not None and not job.delivered and self.state is State.BUSY and not job.cold:
+            self._job = None
+            if not job.done.done():
+                job.done.set_exception(NeverDelivered())
+        elif job is not None:
+            request_id = job.invocation.request_id
+            kind = "Runtime.ExitError"
+            if self._out_of_memory or self._processes.group.out_of_memory():
+                self._out_of_memory, kind = True, "Runtime.OutOfMemory"
+            line = f"RequestId: {request_id} Error: {outcomes.exit_reason(wait_status)}\nRuntime.ExitError\n"
+            self._fail(outcomes.exited(request_id, wait_status), f"Status: error\tError Type: {kind}", line)
+        self.end()
+
+
+def _refuse(job: Job | None, request_id: str) -> bytes:
+    if job is None or not job.delivered:
+        return runtime_api.WRONG_STATE
+    return b"" if job.invocation.request_id == request_id else runtime_api.WRONG_ID
+
+
+def _init_start(spec: FunctionSpec) -> str:
+    place = ":".join(spec.arn.split(":")[:4])
+    version = spec.runtime.replace("python", "python:")
+    return f"INIT_START Runtime Version: {version}.penstock\tRuntime Version ARN: {place}::runtime:{spec.runtime}\n"

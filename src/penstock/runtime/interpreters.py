@@ -1,0 +1,100 @@
+"""Which Python runs which AWS runtime identifier on this host, and what of its packages functions may see."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.runtime.api import RuntimeUnsupported
+
+PACKAGES = (
+    "awslambdaric", "boto3", "botocore", "dateutil", "jmespath", "runtime_client", "s3transfer", "simplejson", "six",
+    "snapshot_restore_py", "urllib3",
+)  # fmt: skip
+"""What AWS's Python runtimes carry, and nothing else of the server's own packages."""
+_PROVIDED = ("provided.al2023", "provided.al2")
+_ASK = (
+    "import awslambdaric, runtime_client, sys, json, os; print(json.dumps([os.path.realpath(sys.executable),"
+    " sys.base_prefix, os.path.dirname(awslambdaric.__path__[0]), list(sys.version_info[:2])]))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python that can be a zygote. site: the folder its awslambdaric was found in."""
+
+    path: str
+    prefix: str
+    site: str
+    version: tuple[int, int]
+
+    def packages(self) -> list[str]:
+        """Names in `site` that functions see in /var/runtime."""
+        wanted = set(PACKAGES)
+        found = []
+        for entry in Path(self.site).iterdir():
+            name = re.split(r"[.-]", entry.name, maxsplit=1)[0]
+            distribution = entry.name.endswith(".dist-info") and name.replace("python_", "") in wanted
+            if distribution or (name in wanted and not entry.name.endswith(".dist-info")):
+                found.append(entry.name)
+        return sorted(found)
+
+
+class Interpreters:
+    """Finds the interpreter of a runtime identifier; asks each candidate once."""
+
+    def __init__(self, mapping: str = "") -> None:
+        """mapping: settings.function_runtimes, "python3.12=python3.11,python3.9=/usr/bin/python3.9"."""
+        self._mapping = dict(pair.split("=", 1) for pair in mapping.replace(" ", "").split(",") if "=" in pair)
+        self._asked: dict[str, Interpreter | None] = {}
+
+    def find(self, runtime: str) -> Interpreter:
+        """The interpreter whose zygote runs `runtime`. Raises RuntimeUnsupported."""
+        if sys.platform != "linux":
+            raise RuntimeUnsupported(f"functions need Linux: AWS's runtime client is not made for {sys.platform}")
+        if runtime in _PROVIDED:
+            return self._own()
+        wanted = self._mapping.get(runtime) or self._mapping.get("*") or runtime
+        if not re.fullmatch(r"python3\.\d+", runtime):
+            raise RuntimeUnsupported(
+                f"the runtime {runtime} is not supported; python3.x and {', '.join(_PROVIDED)} are"
+            )
+        if wanted == f"python{sys.version_info[0]}.{sys.version_info[1]}":
+            return self._own()
+        if wanted not in self._asked:
+            self._asked[wanted] = _ask(wanted)
+        found = self._asked[wanted]
+        if found is None:
+            own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+            raise RuntimeUnsupported(
+                f"this host has no {wanted} with awslambdaric installed, so {runtime} cannot run; {own} can. Install "
+                f"one (and `pip install awslambdaric boto3` into it), or have such functions run on Penstock's own "
+                f"Python with PENSTOCK_FUNCTION_RUNTIMES={runtime}={own}"
+            )
+        return found
+
+    def _own(self) -> Interpreter:
+        found = importlib.util.find_spec("awslambdaric")
+        if found is None or not found.origin or importlib.util.find_spec("runtime_client") is None:
+            raise RuntimeUnsupported("awslambdaric is not installed beside Penstock: `pip install awslambdaric`")
+        site = str(Path(found.origin).resolve().parent.parent)
+        executable = getattr(sys, "_base_executable", "") or sys.executable
+        return Interpreter(str(Path(executable).resolve()), sys.base_prefix, site, sys.version_info[:2])
+
+
+def _ask(name: str) -> Interpreter | None:
+    path = shutil.which(name)
+    if path is None:
+        return None
+    try:
+        answer = subprocess.run([path, "-c", _ASK], capture_output=True, timeout=10, check=True, cwd="/").stdout
+        executable, prefix, site, version = json.loads(answer)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return Interpreter(executable, prefix, site, (version[0], version[1]))

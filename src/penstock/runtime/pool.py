@@ -1,0 +1,303 @@
+"""The pool of execution environments: reuse, start, limit, retire, reap. Implements `runtime.api.Runtime`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from penstock.clock import Clock
+from penstock.config import Settings
+from penstock.runtime import variables
+from penstock.runtime.api import (
+    Credentials,
+    FunctionSpec,
+    Invocation,
+    LogSink,
+    Outcome,
+    RuntimeUnsupported,
+    TooManyEnvironments,
+)  # fmt: skip
+from penstock.runtime.cgroups import Groups, open_groups
+from penstock.runtime.environment import Environment, InitTimedOut, NeverDelivered
+from penstock.runtime.interpreters import Interpreter, Interpreters
+from penstock.runtime.logs import FunctionLog
+from penstock.runtime.processes import Processes
+from penstock.runtime.spawner import Zygote, ZygoteFailed
+
+log = logging.getLogger(__name__)
+
+_MB = 1024 * 1024
+_PROCESSES_MAX = 1024
+"""https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 1,024 processes and threads."""
+_VCPU_MB = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: one vCPU at 1,769 MB."""
+_UID_FIRST = 1_600_000_000
+_MEMORY_CHECK_S = 0.05
+_REAP_EVERY_S = 1.0
+_CREDENTIALS_MARGIN_S = 60.0
+
+
+class LocalRuntime:
+    """Environments as processes of this machine."""
+
+    def __init__(self, settings: Settings, clock: Clock, state_dir: Path) -> None:
+        self.log_sink: LogSink | None = None
+        self.serve: Callable[[socket.socket], Callable[[], None] | None] | None = None
+        self.endpoint = f"http://{settings.host}:{settings.port}"
+        """Where functions that share the host's network reach AWS's API."""
+        self._settings = settings
+        self._clock = clock
+        self._scratch = state_dir
+        self._host_network = settings.function_network == "host"
+        self._interpreters = Interpreters(settings.function_runtimes)
+        self._zygotes: dict[str, asyncio.Task[Zygote]] = {}
+        self._groups: Groups | None = None
+        self._all: set[Environment] = set()
+        self._available: dict[str, list[Environment]] = {}
+        self._starting = 0
+        self._uids = 0
+        self._checker: asyncio.TimerHandle | None = None
+        self._reaper: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Nothing yet: the zygote starts with the first function (`supports`), so that a server without is small."""
+
+    def supports(self, runtime: str) -> str:
+        """ "" or why not. Asked before a function is made or run, so the zygote is warmed up behind it."""
+        try:
+            interpreter = self._interpreters.find(runtime)
+        except RuntimeUnsupported as error:
+            return str(error)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return ""
+        self._zygote_task(interpreter)
+        return ""
+
+    async def invoke(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
+        """See `runtime.api.Runtime`."""
+        while (environment := self._take(spec)) is not None:
+            try:
+                return await environment.invoke(invocation)
+            except NeverDelivered:
+                continue
+        try:
+            environment = await self._start(spec, credentials, init_in_invoke=False)
+            return await environment.invoke(invocation)
+        except InitTimedOut:
+            environment = await self._start(spec, credentials, init_in_invoke=True)
+            return await environment.invoke(invocation)
+
+    def _take(self, spec: FunctionSpec) -> Environment | None:
+        """The warmest environment that is free. One whose credentials end before its time-out might, is ended."""
+        free = self._available.get(spec.key)
+        needed_until = self._clock.now() + spec.timeout_s + _CREDENTIALS_MARGIN_S
+        while free:
+            environment = free.pop()
+            if not environment.available:
+                continue
+            if environment.expires_at >= needed_until:
+                return environment
+            environment.end()
+        return None
+
+    async def _start(self, spec: FunctionSpec, credentials: Credentials, *, init_in_invoke: bool) -> Environment:
+        interpreter = self._interpreters.find(spec.runtime)
+        if self._closed:
+            raise RuntimeUnsupported("the server is shutting down")
+        self._make_room()
+        self._starting += 1
+        try:
+            return await self._spawn(spec, credentials, interpreter, init_in_invoke)
+        finally:
+            self._starting -= 1
+
+    def _make_room(self) -> None:
+        if len(self._all) + self._starting < self._settings.function_concurrency:
+            return
+        idle = [e for e in self._all if e.available and not e.busy]
+        if not idle:
+            raise TooManyEnvironments(f"all {self._settings.function_concurrency} execution environments are busy")
+        min(idle, key=lambda e: e.idle_since).end()
+
+    async def _spawn(
+        self, spec: FunctionSpec, credentials: Credentials, interpreter: Interpreter, init_in_invoke: bool
+    ) -> Environment:
+        for attempt in (1, 2):
+            zygote = await asyncio.shield(self._zygote_task(interpreter))
+            try:
+                return await self._fork(zygote, spec, credentials, init_in_invoke)
+            except ZygoteFailed:
+                if attempt == 2:
+                    raise
+        raise AssertionError
+
+    async def _fork(
+        self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, init_in_invoke: bool
+    ) -> Environment:
+        name = secrets.token_hex(16)
+        stream = f"{datetime.fromtimestamp(self._clock.now(), UTC):%Y/%m/%d}/[{spec.version}]{name}"
+        if self._groups is None:
+            self._groups = open_groups()
+        limit = (spec.memory_mb + spec.ephemeral_mb) * _MB
+        group = self._groups.create(name, limit, _PROCESSES_MAX, spec.memory_mb * 1024 // _VCPU_MB)
+        self._uids = (self._uids + 1) % 100_000_000
+        processes = Processes(group, _UID_FIRST + self._uids if os.geteuid() == 0 else os.geteuid())
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reader, False)
+        function_log = FunctionLog(reader, self._clock.now, lambda lines: self._write_log(spec, stream, lines))
+        environment = Environment(
+            spec, self._clock, processes, function_log, expires_at=credentials.expires_at,
+            init_in_invoke=init_in_invoke, shared_network=self._host_network and os.geteuid() == 0,
+        )  # fmt: skip
+        environment.freed, environment.ended = self._freed, self._ended
+        processes.listening = lambda sockets: self._serve(environment, sockets)
+        self._all.add(environment)
+        procs = group.open_procs()
+        try:
+            request = self._request(zygote, name, spec, credentials, processes.uid, stream)
+            _, pidfd = await zygote.spawn(request, [processes.theirs.fileno(), writer, *procs], processes.ended)
+        except ZygoteFailed:
+            environment.end()
+            processes.abandon()
+            raise
+        finally:
+            for fd in (writer, *procs):
+                os.close(fd)
+        processes.spawned(pidfd)
+        self._watch()
+        return environment
+
+    def _request(
+        self, zygote: Zygote, name: str, spec: FunctionSpec, credentials: Credentials, uid: int, stream: str
+    ) -> dict[str, Any]:
+        isolated = not self._host_network and not zygote.found.get("net")
+        port = self._settings.port or 4566
+        endpoint = f"http://127.0.0.1:{port}" if isolated else self.endpoint
+        mounted = not zygote.found.get("mount")
+        layers = [os.path.realpath(layer) for layer in spec.layers]
+        code = os.path.realpath(spec.code)
+        bootstrap = spec.runtime.startswith("provided")
+        return {
+            "id": name,
+            "uid": uid,
+            "code": code,
+            "layers": layers,
+            "ephemeral_mb": spec.ephemeral_mb,
+            "endpoint_port": port,
+            "host_network": self._host_network,
+            "bootstrap": bootstrap,
+            "data_bytes": 0 if self._groups and self._groups.how else spec.memory_mb * _MB * 2,
+            "environment": variables.environment(
+                spec, credentials, stream, endpoint, task_root="/var/task" if mounted else code,
+            ),
+        }  # fmt: skip
+
+    def _zygote_task(self, interpreter: Interpreter) -> asyncio.Task[Zygote]:
+        task = self._zygotes.get(interpreter.path)
+        if task is not None and (
+            not task.done() or (not task.cancelled() and task.exception() is None and task.result().alive)
+        ):
+            return task
+        task = asyncio.get_running_loop().create_task(self._new_zygote(interpreter))
+        self._zygotes[interpreter.path] = task
+        return task
+
+    async def _new_zygote(self, interpreter: Interpreter) -> Zygote:
+        zygote = Zygote(interpreter, self._scratch, host_network=self._host_network)
+        await zygote.start()
+        return zygote
+
+    def _serve(self, environment: Environment, sockets: list[socket.socket]) -> None:
+        task = asyncio.get_running_loop().create_task(environment.serve(sockets[0]))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        for endpoint in sockets[1:]:
+            stop = self.serve(endpoint) if self.serve is not None else endpoint.close
+            environment.on_end(stop or endpoint.close)
+
+    def _write_log(self, spec: FunctionSpec, stream: str, lines: list[tuple[float, str]]) -> None:
+        if self.log_sink is not None:
+            self.log_sink(spec, stream, lines)
+
+    def _freed(self, environment: Environment) -> None:
+        if environment.retired:
+            environment.end()
+            return
+        free = self._available.setdefault(environment.spec.key, [])
+        if environment not in free:
+            free.append(environment)
+
+    def _ended(self, environment: Environment) -> None:
+        self._all.discard(environment)
+        free = self._available.get(environment.spec.key)
+        if free is not None:
+            if environment in free:
+                free.remove(environment)
+            if not free:
+                del self._available[environment.spec.key]
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._checker is None:
+            self._checker = loop.call_later(_MEMORY_CHECK_S, self._check_memory)
+        if self._reaper is None:
+            self._reaper = loop.call_later(_REAP_EVERY_S, self._reap)
+
+    def _check_memory(self) -> None:
+        self._checker = None
+        for environment in list(self._all):
+            if environment.busy:
+                environment.check_memory()
+        if self._all:
+            self._checker = asyncio.get_running_loop().call_later(_MEMORY_CHECK_S, self._check_memory)
+
+    def _reap(self) -> None:
+        self._reaper = None
+        loop = asyncio.get_running_loop()
+        before = loop.time() - self._settings.function_idle_s
+        for environment in list(self._all):
+            if environment.available and not environment.busy and environment.idle_since < before:
+                environment.end()
+        if self._all:
+            self._reaper = loop.call_later(_REAP_EVERY_S, self._reap)
+
+    async def retire(self, key_prefix: str) -> None:
+        """See `runtime.api.Runtime`."""
+        for environment in list(self._all):
+            if environment.spec.key.startswith(key_prefix):
+                environment.retired = True
+                if not environment.busy:
+                    environment.end()
+
+    def protections(self) -> dict[str, str]:
+        """See `runtime.api.Runtime`."""
+        return {}
+
+    async def close(self) -> None:
+        """End every environment and the zygotes."""
+        self._closed = True
+        for timer in (self._checker, self._reaper):
+            if timer is not None:
+                timer.cancel()
+        for environment in list(self._all):
+            environment.end()
+        for task in self._zygotes.values():
+            if not task.done():
+                task.cancel()
+            elif not task.cancelled() and task.exception() is None:
+                await task.result().close()
+        for _ in range(200):
+            if self._groups is None or self._groups.close():
+                break
+            await asyncio.sleep(0.01)

@@ -1,0 +1,110 @@
+"""What isolation this host allows, found by trying it in a process that is thrown away.
+
+Runs in the zygote's interpreter: standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from penstock.runtime import linux, rootfs
+
+NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "net")
+
+
+def probe(scratch: str) -> dict[str, str]:
+    """Namespace -> "" where it works, else why not. scratch: an empty folder to mount on.
+
+    "user" is only tried without root, which needs it for all the others.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, json.dumps(_try_all(scratch)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as f:
+        answer = f.read()
+    os.waitpid(pid, 0)
+    found: dict[str, str] = json.loads(answer or b"{}")
+    return {name: found.get(name, "the attempt itself failed") for name in NAMESPACES}
+
+
+def _try_all(scratch: str) -> dict[str, str]:
+    found = {"user": ""}
+    if os.geteuid() != 0:
+        found["user"] = _attempt(enter_user_namespace)
+    else:
+        found["user"] = "not needed: the server is root and gives each environment a user of its own"
+    found["ipc"] = _attempt(lambda: linux.unshare(linux.CLONE_NEWIPC))
+    found["uts"] = _attempt(_try_name)
+    found["net"] = _attempt(_try_network)
+    found["mount"] = _attempt(lambda: _try_root(scratch))
+    found["pid"] = _attempt(lambda: _try_processes(mount_proc=not found["mount"]))
+    return found
+
+
+def _attempt(what: Callable[[], object]) -> str:
+    try:
+        what()
+    except (OSError, KeyError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def enter_user_namespace() -> None:
+    """Become root of a new user namespace in which only the present user exists. Raises OSError."""
+    uid, gid = os.geteuid(), os.getegid()
+    linux.unshare(linux.CLONE_NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as f:
+            f.write(text)
+
+
+def _try_name() -> None:
+    linux.unshare(linux.CLONE_NEWUTS)
+    socket.sethostname("probe")
+
+
+def _try_network() -> None:
+    linux.unshare(linux.CLONE_NEWNET)
+    linux.loopback_up()
+
+
+def _try_root(scratch: str) -> None:
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("tmpfs", scratch, "tmpfs")
+    os.mkdir(scratch + rootfs.HOST)
+    os.mkdir(scratch + "/proc")
+    os.mkdir(scratch + "/shown")
+    linux.bind_read_only("/usr", scratch + "/shown")
+    linux.pivot_root(scratch, scratch + rootfs.HOST)
+
+
+def _try_processes(*, mount_proc: bool) -> None:
+    linux.unshare(linux.CLONE_NEWPID)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            if mount_proc:
+                linux.mount("proc", "/proc", "proc")
+            status = 0
+        except OSError as error:
+            status = error.errno or 1
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        raise OSError(status, os.strerror(status), "/proc of a pid namespace")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(probe(sys.argv[1])))

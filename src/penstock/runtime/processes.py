@@ -1,0 +1,156 @@
+"""An environment's processes: their control socket, their pidfd, their cgroup; and how they are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.runtime.cgroups import Group
+
+log = logging.getLogger(__name__)
+
+_ANCILLARY_BYTES = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(12)
+_REMOVE_AGAIN_S = 0.1
+_REMOVE_TRIES = 50
+
+
+class Processes:
+    """What one fork of the zygote became. Calls back on the event loop; every callback may come at any time."""
+
+    def __init__(self, group: Group, uid: int) -> None:
+        self.group = group
+        self.uid = uid
+        self.runtime_pid = 0
+        """The runtime's process id as this host sees it; 0 until it runs."""
+        self.tmp_fd = -1
+        """The environment's /tmp, to see how full it is; -1 where it has none of its own."""
+        self.listening: Callable[[list[socket.socket]], None] = lambda _: None
+        self.exited: Callable[[int], None] = lambda _: None
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = -1
+        self._status: int | None = None
+        self._over = False
+        ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._control: socket.socket | None = ours
+        self._loop.add_reader(ours.fileno(), self._read)
+
+    def spawned(self, pidfd: int) -> None:
+        """The zygote has forked: from now on the processes can be killed."""
+        self.theirs.close()
+        if self._over:
+            os.close(pidfd)
+            return
+        self._pidfd = pidfd
+
+    def _read(self) -> None:
+        assert self._control is not None
+        try:
+            text, ancillary, _, _ = self._control.recvmsg(4096, _ANCILLARY_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            text, ancillary = b"", []
+        if not text:
+            self._disconnect()
+            return
+        fds: list[int] = []
+        pid = 0
+        for _, kind, data in ancillary:
+            if kind == socket.SCM_RIGHTS:
+                fds = list(struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4]))
+            elif kind == socket.SCM_CREDENTIALS:
+                pid = struct.unpack("iII", data)[0]
+        event = json.loads(text)
+        kind = event["event"]
+        if kind == "listening":
+            listeners = event["listeners"]
+            for fd in fds[listeners:]:
+                self.tmp_fd = fd
+            self.listening([socket.socket(fileno=fd) for fd in fds[:listeners]])
+        elif kind == "running":
+            self.runtime_pid = pid
+        elif kind == "exit":
+            self._status = event["status"]
+            self.exited(event["status"])
+        elif kind == "failed":
+            log.error("an execution environment could not be made: %s", event["reason"])
+            self.exited(1 << 8)
+
+    def ended(self, status: int) -> None:
+        """The zygote has reaped the environment's first process: nothing of it is left."""
+        self._over = True
+        if self._status is None:
+            self._status = status
+            self.exited(status)
+        self._disconnect()
+        self._release()
+        self._remove_group(_REMOVE_TRIES)
+
+    def kill(self) -> None:
+        """End every process of the environment. `ended` follows."""
+        self._disconnect()  # without a pid namespace, the first process kills the others when it sees this
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self.group.kill()
+
+    def abandon(self) -> None:
+        """Nothing was forked: let go of what was prepared."""
+        self.theirs.close()
+        self.ended(0)
+
+    def tmp_used_bytes(self) -> int:
+        """What the function keeps in its /tmp, which is memory of the host."""
+        if self.tmp_fd < 0:
+            return 0
+        stat = os.fstatvfs(self.tmp_fd)
+        return (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+
+    def memory_peak_bytes(self) -> int:
+        """The most that the runtime's process has had resident, shared pages included; 0 if it is gone."""
+        try:
+            status = Path(f"/proc/{self.runtime_pid}/status").read_bytes()
+        except OSError:
+            return 0
+        at = status.find(b"VmHWM:")
+        return int(status[at + 6 : status.find(b"kB", at)]) * 1024 if at >= 0 else 0
+
+    def _disconnect(self) -> None:
+        if self._control is not None:
+            self._loop.remove_reader(self._control.fileno())
+            self._control.close()
+            self._control = None
+
+    def _release(self) -> None:
+        for fd in (self._pidfd, self.tmp_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd = self.tmp_fd = -1
+
+    def _remove_group(self, tries: int) -> None:
+        if not self.group.remove() and tries:
+            self.group.kill()
+            self._loop.call_later(_REMOVE_AGAIN_S, self._remove_group, tries - 1)
+
+
+def socket_owner(peer: tuple[str, int]) -> int:
+    """The user id behind a local TCP connection, by the address it comes from; -1 if there is none.
+
+    Only asked where environments share the host's network, where any process could otherwise connect.
+    """
+    wanted = f"0100007F:{peer[1]:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == wanted:
+            return int(fields[7])
+    return -1

@@ -1,0 +1,113 @@
+"""What a function sees of the file system: a minimal read-only root, made once, and each environment's mounts on it.
+
+Runs in the zygote: standard library only. The host's own root stays at /.host while an environment is being made (its
+code is bound from there) and is taken away before any of the function's code runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from penstock.runtime import linux
+
+HOST = "/.host"
+TASK, LAYERS, RUNTIME = "/var/task", "/opt", "/var/runtime"
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC_FOLDERS = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/alternatives")
+_ETC_COPIED = ("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols", "/etc/services")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nsbx_user:x:{uid}:{uid}::/home/sbx_user:/sbin/nologin\n"
+
+
+def enter_template(root: str, prefixes: list[str], site: str, packages: list[str], *, network: bool) -> None:
+    """Make the root that all environments start from, at the empty folder `root`, and step into it.
+
+    prefixes: folders shown read-only where they are (the interpreter). packages: names in `site`, shown in
+    /var/runtime. The caller is in a mount namespace of its own. Raises OSError.
+    """
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("tmpfs", root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=16m")
+    for folder in (HOST, TASK, LAYERS, RUNTIME, "/tmp", "/proc", "/dev", "/etc", "/home/sbx_user"):  # noqa: S108
+        os.makedirs(root + folder, 0o755)
+    for path in _SYSTEM:
+        if os.path.islink(path):
+            os.symlink(os.readlink(path), root + path)
+        elif os.path.isdir(path):
+            _show(path, root + path)
+    for prefix in prefixes:
+        if not prefix.startswith("/usr/"):
+            _show(prefix, root + prefix)
+    for name in packages:
+        _show(os.path.join(site, name), f"{root}{RUNTIME}/{name}")
+    for name in _DEVICES:
+        open(f"{root}/dev/{name}", "w").close()
+        linux.mount(f"/dev/{name}", f"{root}/dev/{name}", flags=linux.MS_BIND)
+    for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        os.symlink(f"/proc/self/{target}", f"{root}/dev/{name}")
+    _fill_etc(root, network=network)
+    linux.pivot_root(root, root + HOST)
+    os.chdir("/")
+    linux.mount(
+        "none", "/", flags=linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+    )
+
+
+def _show(source: str, target: str) -> None:
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        open(target, "w").close()
+    linux.bind_read_only(source, target)
+
+
+def _fill_etc(root: str, *, network: bool) -> None:
+    for path in _ETC_FOLDERS:
+        if os.path.isdir(path):
+            _show(path, root + path)
+    for path in _ETC_COPIED + (("/etc/resolv.conf",) if network else ()):
+        if os.path.exists(path):
+            shutil.copyfile(path, root + path)
+    files = {
+        "passwd": _PASSWD.format(uid=993),
+        "group": "root:x:0:\nsbx_user:x:993:\n",
+        "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    }
+    for name, text in files.items():
+        with open(f"{root}/etc/{name}", "w") as f:
+            f.write(text)
+
+
+def enter_environment(code: str, layers: list[str], ephemeral_mb: int, *, own_proc: bool) -> None:
+    """Mount one environment's code, layers, /tmp and /proc, and take the host away. Raises OSError.
+
+    code, layers: real paths on the host; a later layer's file hides an earlier one's. Call in a new mount namespace,
+    as the first process of a new pid namespace when `own_proc`.
+    """
+    linux.bind_read_only(HOST + code, TASK)
+    if len(layers) == 1:
+        linux.bind_read_only(HOST + layers[0], LAYERS)
+    elif layers:
+        _merge([HOST + layer for layer in layers])
+    # Inodes cost kernel memory too: one for each 2 KB is what mkfs would give.
+    options = f"mode=1777,size={ephemeral_mb}m,nr_inodes={ephemeral_mb * 512}"
+    linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)  # noqa: S108
+    if own_proc:
+        flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+        linux.mount("proc", "/proc", "proc", flags, "hidepid=2")
+    linux.detach(HOST)
+
+
+def _merge(layers: list[str]) -> None:
+    try:
+        lower = ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in reversed(layers))
+        linux.mount(
+            "overlay", LAYERS, "overlay", linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV, f"lowerdir={lower}"
+        )
+    except OSError:  # no overlay in user namespaces before Linux 5.11
+        linux.mount("tmpfs", LAYERS, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=300m")
+        for layer in layers:
+            shutil.copytree(layer, LAYERS, symlinks=True, dirs_exist_ok=True)
+        flags = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+        linux.mount("none", LAYERS, flags=flags)

@@ -1,0 +1,277 @@
+"""Inside a fork of the zygote: become an execution environment, then AWS's runtime client (or the `bootstrap`).
+
+Runs in the zygote's forks: standard library only. Two processes make an environment. The first is its init: it enters
+the namespaces, hands listening sockets to the server, starts the second, reaps, and takes everything with it when it
+ends. The second is the runtime, without privileges. Both report over the control socket.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any, NamedTuple, NoReturn
+
+from penstock.runtime import linux, rootfs
+
+RUNTIME_API_PORT = 9001
+_LOG_FD, _CONTROL_FD = 3, 4
+_FLAGS = {
+    "mount": linux.CLONE_NEWNS,
+    "net": linux.CLONE_NEWNET,
+    "ipc": linux.CLONE_NEWIPC,
+    "uts": linux.CLONE_NEWUTS,
+}
+
+
+class Host(NamedTuple):
+    """What a fork needs to know of the zygote it came from."""
+
+    namespaces: set[str]
+    is_root: bool
+    runtime_path: str
+    extra_modules: frozenset[str]
+    pid_namespace: int
+
+
+def enter(request: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
+    """Become an environment. fds: control socket, log pipe, then cgroup.procs files to join. Never returns."""
+    control_fd = _own_descriptors(fds)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control_fd)
+    try:
+        linux.die_with_parent()
+        _isolate(request, host, control)
+        child = os.fork()
+        if child == 0:
+            _become_runtime(request, host, control)
+        _drop(request["uid"], host)
+        linux.die_with_parent()
+        linux.hide_memory()
+        _watch(child, control, own_pids="pid" in host.namespaces)
+    except BaseException as error:
+        _tell(control, {"event": "failed", "reason": f"{type(error).__name__}: {error}"})
+        os._exit(71)
+
+
+def _own_descriptors(fds: list[int]) -> int:
+    """0 is /dev/null, 1, 2 and 3 the log, 4 the control socket; cgroups are joined, all else is closed."""
+    for fd in fds[2:]:
+        os.write(fd, b"0")
+    high = [os.dup2(fd, 100 + i, inheritable=False) for i, fd in enumerate(fds[:2])]
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    for fd in (1, 2, _LOG_FD):
+        os.dup2(high[1], fd)
+    os.dup2(high[0], _CONTROL_FD, inheritable=False)
+    os.closerange(_CONTROL_FD + 1, 1 << 16)
+    return _CONTROL_FD
+
+
+def _isolate(request: dict[str, Any], host: Host, control: socket.socket) -> None:
+    flags = 0
+    for name, flag in _FLAGS.items():
+        if name in host.namespaces and not (name == "net" and request["host_network"]):
+            flags |= flag
+    if flags:
+        linux.unshare(flags)
+    own_network = bool(flags & linux.CLONE_NEWNET)
+    if own_network:
+        linux.loopback_up()
+    if flags & linux.CLONE_NEWUTS:
+        socket.sethostname("sandbox")
+    ports = [RUNTIME_API_PORT, request["endpoint_port"]] if own_network else [0]
+    listeners = [_listen(port) for port in ports]
+    request["runtime_api"] = f"127.0.0.1:{listeners[0].getsockname()[1]}"
+    if "mount" in host.namespaces:
+        rootfs.enter_environment(
+            request["code"], request["layers"], request["ephemeral_mb"], own_proc="pid" in host.namespaces
+        )
+        os.chdir("/")
+    passed = [s.fileno() for s in listeners]
+    if "mount" in host.namespaces:
+        passed.append(os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY))  # noqa: S108
+    event = json.dumps({"event": "listening", "listeners": len(listeners)})
+    socket.send_fds(control, [event.encode()], passed)
+    for s in listeners:
+        s.close()
+    for fd in passed[len(listeners) :]:
+        os.close(fd)
+
+
+def _listen(port: int) -> socket.socket:
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", port))
+    s.listen(128)
+    return s
+
+
+def _drop(uid: int, host: Host) -> None:
+    if host.is_root:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    linux.drop_capabilities()
+
+
+def _watch(child: int, control: socket.socket, *, own_pids: bool) -> NoReturn:
+    """Be the environment's init: reap, report the runtime's end, and end with it or with the server."""
+    if not own_pids:
+        linux.adopt_orphans()
+    wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    for fd in (0, 1, 2, _LOG_FD):
+        os.close(fd)  # the log's reader must see its end when the function's last process is gone
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(wake_r, select.POLLIN)
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == child:
+            _tell(control, {"event": "exit", "status": status})
+            _end(own_pids)
+        if pid:
+            continue
+        ready = [fd for fd, _ in poll.poll()]
+        if control.fileno() in ready:  # the server closed its end: to end this environment, or because it died
+            _end(own_pids)
+        if wake_r in ready:
+            os.read(wake_r, 4096)
+
+
+def _end(own_pids: bool) -> NoReturn:
+    """Exit, and with it every process of the environment: the kernel's work in a pid namespace, ours without."""
+    deadline = time.monotonic() + 5
+    while not own_pids and time.monotonic() < deadline:
+        with open(f"/proc/self/task/{os.getpid()}/children") as f:
+            children = f.read().split()
+        if not children:
+            break
+        for pid in children:  # killing a child hands its children to us: the next round finds them
+            os.kill(int(pid), signal.SIGKILL)
+            os.waitpid(int(pid), 0)
+    os._exit(0)
+
+
+def _tell(control: socket.socket, event: dict[str, Any]) -> None:
+    try:
+        control.send(json.dumps(event).encode())
+    except OSError:
+        pass
+
+
+def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket) -> NoReturn:
+    status = 1
+    try:
+        if "pid" not in host.namespaces:
+            linux.die_with_parent()
+        os.setsid()
+        for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_NPROC, 1024)):
+            _, hard = resource.getrlimit(limit)
+            if limit == resource.RLIMIT_NPROC and not host.is_root:
+                continue  # counts all of the user's processes, the server's own among them
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(limit, (value, value))
+        if request["data_bytes"]:
+            resource.setrlimit(resource.RLIMIT_DATA, (request["data_bytes"], request["data_bytes"]))
+        _drop(request["uid"], host)
+        linux.show_memory()
+        if "pid" not in host.namespaces:
+            linux.die_with_parent()
+        with open("/proc/self/oom_score_adj", "w") as f:
+            f.write("500")
+        _tell(control, {"event": "running"})  # the kernel adds our process id, as the server knows it
+        control.close()
+        os.umask(0o022)
+        task = rootfs.TASK if "mount" in host.namespaces else request["code"]
+        os.chdir(task)
+        environment = request["environment"]
+        environment["AWS_LAMBDA_RUNTIME_API"] = request["runtime_api"]
+        if request["bootstrap"]:
+            _exec_bootstrap(task, environment)
+        environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(_LOG_FD)
+        _run_python(task, environment, host, request)
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        if not isinstance(end.code, int) and end.code is not None:
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status & 0xFF)
+
+
+def _exec_bootstrap(task: str, environment: dict[str, str]) -> NoReturn:
+    os.close(_LOG_FD)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for folder in (task, rootfs.LAYERS):
+        path = os.path.join(folder, "bootstrap")
+        if os.path.isfile(path):
+            try:
+                os.execve(path, [path], environment)  # noqa: S606
+            except OSError as error:
+                os.write(2, f"Error: fork/exec {path}: {str(error.strerror).lower()}\n".encode())
+                os._exit(126)
+    os.write(2, f"Couldn't find valid bootstrap(s): [{task}/bootstrap /opt/bootstrap]\n".encode())
+    os._exit(127)
+
+
+def _run_python(task: str, environment: dict[str, str], host: Host, request: dict[str, Any]) -> None:
+    """The interpreter as on AWS: its variables, its path, and none of our modules; then AWS's own runtime client."""
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    opt = rootfs.LAYERS if "mount" in host.namespaces else ""
+    opts = [opt] if opt else list(reversed(request["layers"]))
+    front = [task]
+    for layer in opts:
+        front += [f"{layer}/python/lib/{version}/site-packages", f"{layer}/python"]
+    asked = [p for p in environment.get("PYTHONPATH", "").split(":") if p and p != host.runtime_path]
+    rest = [p for p in sys.path if p != host.runtime_path]
+    own = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "penstock"}
+    for name in own:
+        del sys.modules[name]
+    sys.path[:] = [*front, *asked, host.runtime_path, *rest]
+    sys.path_importer_cache.clear()
+    _let_own_packages_win(front + asked, host.extra_modules)
+    gc.enable()
+    sys.argv[:] = [os.path.join(host.runtime_path, "bootstrap.py"), environment["_HANDLER"]]
+    from awslambdaric.__main__ import main
+
+    main(sys.argv)
+
+
+def _let_own_packages_win(folders: list[str], extra: frozenset[str]) -> None:
+    """Forget what the zygote preloaded, if the function or a layer carries any of it: theirs comes first on AWS.
+
+    Packages go together (an own botocore with our boto3 would not work), standard modules one by one.
+    """
+    carried: set[str] = set()
+    for folder in folders:
+        try:
+            carried.update(name.partition(".")[0] for name in os.listdir(folder))
+        except OSError:
+            continue
+    tops = {name.partition(".")[0] for name in extra}
+    standard = tops & getattr(sys, "stdlib_module_names", frozenset())
+    replaced = carried & standard
+    if carried & (tops - standard):
+        replaced |= tops - standard
+    for name in extra:
+        if name.partition(".")[0] in replaced:
+            sys.modules.pop(name, None)

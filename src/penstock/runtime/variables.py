@@ -1,0 +1,48 @@
+"""The environment variables of an execution environment.
+
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html: the reserved ones cannot be set by the user,
+the others can, except that PATH, PYTHONPATH and LD_LIBRARY_PATH are AWS's unless set.
+"""
+
+from __future__ import annotations
+
+from penstock.runtime.api import Credentials, FunctionSpec
+
+
+def environment(
+    spec: FunctionSpec, credentials: Credentials, stream: str, endpoint: str, *, task_root: str
+) -> dict[str, str]:
+    """All variables but those that only the environment itself knows (AWS_LAMBDA_RUNTIME_API)."""
+    region = spec.arn.split(":")[3]
+    runtime = spec.runtime
+    values = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "LD_LIBRARY_PATH": f"/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:{task_root}:{task_root}/lib:/opt/lib",
+        "SHLVL": "0",
+        **spec.environment,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
+        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
+        "_AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1",
+        "_AWS_XRAY_DAEMON_PORT": "2000",
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        "AWS_SESSION_TOKEN": credentials.session_token,
+        "LAMBDA_TASK_ROOT": task_root,
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "_HANDLER": spec.handler,
+    }
+    if runtime.startswith("python"):
+        values["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{runtime}"
+        values.setdefault("PYTHONPATH", "/var/runtime")
+    return values

@@ -1,0 +1,153 @@
+"""The zygote: a process that holds a loaded interpreter and forks an execution environment whenever asked.
+
+Runs as a program of its own (`python -S -c ...`), possibly on another Python than the server's: standard library only.
+It speaks JSON with file descriptors over a SOCK_SEQPACKET socket: a request to spawn comes in, "spawned" and "ended"
+go out. Everything of it ends with the server: the kernel kills it when its parent dies, and environments with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from penstock.runtime import linux, probe, rootfs, sandbox
+
+MESSAGE_BYTES = 200_000
+
+
+def main(server: socket.socket, boot: dict[str, Any]) -> None:
+    """Prepare, then fork until the server's end of the socket closes.
+
+    boot: parent (process id), template (empty folder), prefixes, site, packages, preload (modules), host_network.
+    Answers "ready" with what isolation was found to work.
+    """
+    linux.die_with_parent()
+    if os.getppid() != boot["parent"]:
+        return
+    is_root = os.geteuid() == 0
+    found = probe.probe(boot["template"])
+    namespaces = {name for name, reason in found.items() if not reason}
+    if not is_root and "user" in namespaces:
+        probe.enter_user_namespace()
+    linux.hide_memory()
+    linux.die_with_parent()
+    pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if "pid" in namespaces else -1
+    if "mount" in namespaces:
+        linux.unshare(linux.CLONE_NEWNS)
+        rootfs.enter_template(
+            boot["template"], boot["prefixes"], boot["site"], boot["packages"], network=boot["host_network"]
+        )
+    runtime_path = rootfs.RUNTIME if "mount" in namespaces else boot["site"]
+    own = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    sys.path[:] = [p for p in sys.path if p not in ("", own)] + [runtime_path]
+    extra = _preload(boot["preload"], frozenset(sys.modules))
+    gc.collect()
+    gc.freeze()
+    server.send(json.dumps({"event": "ready", "found": found}).encode())
+    _serve(server, sandbox.Host(namespaces, is_root, runtime_path, extra, pid_namespace))
+
+
+def _preload(names: list[str], core: frozenset[str]) -> frozenset[str]:
+    """Import what functions are likely to use, and return the modules that a function's own copies may replace."""
+    import importlib
+    import site
+
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    for name in ("awslambdaric.lambda_context", "awslambdaric.lambda_runtime_log_utils", "runtime_client",
+                 "awslambdaric.lambda_runtime_marshaller", "awslambdaric.lambda_runtime_exception",
+                 "awslambdaric.lambda_config", "awslambdaric.lambda_literals", "logging", "traceback"):  # fmt: skip
+        importlib.import_module(name)
+    base = frozenset(sys.modules)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    _keep_parsed_models()
+    return frozenset(sys.modules) - base - core
+
+
+def _keep_parsed_models() -> None:
+    """Parse botocore's model files once for all environments: a client then costs its construction only."""
+    try:
+        from botocore import loaders
+    except ImportError:
+        return
+    load = loaders.JSONFileLoader.load_file
+    parsed: dict[str, Any] = {}
+
+    def load_file(self: Any, file_path: str) -> Any:
+        found = parsed.get(file_path)
+        if found is None:
+            found = load(self, file_path)
+            if found is not None:
+                parsed[file_path] = found
+        return found
+
+    loaders.JSONFileLoader.load_file = load_file  # type: ignore[method-assign]
+
+
+def _serve(server: socket.socket, host: sandbox.Host) -> None:
+    wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    poll.register(wake_r, select.POLLIN)
+    children: dict[int, str] = {}
+    while True:
+        for fd, _ in poll.poll():
+            if fd == wake_r:
+                os.read(wake_r, 4096)
+                _reap(server, children)
+                continue
+            try:
+                text, fds, _, _ = socket.recv_fds(server, MESSAGE_BYTES, 8)
+            except ConnectionResetError:
+                return
+            if not text:
+                return
+            request = json.loads(text)
+            pid = _fork(request, fds, host, server)
+            for passed in fds:
+                os.close(passed)
+            children[pid] = request["id"]
+
+
+def _fork(request: dict[str, Any], fds: list[int], host: sandbox.Host, server: socket.socket) -> int:
+    if host.pid_namespace >= 0:
+        linux.setns(host.pid_namespace, linux.CLONE_NEWPID)  # back to our own, or the new one would nest in the last
+        linux.unshare(linux.CLONE_NEWPID)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            sandbox.enter(request, fds, host)
+        finally:
+            os._exit(70)
+    pidfd = os.pidfd_open(pid)
+    event = json.dumps({"event": "spawned", "id": request["id"], "pid": pid}).encode()
+    socket.send_fds(server, [event], [pidfd])
+    os.close(pidfd)
+    return pid
+
+
+def _reap(server: socket.socket, children: dict[int, str]) -> None:
+    while children:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid in children:
+            server.send(json.dumps({"event": "ended", "id": children.pop(pid), "status": status}).encode())
