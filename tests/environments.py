@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from penstock.clock import Clock
 from penstock.config import Settings
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome

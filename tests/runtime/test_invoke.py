@@ -6,6 +6,7 @@ import asyncio
 import re
 
 import msgspec
+
 from environments import Bench
 
 ECHO = """

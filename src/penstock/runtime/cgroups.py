@@ -138,7 +138,8 @@ class _Version1:
         return _Group(folders, memory / "memory.stat", ("total_rss", "total_shmem"), memory / "memory.oom_control")
 
     def close(self) -> bool:
-        return all([_removed(folder) for folder in self._folders.values()])
+        left = [folder for folder in self._folders.values() if not _removed(folder)]
+        return not left
 
 
 class _Version2:
