@@ -77,9 +77,8 @@ def _preload(names: list[str], core: frozenset[str]) -> frozenset[str]:
 
 def _keep_parsed_models() -> None:
     """Parse botocore's model files once for all environments: a client then costs its construction only."""
-    try:
-        from botocore import loaders
-    except ImportError:
+    loaders = sys.modules.get("botocore.loaders")
+    if loaders is None:
         return
     load = loaders.JSONFileLoader.load_file
     parsed: dict[str, Any] = {}
@@ -92,7 +91,7 @@ def _keep_parsed_models() -> None:
                 parsed[file_path] = found
         return found
 
-    loaders.JSONFileLoader.load_file = load_file  # type: ignore[method-assign]
+    loaders.JSONFileLoader.load_file = load_file
 
 
 def _serve(server: socket.socket, host: sandbox.Host) -> None:
