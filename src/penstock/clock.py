@@ -25,7 +25,7 @@ class Clock:
         return time.time() + self._offset_s
 
     def host_now(self) -> float:
-        """Seconds since the epoch as every other process of this machine sees them: never moved."""
+        """Seconds since the epoch as the rest of the world sees them, never moved: to compare with others' times."""
         return time.time()
 
     def monotonic(self) -> float:

@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`text` or `json`."""
     max_body_bytes: int = 5 * 1024**3 + 64 * 1024**2
     max_connections: int = 4096
+    max_requests: int = 2048
+    """Operations at work at a time; more are told to slow down."""
     header_timeout_s: float = 20.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 120.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from penstock.clock import Clock
@@ -17,7 +17,7 @@ from penstock.telemetry import Telemetry
 if TYPE_CHECKING:
     from penstock.blobs.api import Blobs
     from penstock.runtime.api import Runtime
-    from penstock.store.api import Store
+    from penstock.store.api import Store, Transaction
 
 
 class Node:
@@ -44,6 +44,8 @@ class Node:
         """What authorization decided lately, in this process."""
         self.id = uuid.uuid4().hex
         """This process's name as a holder of leases; a restarted server is another node."""
+        self.on_reset: list[Callable[[], None]] = []
+        """What else must forget when the server is emptied: whoever caches what the store holds adds itself here."""
 
     async def call(
         self,
@@ -74,3 +76,22 @@ class Node:
             raise
         self.telemetry.operation_ended(service, operation, "", began)
         return result
+
+    async def reset(self) -> None:
+        """Empty this server: every key of the store, every blob, every idle environment, and what services cache.
+
+        Done in bounded transactions, so not at one instant: requests under way at the same time may fail or leave data.
+        """
+        await self.runtime.retire("")
+
+        def clear_some(txn: Transaction) -> bool:
+            keys = [key for key, _ in txn.scan(b"", b"\xff", limit=1000)]
+            if keys:
+                txn.clear(keys[0], keys[-1] + b"\0")
+            return len(keys) == 1000
+
+        while await self.store.transact(clear_some):
+            pass
+        await self.blobs.sweep()
+        for forget in self.on_reset:
+            forget()

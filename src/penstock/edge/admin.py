@@ -1,0 +1,171 @@
+"""The server's own endpoints: /_penstock/… and the few of /_localstack/… that scripts wait for.
+
+What changes the server's state needs loopback or an account root's signature, and no foreign web page behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from penstock import __version__
+from penstock.core.identity import Kind
+from penstock.core.operation import REGISTRY
+from penstock.edge.authenticate import Authenticator, is_loopback
+from penstock.edge.origin import allow, trusted
+from penstock.edge.refusals import Family
+from penstock.wire import catalog
+from penstock.wire.errors import AwsError
+from penstock.wire.message import Request, Response
+
+if TYPE_CHECKING:
+    from penstock.core.node import Node
+
+log = logging.getLogger(__name__)
+_OURS = re.compile(r"/_(penstock|localstack)(/|$)").match
+_ADVANCE_MAX_S = 100 * 366 * 86400.0
+
+
+class _Refused(Exception):
+    """A request to these endpoints that is not carried out."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+
+
+class Admin:
+    """Called by the chain for every path that begins with "/_"."""
+
+    def __init__(self, node: Node, authenticate: Authenticator, *, inside: bool = False) -> None:
+        self._node = node
+        self._authenticate = authenticate
+        self._inside = inside
+        self._began = time.monotonic()
+        self.ready = True
+        """Whether requests are wanted: no longer, once the server drains."""
+        self._paths = {
+            "/_penstock/health": ("GET", self._health),
+            "/_penstock/ready": ("GET", self._ready),
+            "/_penstock/metrics": ("GET", self._metrics),
+            "/_penstock/state": ("GET", self._state),
+            "/_penstock/reset": ("POST", self._reset),
+            "/_penstock/clock": ("POST", self._clock),
+            "/_localstack/health": ("GET", self._localstack_health),
+            "/_localstack/init": ("GET", self._localstack_init),
+            "/_localstack/init/ready": ("GET", self._localstack_init),
+            "/_localstack/state/reset": ("POST", self._reset),
+        }
+
+    async def __call__(self, request: Request, request_id: str) -> Response | None:
+        """The answer, or None for a path that is not ours (a bucket's name may not begin with "_")."""
+        if not _OURS(request.path):
+            return None
+        try:
+            if self._inside:
+                raise _Refused(404, "not found")
+            found = self._paths.get(request.path.rstrip("/"))
+            if found is None:
+                raise _Refused(404, "not found")
+            method, answer = found
+            if request.method != method and not (method == "GET" and request.method == "HEAD"):
+                raise _Refused(405, f"this is for {method}")
+            if method == "POST":
+                await self._permit(request)
+            response = await answer(request)
+        except _Refused as refused:
+            response = _json(refused.status, {"message": refused.why})
+        response.headers.append(("x-amzn-RequestId", request_id))
+        if "origin" in request.headers:
+            allow(request.headers["origin"], response)
+        return response
+
+    async def _permit(self, request: Request) -> None:
+        if not trusted(request):
+            raise _Refused(403, "a foreign Origin or Host may not change this server's state")
+        if request.stream is not None:
+            raise _Refused(413, "the body is too large")
+        if "authorization" not in request.headers:
+            if not is_loopback(request.peer):
+                raise _Refused(403, "only from loopback, or signed by an account's root")
+            return
+        try:
+            principal, _, _ = await self._authenticate(request, Family.JSON, "", "")
+        except AwsError as error:
+            raise _Refused(403, str(error)) from None
+        if principal.kind is not Kind.ROOT:
+            raise _Refused(403, "only from loopback, or signed by an account's root")
+
+    async def _health(self, request: Request) -> Response:
+        return _json(200, {"status": "ok", "version": __version__, "uptime_s": self._uptime_s()})
+
+    async def _ready(self, request: Request) -> Response:
+        """Ready means: this node takes requests and its store answers."""
+        if not self.ready:
+            return _json(503, {"ready": False, "reason": "draining"})
+        try:
+            await self._node.store.transact(lambda txn: txn.get(b"\x00ready"), read_only=True)
+        except Exception as error:
+            return _json(503, {"ready": False, "reason": str(error)})
+        return _json(200, {"ready": True})
+
+    async def _metrics(self, request: Request) -> Response:
+        text = self._node.telemetry.render().encode()
+        return Response(200, [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")], text)
+
+    async def _state(self, request: Request) -> Response:
+        node = self._node
+        services: dict[str, int] = {}
+        for service, _ in REGISTRY:
+            services[service] = services.get(service, 0) + 1
+        return _json(
+            200,
+            {
+                "version": __version__,
+                "node": node.id,
+                "uptime_s": self._uptime_s(),
+                "now": node.clock.now(),
+                "clock_ahead_s": round(node.clock.now() - node.clock.host_now(), 3),
+                "region": node.settings.region,
+                "operations": services,
+            },
+        )
+
+    async def _reset(self, request: Request) -> Response:
+        await self._node.reset()
+        log.warning("emptied by request of %s", request.peer or "a local client")
+        return _json(200, {"status": "ok"})
+
+    async def _clock(self, request: Request) -> Response:
+        try:
+            body = msgspec.json.decode(request.body or b"{}")
+            step_s = float(body["advance_s"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            raise _Refused(400, 'the body must be {"advance_s": seconds}') from None
+        if not 0 <= step_s <= _ADVANCE_MAX_S:
+            raise _Refused(400, "the clock only moves forward, by a hundred years at most")
+        return _json(200, {"now": self._node.clock.advance(step_s)})
+
+    async def _localstack_health(self, request: Request) -> Response:
+        """What scripts that wait for LocalStack look at: every service that has an operation is available."""
+        here = {service for service, _ in REGISTRY}
+        services = {e.name: "available" if e.name in here else "disabled" for e in catalog.ENTRIES}
+        return _json(200, {"services": services, "edition": "penstock", "version": __version__})
+
+    async def _localstack_init(self, request: Request) -> Response:
+        stages = {"BOOT": True, "START": True, "READY": True, "SHUTDOWN": False}
+        if request.path.rstrip("/").endswith("/ready"):
+            return _json(200, {"stage": "READY", "completed": True, "scripts": []})
+        return _json(200, {"completed": stages, "scripts": []})
+
+    def _uptime_s(self) -> float:
+        return round(time.monotonic() - self._began, 3)
+
+
+def _json(status: int, value: Any) -> Response:
+    return Response(status, [("Content-Type", "application/json")], msgspec.json.encode(value))

@@ -1,0 +1,174 @@
+"""The path of a request, on one screen: route, authenticate, parse, authorize, admit, operation, serialize, observe."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from penstock.core.authz import authorize
+from penstock.core.call import Call
+from penstock.core.operation import find
+from penstock.edge import origin, payload
+from penstock.edge.admin import Admin
+from penstock.edge.authenticate import Authenticator
+from penstock.edge.refusals import Family
+from penstock.edge.route import FORM, Route, route
+from penstock.store.api import Conflict, StoreError
+from penstock.wire.codec import codec, error_response
+from penstock.wire.errors import AwsError
+from penstock.wire.message import Request, Response
+
+if TYPE_CHECKING:
+    from penstock.core.node import Node
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("penstock.access")
+
+BODY_BYTES = {
+    Family.S3: 20 * 1024**2,
+    Family.JSON: 16 * 1024**2,
+    Family.REST_JSON: 70 * 1024**2,
+    Family.QUERY: 4 * 1024**2,
+}
+"""The largest whole body by family: DynamoDB's 16 MB, a 50 MB package in base64, a thousand keys to delete."""
+FORM_BYTES = 4 * 1024**2
+
+
+class Chain:
+    """What the listener calls for each request. Knows every step's order and none of their insides.
+
+    inside: requests come from a function's execution environment, where the server itself is out of reach.
+    """
+
+    def __init__(self, node: Node, *, inside: bool = False) -> None:
+        self.node = node
+        self._telemetry = node.telemetry
+        self._authenticate = Authenticator(node)
+        self._admin = Admin(node, self._authenticate, inside=inside)
+        self._ids = RequestIds()
+        self._at_work = 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop, so that /_penstock/ready says no."""
+        return not self._admin.ready
+
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        self._admin.ready = not value
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request. Raises nothing: what goes wrong is an AWS error."""
+        request_id = self._ids.next()
+        if request.path.startswith("/_") and (response := await self._admin(request, request_id)) is not None:
+            return response
+        if request.method == "OPTIONS" and (response := origin.preflight(request)) is not None:
+            return response
+        to: Route | None = None
+        code = ""
+        try:
+            if request.stream is not None and request.headers.get("content-type", "").startswith(FORM):
+                await payload.collect(request, FORM_BYTES, Family.QUERY)
+            to = route(request)
+            response = await self._carry_out(request, to, request_id)
+        except AwsError as error:
+            code = error.code
+            response = self._error(to, error, request_id)
+        except Exception as error:
+            code = type(error).__name__
+            response = self._error(to, _internal(error, to, request_id), request_id)
+        if "origin" in request.headers:
+            origin.allow(request.headers["origin"], response)
+        self._observe(request, to, code, response, request_id)
+        return response
+
+    async def _carry_out(self, request: Request, to: Route, request_id: str) -> Response:
+        service, name, kind = to.service, to.operation, to.family
+        coding = codec(service, name, to.protocol) if name else None
+        if coding is None or not coding.streams:
+            await payload.collect(request, BODY_BYTES[kind], kind)
+        principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
+        if coding is None:
+            raise to.problem or AwsError("UnknownOperationException", "", 404)
+        payload.settle(request, proof, kind)
+        operation = find(service, name)
+        params = coding.parse(request, to.labels)
+        node, headers = self.node, request.headers
+        call = Call(
+            node, operation, principal, principal.account, region or node.settings.region, request_id,
+            source_ip=request.peer, secure=request.secure,
+            endpoint=f"{'https' if request.secure else 'http'}://{headers.get('host', '')}",
+            user_agent=headers.get("user-agent", ""),
+        )  # fmt: skip
+        if operation.unsupported:
+            operation.refuse_unsupported(params)
+        await authorize(call, params)
+        if self._at_work >= node.settings.max_requests:
+            raise overloaded(kind)
+        self._at_work += 1
+        try:
+            result = await operation.handler(call, params)
+        finally:
+            self._at_work -= 1
+        return coding.serialize(result, request_id)
+
+    def _error(self, to: Route | None, error: AwsError, request_id: str) -> Response:
+        if to is None:
+            return error_response("s3", "rest-xml", None, error, request_id)
+        return error_response(to.service, to.protocol, to.operation or None, error, request_id)
+
+    def _observe(self, request: Request, to: Route | None, code: str, response: Response, request_id: str) -> None:
+        service, operation = (to.service, to.operation) if to else ("", "")
+        self._telemetry.operation_ended(service, operation, code, request.received_at)
+        if access_log.isEnabledFor(logging.DEBUG):
+            fields = {
+                "peer": request.peer, "method": request.method, "path": request.path, "service": service,
+                "operation": operation, "status": response.status, "code": code, "request_id": request_id,
+                "ms": round((time.monotonic() - request.received_at) * 1000, 3),
+            }  # fmt: skip
+            access_log.debug(
+                "%(method)s %(path)s %(service)s:%(operation)s %(status)s %(code)s %(ms)s ms", fields,
+                extra={"fields": fields},
+            )  # fmt: skip
+
+
+class RequestIds:
+    """Unique ids without asking the system for randomness each time: shaped as UUIDs, random in front, then counted."""
+
+    def __init__(self) -> None:
+        random = secrets.token_hex(10)
+        self._prefix = f"{random[:8]}-{random[8:12]}-4{random[12:15]}-a{random[15:18]}-"
+        self._count = itertools.count(secrets.randbits(44))
+
+    def next(self) -> str:
+        """The next id."""
+        return f"{self._prefix}{next(self._count):012x}"
+
+
+def overloaded(kind: Family) -> AwsError:
+    """Too many requests are at work: try again in a moment."""
+    after = {"Retry-After": "1"}
+    if kind is Family.S3:
+        return AwsError("SlowDown", "Please reduce your request rate.", 503, headers=after)
+    if kind is Family.QUERY:
+        return AwsError("Throttling", "Rate exceeded", 400, headers=after)
+    return AwsError("ThrottlingException", "Rate exceeded", 429 if kind is Family.REST_JSON else 400, headers=after)
+
+
+def _internal(error: Exception, to: Route | None, request_id: str) -> AwsError:
+    """AWS's answer for a failure that is ours; the log has what happened."""
+    where = f"{to.service}:{to.operation}" if to else "the edge"
+    s3 = to is None or to.family is Family.S3
+    if isinstance(error, Conflict):
+        log.warning("%s lost every retry against other transactions (request %s)", where, request_id)
+        code = "SlowDown" if s3 else "ServiceUnavailable"
+        return AwsError(code, "Please reduce your request rate.", 503, headers={"Retry-After": "1"})
+    log.error("%s failed (request %s)", where, request_id, exc_info=error)
+    if isinstance(error, StoreError):
+        return AwsError("ServiceUnavailable", "The store cannot take the request now.", 503)
+    if s3:
+        return AwsError("InternalError", "We encountered an internal error. Please try again.", 500)
+    return AwsError("InternalFailure", "The request processing has failed because of an unknown error.", 500)

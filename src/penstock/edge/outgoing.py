@@ -1,0 +1,57 @@
+"""The head of a response as bytes. No sockets here."""
+
+from __future__ import annotations
+
+import http
+
+from penstock.wire.message import Response
+
+_REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus}
+_BODILESS = frozenset({204, 304})
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BadResponse(Exception):
+    """A handler made a response that cannot be sent, e.g. with a line break inside a header."""
+
+
+def head(response: Response, method: str, constant: str, close: bool, chunked: bool) -> bytes:
+    """Status line and headers, up to the empty line.
+
+    constant: Date and Server lines, made once a second. chunked: whether a stream of unknown length goes out in chunks
+    (a client of HTTP/1.0 gets it up to the end of the connection). The framing headers are ours alone, but for the
+    Content-Length of an answer to HEAD. Raises BadResponse.
+    """
+    status = response.status
+    lines = [_REASONS.get(status) or f"HTTP/1.1 {status} \r\n", constant]
+    said_length = ""
+    for name, value in response.headers:
+        # Only names of these lengths can be framing headers: 10, 14 and 17 letters.
+        if len(name) in (10, 14, 17) and name.lower() in _FRAMING:
+            if len(name) == 14:
+                said_length = value
+            continue
+        lines.append(f"{name}: {value}\r\n")
+    if status not in _BODILESS and status >= 200:
+        if response.stream is None:
+            length = said_length if method == "HEAD" and said_length else len(response.body)
+            lines.append(f"Content-Length: {length}\r\n")
+        elif response.length is not None:
+            lines.append(f"Content-Length: {response.length}\r\n")
+        elif chunked:
+            lines.append("Transfer-Encoding: chunked\r\n")
+    lines.append("Connection: close\r\n\r\n" if close else "\r\n")
+    text = "".join(lines)
+    # One line end each, and one more in `constant` and, with "close", in the last.
+    if not text.count("\n") == text.count("\r") == len(lines) + 1 + close:
+        raise BadResponse("a response header holds a line break")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8")
+
+
+def plain(status: int, text: str) -> Response:
+    """A short answer of the listener's own, below AWS's protocols."""
+    return Response(status, [("Content-Type", "text/plain; charset=utf-8")], f"{text}\n".encode())

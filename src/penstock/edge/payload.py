@@ -1,0 +1,106 @@
+"""A request's payload behind its signature: decoded, held to the hash that was signed, collected where needed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+
+from penstock.edge import refusals
+from penstock.edge.aws_chunked import Decoder
+from penstock.edge.refusals import Family
+from penstock.edge.sigv4 import STREAMING, UNSIGNED, Proof
+from penstock.wire.errors import AwsError
+from penstock.wire.message import BodyStream, Request
+
+
+async def collect(request: Request, limit_bytes: int, kind: Family) -> None:
+    """Make a stream a whole body. Raises AwsError where it is larger than `limit_bytes`."""
+    stream = request.stream
+    if len(request.body) > limit_bytes or (stream is not None and (stream.length or 0) > limit_bytes):
+        raise too_large(kind)
+    if stream is None:
+        return
+    parts: list[bytes] = []
+    size = 0
+    async for piece in stream:
+        size += len(piece)
+        if size > limit_bytes:
+            raise too_large(kind)
+        parts.append(piece)
+    request.body, request.stream = b"".join(parts), None
+
+
+def too_large(kind: Family) -> AwsError:
+    """The body is larger than the operation takes."""
+    if kind is Family.S3:
+        return AwsError("MaxMessageLengthExceeded", "Your request was too big.", 400)
+    code = "RequestEntityTooLarge" if kind is Family.QUERY else "RequestEntityTooLargeException"
+    return AwsError(code, "The request body is too large.", 413)
+
+
+def settle(request: Request, proof: Proof | None, kind: Family) -> None:
+    """Turn what came over the wire into the payload itself, in place.
+
+    Raises AwsError; a stream raises it when it is read.
+    """
+    headers = request.headers
+    said = proof.payload if proof is not None else headers.get("x-amz-content-sha256", "")
+    if said not in STREAMING:
+        if request.stream is not None and proof is not None and said and said != UNSIGNED:
+            request.stream = _Hashed(request.stream, said, kind)
+        return
+    announced = headers.get("x-amz-decoded-content-length", "")
+    if not announced.isascii() or not announced.isdigit():
+        raise AwsError("MissingContentLength", "You must provide the Content-Length HTTP header.", 411)
+    declared = [name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",") if name.strip()]
+    decoder = Decoder(proof, said, int(announced), declared)
+    codings = [c.strip() for c in headers.get("content-encoding", "").split(",")]
+    kept = ",".join(c for c in codings if c and c.lower() != "aws-chunked")
+    if kept:
+        headers["content-encoding"] = kept
+    else:
+        headers.pop("content-encoding", None)
+    headers["content-length"] = announced
+    if request.stream is not None:
+        request.stream = _Decoded(request.stream, decoder, int(announced))
+        return
+    pieces = decoder.feed(request.body)
+    decoder.finish()
+    request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    headers.update(decoder.trailers)
+
+
+class _Hashed:
+    """A stream whose SHA-256 was signed: it raises at its end where the bytes were others."""
+
+    def __init__(self, stream: BodyStream, said: str, kind: Family) -> None:
+        self._stream = stream
+        self._said = said
+        self._kind = kind
+        self.length = stream.length
+        self.trailers: dict[str, str] = {}
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        hashed = hashlib.sha256()
+        async for piece in self._stream:
+            hashed.update(piece)
+            yield piece
+        if not hmac.compare_digest(hashed.hexdigest(), self._said.lower()):
+            raise refusals.payload_differs(self._kind, self._said, hashed.hexdigest())
+
+
+class _Decoded:
+    """The payload of an aws-chunked stream."""
+
+    def __init__(self, stream: BodyStream, decoder: Decoder, length: int) -> None:
+        self._stream = stream
+        self._decoder = decoder
+        self.length: int | None = length
+        self.trailers = decoder.trailers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for coded in self._stream:
+            for piece in self._decoder.feed(coded):
+                yield piece
+        self._decoder.finish()

@@ -1,0 +1,177 @@
+"""Which operation of which service a request is, from what it says: target, credential scope, host, path and form.
+
+Knows the services' names only through the wire's models. Names follow AWS's endpoints: "Virtual hosting of buckets" in
+the Amazon S3 user guide, "AWS service endpoints" in the general reference.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import NamedTuple
+
+from penstock.edge import sigv4
+from penstock.edge.origin import bare_host
+from penstock.edge.refusals import Family, family
+from penstock.wire import catalog, models, uris
+from penstock.wire.errors import AwsError
+from penstock.wire.message import Request
+
+_ACTION = re.compile(rb"(?:^|&)Action=([A-Za-z0-9]+)").search
+_VERSION = re.compile(rb"(?:^|&)Version=(\d{4}-\d{2}-\d{2})").search
+FORM = "application/x-www-form-urlencoded"
+_REST_JSON = tuple(entry.name for entry in catalog.ENTRIES if "rest-json" in entry.protocols)
+_BY_VERSION = {entry.version: entry.name for entry in catalog.ENTRIES if "query" in entry.protocols}
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d").fullmatch
+_API_DATE = re.compile(r"/20\d\d-\d\d-\d\d/").match
+_DOMAINS = (
+    ".localhost.localstack.cloud", ".localhost", ".amazonaws.com.cn", ".amazonaws.com", ".api.aws",
+)  # fmt: skip
+
+
+class Route(NamedTuple):
+    """Where a request goes. Known before anything in it is verified."""
+
+    service: str
+    """botocore's name."""
+    operation: str
+    """The model's name; "" where the service has no such operation."""
+    protocol: str
+    family: Family
+    signing: str
+    labels: dict[str, str]
+    region: str = ""
+    """The region that the host names, "" for none."""
+    problem: AwsError | None = None
+    """Why there is no operation."""
+
+
+class Host(NamedTuple):
+    """What a host name says."""
+
+    service: str = ""
+    region: str = ""
+    bucket: str = ""
+
+
+def route(request: Request) -> Route:
+    """Find the service and the operation. Where there is none, `problem` says so in the service's words."""
+    host = read_host(request.headers.get("host", ""))
+    target = request.headers.get("x-amz-target")
+    if target is not None:
+        found = _by_target(target, host.region)
+        if found is not None:
+            return found
+    signed = sigv4.peek(request)
+    service = (models.by_signing_name(signed[0]) if signed else "") or host.service or _unsigned(request)
+    if target is not None and service != "s3":
+        problem = AwsError("UnknownOperationException", "", 400)
+        return _to(service, "", "json", host.region, {}, problem)
+    protocols = models.service(service).protocols
+    for protocol in protocols:
+        if protocol == "rest-xml" or protocol == "rest-json":
+            return _rest(request, service, protocol, host)
+        if protocol == "query":
+            return _query(request, service, host)
+    problem = AwsError("UnknownOperationException", "", 404)
+    return _to(service, "", protocols[0], host.region, {}, problem)
+
+
+@functools.lru_cache(maxsize=4096)
+def _by_target(target: str, region: str) -> Route | None:
+    found = models.by_target(target)
+    if found is None:
+        return None
+    service, operation = found
+    if operation not in models.service(service).operations:
+        return _to(service, "", "json", region, {}, AwsError("UnknownOperationException", "", 400))
+    return _to(service, operation, "json", region, {})
+
+
+def _rest(request: Request, service: str, protocol: str, host: Host) -> Route:
+    path = request.path
+    region = host.region
+    if service == "s3" and host.bucket:
+        path = f"/{host.bucket}{path}"
+    try:
+        found = uris.match(service, request.method, path, request.query, request.headers)
+    except AwsError as error:
+        return _to(service, "", protocol, region, {}, error)
+    if found is not None:
+        return _to(service, found[0], protocol, region, found[1])
+    if service == "s3":
+        problem = AwsError("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
+    else:
+        problem = AwsError("UnknownOperationException", "", 404)
+    return _to(service, "", protocol, region, {}, problem)
+
+
+def _query(request: Request, service: str, host: Host) -> Route:
+    action = _ACTION(request.body) or _ACTION(request.query.encode())
+    if action is None:
+        problem = AwsError("MissingAction", "The request is missing an action or a required parameter.", 400)
+        return _to(service, "", "query", host.region, {}, problem)
+    operation = action.group(1).decode()
+    if operation not in models.service(service).operations:
+        version = _VERSION(request.body) or _VERSION(request.query.encode())
+        said = version.group(1).decode() if version else ""
+        message = f"Could not find operation {operation} for version {said}"
+        return _to(service, "", "query", host.region, {}, AwsError("InvalidAction", message, 400))
+    return _to(service, operation, "query", host.region, {})
+
+
+def _to(
+    service: str, operation: str, protocol: str, region: str, labels: dict[str, str], problem: AwsError | None = None
+) -> Route:
+    signing = models.service(service).signing_name
+    return Route(service, operation, protocol, family(service, protocol), signing, labels, region, problem)
+
+
+def _unsigned(request: Request) -> str:
+    """The service of a request that names none: by its form, by its path, else S3."""
+    if _API_DATE(request.path):
+        for service in _REST_JSON:
+            if uris.match(service, request.method, request.path, request.query, request.headers):
+                return service
+    version = _VERSION(request.query.encode())
+    if request.method == "POST" and request.headers.get("content-type", "").startswith(FORM):
+        version = version or _VERSION(request.body)
+    if version is not None and (_ACTION(request.body) or _ACTION(request.query.encode())):
+        return _BY_VERSION.get(version.group(1).decode(), "s3")
+    return "s3"
+
+
+@functools.lru_cache(maxsize=2048)
+def read_host(host: str) -> Host:
+    """What a Host header says of service, region and bucket.
+
+    `bucket.localhost`, `bucket.s3.localhost`, `bucket.s3.eu-west-1.localhost`, `s3.localhost.localstack.cloud`,
+    `dynamodb.us-east-1.amazonaws.com`, ...: the label before the region names the service, what precedes "s3" is the
+    bucket. A bare address, `localhost` and foreign names say nothing.
+    """
+    name = bare_host(host)
+    for domain in _DOMAINS:
+        if name.endswith(domain):
+            labels = name.removesuffix(domain).split(".")
+            break
+    else:
+        return Host()
+    region = ""
+    rest = labels
+    if _REGION(rest[-1]):
+        region, rest = rest[-1], rest[:-1]
+    if rest and rest[-1] == "dualstack":
+        rest = rest[:-1]
+    if not rest:
+        return Host("", region)
+    last = rest[-1]
+    if last == "s3" or (match := re.fullmatch(r"s3-([a-z0-9-]+)", last)):
+        if last != "s3" and match and _REGION(match.group(1)):
+            region = match.group(1)
+        return Host("s3", region, ".".join(rest[:-1]))
+    service = models.by_endpoint_prefix(".".join(rest)) or models.by_endpoint_prefix(last)
+    if service:
+        return Host(service, region)
+    if domain in (".localhost", ".localhost.localstack.cloud") and not region:
+        return Host("s3", "", ".".join(rest))
+    return Host("", region)

@@ -1,0 +1,363 @@
+"""AWS Signature Version 4, the checking side: by header or by presigned query. Pure: no store, no socket, no clock.
+
+Source: "Signature Version 4 signing process" in the IAM user guide, and "Authenticating Requests (AWS Signature Version
+4)" in the Amazon S3 API reference for where S3 differs: the path is encoded once and not normalised, a payload need
+not be signed, and may come in signed chunks (`aws_chunked`).
+"""
+
+from __future__ import annotations
+
+import calendar
+import functools
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+from penstock.edge import refusals
+from penstock.edge.refusals import Family
+from penstock.wire.message import Request
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SKEW_S = 15 * 60
+EXPIRES_MAX_S = 7 * 24 * 3600
+UNSIGNED = "UNSIGNED-PAYLOAD"
+STREAMING_SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+STREAMING_SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+STREAMING_UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+STREAMING = frozenset({STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER})
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+_HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*").fullmatch
+_UNRESERVED = "-._~"
+
+
+class Scope(NamedTuple):
+    """What an Authorization header says before its signature; the same for every request of a client on one day."""
+
+    access_key_id: str
+    date: str
+    """YYYYMMDD."""
+    region: str
+    service: str
+    headers: tuple[str, ...]
+    """Names of the signed headers, in the order signed."""
+    header_set: frozenset[str]
+    signed_headers: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+
+class Claim(NamedTuple):
+    """How a request says it is authenticated. Nothing of it is verified."""
+
+    scope: Scope
+    signature: str
+    amz_date: str
+    at: float
+    """`amz_date` as seconds since the epoch."""
+    token: str
+    """The session token, "" for none."""
+    expires_s: int
+    """A presigned request's life; -1 for the header form."""
+
+
+class Proof(NamedTuple):
+    """What a verified signature leaves for signed chunks to be chained to."""
+
+    key: bytes
+    amz_date: str
+    scope: str
+    signature: str
+    payload: str
+    """What stands for the payload: a hash, UNSIGNED-PAYLOAD or one of STREAMING-…; "" where the body was hashed."""
+
+
+def peek(request: Request) -> tuple[str, str] | None:
+    """(service, region) that the credential scope names, without checking anything; None for an unsigned request."""
+    header = request.headers.get("authorization")
+    if header is not None:
+        scope, _ = _read_header(header)
+        return (scope.service, scope.region) if isinstance(scope, Scope) else None
+    if "X-Amz-Credential=" in request.query:
+        for name, value in query_pairs(request.query):
+            if name == "X-Amz-Credential":
+                parts = value.split("/")
+                return (parts[-2], parts[-3]) if len(parts) >= 5 else None
+    return None
+
+
+def read(request: Request, kind: Family) -> Claim | None:
+    """The request's claim; None where it makes none. Raises AwsError for one that cannot be read."""
+    header = request.headers.get("authorization")
+    in_query = "X-Amz-Algorithm=" in request.query or "X-Amz-Signature=" in request.query
+    if header is None:
+        if in_query:
+            return _read_query(request, kind)
+        if "AWSAccessKeyId=" in request.query and "Signature=" in request.query:
+            raise refusals.unsupported_algorithm(kind, "AWS")
+        return None
+    if in_query:
+        raise refusals.two_mechanisms()
+    if not header.startswith(ALGORITHM + " "):
+        raise refusals.unsupported_algorithm(kind, header)
+    scope, signature = _read_header(header)
+    if not isinstance(scope, Scope):
+        raise refusals.incomplete(kind, scope, header)
+    date = request.headers.get("x-amz-date") or request.headers.get("date", "")
+    found = _timestamp(date)
+    if found is None:
+        raise refusals.no_date(kind)
+    amz_date, at = found
+    if scope.date != amz_date[:8]:
+        raise refusals.wrong_scope_date(kind, scope.date, amz_date[:8], amz_date)
+    return Claim(scope, signature, amz_date, at, request.headers.get("x-amz-security-token", ""), -1)
+
+
+def _read_query(request: Request, kind: Family) -> Claim:
+    given = dict(query_pairs(request.query))
+    if given.get("X-Amz-Algorithm") != ALGORITHM:
+        if kind is Family.S3:
+            raise refusals.bad_query(
+                kind, 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"'
+            )
+        raise refusals.bad_query(kind, "Unsupported AWS 'algorithm'.")
+    names = ("X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders")
+    if any(not given.get(name) for name in names) or (kind is Family.S3 and "X-Amz-Expires" not in given):
+        raise refusals.bad_query(
+            kind,
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+            "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
+        )
+    scope = _scope(
+        f"{ALGORITHM} Credential={given['X-Amz-Credential']}, SignedHeaders={given['X-Amz-SignedHeaders']}, "
+    )
+    if not isinstance(scope, Scope):
+        raise refusals.bad_query(
+            kind,
+            "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting "
+            '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
+        )
+    found = _timestamp(given["X-Amz-Date"])
+    if found is None or len(given["X-Amz-Date"]) != 16:
+        raise refusals.bad_query(kind, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
+    amz_date, at = found
+    if scope.date != amz_date[:8]:
+        raise refusals.bad_query(
+            kind,
+            f'Invalid credential date "{scope.date}". This date is not the same as X-Amz-Date: "{amz_date[:8]}".',
+        )
+    try:
+        expires_s = int(given.get("X-Amz-Expires", SKEW_S))
+    except ValueError:
+        raise refusals.bad_query(kind, "X-Amz-Expires should be a number") from None
+    if expires_s < 0:
+        raise refusals.bad_query(kind, "X-Amz-Expires must be non-negative")
+    if expires_s > EXPIRES_MAX_S:
+        raise refusals.bad_query(
+            kind,
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
+            "604800 seconds",
+        )
+    return Claim(scope, given["X-Amz-Signature"], amz_date, at, given.get("X-Amz-Security-Token", ""), expires_s)
+
+
+def check_time(claim: Claim, now: float, kind: Family) -> None:
+    """Raises AwsError where the claim is too old or of the future. now: the host's own time, as clients have theirs."""
+    age_s = now - claim.at
+    if claim.expires_s < 0:
+        if not -SKEW_S <= age_s <= SKEW_S:
+            raise refusals.skewed(kind, claim.amz_date, claim.at, now, SKEW_S)
+    elif age_s > claim.expires_s:
+        raise refusals.expired_url(kind, claim.amz_date, claim.at, claim.expires_s, now)
+    elif age_s < -SKEW_S:
+        raise refusals.not_yet_valid(kind, claim.amz_date, claim.at, now, SKEW_S)
+
+
+def verify(claim: Claim, request: Request, secret: str, kind: Family) -> Proof:
+    """Check the claim against the secret. Raises AwsError.
+
+    A whole body that is not aws-chunked is checked here too; whoever reads a stream checks it by `Proof.payload`.
+    """
+    scope, headers = claim.scope, request.headers
+    signed = scope.header_set
+    presigned = claim.expires_s >= 0
+    missing = [name for name in headers if name[:6] == "x-amz-" and name not in signed]
+    if "host" not in signed:
+        missing.insert(0, "host")
+    if missing and not _harmless(missing, presigned, kind):
+        raise refusals.headers_not_signed(kind, missing)
+    payload, stands_for_body = _payload(request, kind, presigned)
+    canonical = canonical_request(request, scope, payload, kind is Family.S3, presigned)
+    scope_text = scope.text
+    to_sign = f"{ALGORITHM}\n{claim.amz_date}\n{scope_text}\n{_sha256(canonical.encode('latin-1')).hexdigest()}"
+    key = signing_key(secret, scope.date, scope.region, scope.service)
+    expected = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    if not hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace")):
+        raise refusals.mismatch(kind, scope.access_key_id, claim.signature, to_sign, canonical)
+    if stands_for_body and request.stream is None and _HASH.fullmatch(payload):
+        computed = _sha256(request.body).hexdigest()
+        if not hmac.compare_digest(computed, payload.lower()):
+            raise refusals.payload_differs(kind, payload, computed)
+    return Proof(key, claim.amz_date, scope_text, expected, payload if stands_for_body else "")
+
+
+def _harmless(unsigned: list[str], presigned: bool, kind: Family) -> bool:
+    """A token is held against its key in any case; a presigned S3 request's payload need not be signed at all."""
+    allowed = {"x-amz-content-sha256"} if presigned else set()
+    if kind is not Family.S3:
+        allowed.add("x-amz-security-token")
+    return allowed.issuperset(unsigned)
+
+
+def _payload(request: Request, kind: Family, presigned: bool) -> tuple[str, bool]:
+    """What the canonical request holds for the payload, and whether that is the client's word (to be held to it)."""
+    said = request.headers.get("x-amz-content-sha256")
+    if kind is not Family.S3:
+        if said is not None and _HASH.fullmatch(said):
+            return said, True
+        # Elsewhere a payload is always signed: a word in place of the hash fails the comparison of signatures.
+        return (_sha256(request.body).hexdigest() if request.body else EMPTY_SHA256), False
+    if said is None:
+        if not presigned:
+            raise refusals.payload_hash_missing()
+        said = dict(query_pairs(request.query)).get("X-Amz-Content-Sha256", UNSIGNED)
+    if said != UNSIGNED and said not in STREAMING and not _HASH.fullmatch(said):
+        raise refusals.payload_hash_unreadable(said)
+    return said, True
+
+
+def canonical_request(request: Request, scope: Scope, payload: str, is_s3: bool, presigned: bool) -> str:
+    """The canonical request, as latin-1 text."""
+    headers = request.headers
+    lines = []
+    for name in scope.headers:
+        value = headers.get(name, "")
+        if "  " in value:
+            value = " ".join(value.split())
+        lines.append(f"{name}:{value}\n")
+    path = canonical_path(request.path, is_s3)
+    query = canonical_query(request.query, presigned) if request.query else ""
+    return f"{request.method}\n{path}\n{query}\n{''.join(lines)}\n{scope.signed_headers}\n{payload}"
+
+
+def canonical_path(path: str, is_s3: bool) -> str:
+    """The path as it is signed.
+
+    S3: each character encoded once, whatever the client did. Elsewhere: without dot segments and empty segments, and
+    what was sent is encoded again.
+    """
+    if is_s3:
+        return path if _PLAIN_PATH(path) else quote(unquote_to_bytes(path), safe=_UNRESERVED + "/")
+    if path == "/":
+        return path
+    if "//" in path or "/." in path:
+        kept: list[str] = []
+        for segment in path.split("/"):
+            if segment == "..":
+                if kept:
+                    kept.pop()
+            elif segment and segment != ".":
+                kept.append(segment)
+        path = "/" + "/".join(kept) + ("/" if kept and path.endswith(("/", "/.", "/..")) else "")
+    return path if _PLAIN_PATH(path) else quote(path, safe=_UNRESERVED + "/")
+
+
+def canonical_query(query: str, presigned: bool) -> str:
+    """Names and values encoded and sorted; without the signature itself in the presigned form."""
+    pairs = [
+        (_encode(name), _encode(value))
+        for name, value in query_pairs(query)
+        if not (presigned and name == "X-Amz-Signature")
+    ]
+    pairs.sort()
+    return "&".join([f"{name}={value}" for name, value in pairs])
+
+
+def query_pairs(query: str) -> Iterable[tuple[str, str]]:
+    """Decoded names and values, as latin-1 text that stands for the bytes."""
+    for part in query.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            yield _decode(name), _decode(value)
+
+
+def _decode(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote_to_bytes(text).decode("latin-1") if "%" in text else text
+
+
+def _encode(text: str) -> str:
+    return text if text.isalnum() and text.isascii() else quote(text.encode("latin-1"), safe=_UNRESERVED)
+
+
+_sha256 = hashlib.sha256
+
+
+@functools.lru_cache(maxsize=4096)
+def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    """The key that a day's requests to one region's service are signed with."""
+    key = hmac.digest(f"AWS4{secret}".encode(), date.encode("latin-1"), "sha256")
+    key = hmac.digest(key, region.encode("latin-1"), "sha256")
+    key = hmac.digest(key, service.encode("latin-1"), "sha256")
+    return hmac.digest(key, b"aws4_request", "sha256")
+
+
+@functools.lru_cache(maxsize=2048)
+def _scope(before: str) -> Scope | str:
+    """Read what precedes the signature; a sentence saying what is missing where it cannot be read."""
+    fields: dict[str, str] = {}
+    for part in before.removeprefix(ALGORITHM).split(","):
+        name, _, value = part.strip().partition("=")
+        if name:
+            fields[name] = value
+    missing = [
+        f"Authorization header requires '{name}' parameter." for name in ("Credential", "SignedHeaders")
+        if not fields.get(name)
+    ]  # fmt: skip
+    if missing:
+        return " ".join(missing)
+    # An access key id may hold slashes (some clients' do); the scope is the last four parts.
+    parts = fields["Credential"].rsplit("/", 4)
+    if len(parts) != 5 or parts[4] != "aws4_request" or not re.fullmatch(r"\d{8}", parts[1], re.ASCII) or not parts[0]:
+        return 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
+    names = tuple(fields["SignedHeaders"].lower().split(";"))
+    if list(names) != sorted(names):
+        return "SignedHeaders must be sorted."
+    return Scope(parts[0], parts[1], parts[2], parts[3], names, frozenset(names), fields["SignedHeaders"].lower())
+
+
+def _read_header(header: str) -> tuple[Scope | str, str]:
+    """(scope, or why there is none; signature) of an Authorization header."""
+    before, _, signature = header.rpartition("Signature=")
+    read = _scope if len(before) <= 1024 else _scope.__wrapped__
+    scope: Scope | str = read(before)
+    if isinstance(scope, Scope):
+        return scope, signature
+    # The parts may stand in any order: look again with the signature last.
+    parts = [part.strip() for part in header.removeprefix(ALGORITHM).split(",")]
+    signature = next((part[10:] for part in parts if part.startswith("Signature=")), "")
+    scope = _scope.__wrapped__(", ".join(part for part in parts if not part.startswith("Signature=")))
+    if not signature and not isinstance(scope, Scope):
+        scope += " Authorization header requires 'Signature' parameter."
+    return scope, signature
+
+
+@functools.lru_cache(maxsize=1024)
+def _timestamp(date: str) -> tuple[str, float] | None:
+    """(YYYYMMDDTHHMMSSZ, seconds since the epoch) of an X-Amz-Date or an HTTP Date."""
+    if len(date) > 40:
+        return None
+    for form in ("%Y%m%dT%H%M%SZ", "%a, %d %b %Y %H:%M:%S GMT"):
+        try:
+            moment = time.strptime(date, form)
+        except ValueError:
+            continue
+        return time.strftime("%Y%m%dT%H%M%SZ", moment), float(calendar.timegm(moment))
+    return None
