@@ -1,0 +1,30 @@
+"""What is about the account and no table: DescribeLimits, DescribeEndpoints."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+
+ACCOUNT_MAX_UNITS = 80_000
+TABLE_MAX_UNITS = 40_000
+_CACHE_MINUTES = 1440
+
+
+@operation("dynamodb:DescribeLimits")
+async def describe_limits(call: Call, params: Params) -> Result:
+    """AWS's default quotas of provisioned capacity."""
+    return {
+        "AccountMaxReadCapacityUnits": ACCOUNT_MAX_UNITS,
+        "AccountMaxWriteCapacityUnits": ACCOUNT_MAX_UNITS,
+        "TableMaxReadCapacityUnits": TABLE_MAX_UNITS,
+        "TableMaxWriteCapacityUnits": TABLE_MAX_UNITS,
+    }
+
+
+@operation("dynamodb:DescribeEndpoints", action="dynamodb:DescribeEndpoints")
+async def describe_endpoints(call: Call, params: Params) -> Result:
+    """The endpoint that the caller is using already."""
+    address = urlsplit(call.endpoint).netloc or f"dynamodb.{call.region}.amazonaws.com"
+    return {"Endpoints": [{"Address": address, "CachePeriodInMinutes": _CACHE_MINUTES}]}

@@ -1,0 +1,256 @@
+"""GetItem, PutItem, UpdateItem, DeleteItem. Each is one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import capacity, names, records, table
+from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
+from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.services.dynamodb.expressions.condition import Predicate
+from penstock.services.dynamodb.expressions.request import NO_VALUES, compile_request
+from penstock.services.dynamodb.expressions.scope import Values
+from penstock.services.dynamodb.expressions.update import Update
+from penstock.services.dynamodb.rules import check_expression_parameters, check_return_values
+from penstock.services.dynamodb.table import Table
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+
+_LEGACY_READ = ("AttributesToGet",)
+_LEGACY_WRITE = ("Expected", "ConditionalOperator")
+_LEGACY_UPDATE = ("AttributeUpdates", *_LEGACY_WRITE)
+_NO_LEGACY_WRITE: dict[str, tuple[Any, ...]] = {name: () for name in _LEGACY_WRITE}
+_BARE_READ = frozenset(("TableName", "Key", "ConsistentRead"))
+_BARE_PUT = frozenset(("TableName", "Item"))
+
+
+@operation(
+    "dynamodb:GetItem", resource=names.resource, unsupported={name: () for name in _LEGACY_READ}
+)
+async def get_item(call: Call, params: Params) -> Result:
+    """One item by its key: the stored bytes as they are, unless a projection wants less."""
+    projection = None
+    bare = params.keys() <= _BARE_READ
+    if not bare:
+        check_expression_parameters(params, ("ProjectionExpression",), _LEGACY_READ)
+    key = params["Key"]
+    check_item(key)
+    if not bare:
+        expressions, _ = compile_request(params)
+        projection = expressions.projection
+        head_names = expressions.projected
+    record_key = names.record_key(call, params["TableName"])
+
+    def body(txn: Transaction) -> tuple[Table, bytes | None, bytes]:
+        found = table.load(txn, record_key)
+        item_key = found.key_of_key(key)
+        stored = txn.get(item_key)
+        if stored is None:
+            return found, None, b""
+        return found, stored, records.body_of(txn, found, item_key, stored)
+
+    found, stored, item_json = await call.store.transact(body, read_only=True)
+    result: Result = {}
+    if projection is not None:
+        refuse_below_keys(found, {str(path[0]): len(path) > 1 for path in head_names})
+    if stored is not None:
+        if projection is None:
+            result["Item"] = msgspec.Raw(item_json)
+        else:
+            result["Item"] = projection(records.decode(item_json))
+    if not bare:
+        units = capacity.read_units(0 if stored is None else records.size_of(stored), bool(params.get("ConsistentRead")))
+        used = capacity.consumed(params, found.record.name, units)
+        if used is not None:
+            result["ConsumedCapacity"] = used
+    return result
+
+
+def refuse_below_keys(found: Table, heads: dict[str, bool]) -> None:
+    """Key attributes are scalars: raises ValidationException for a path below one."""
+    for name in found.key_names:
+        if heads.get(name):
+            raise invalid(
+                "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
+                f"Key: {name}"
+            )
+
+
+@operation("dynamodb:PutItem", resource=names.resource, unsupported=_NO_LEGACY_WRITE)
+async def put_item(call: Call, params: Params) -> Result:
+    """Write an item whole, in place of any of that key."""
+    condition: Predicate | None = None
+    values: Values = NO_VALUES
+    bare = params.keys() <= _BARE_PUT
+    if not bare:
+        check_expression_parameters(params, ("ConditionExpression",), _LEGACY_WRITE)
+        check_return_values(params, ("ALL_OLD", "NONE"))
+    item = params["Item"]
+    size = check_item(item)
+    if size > MAX_ITEM_BYTES:
+        raise invalid("Item size has exceeded the maximum allowed size")
+    if not bare:
+        expressions, values = compile_request(params)
+        condition = expressions.condition
+    want_old = not bare and params.get("ReturnValues") == "ALL_OLD"
+    record_key = names.record_key(call, params["TableName"])
+    item_json = records.encode(item)
+
+    def body(txn: Transaction) -> tuple[Table, bytes | None, bytes]:
+        found = table.load(txn, record_key)
+        key = found.key_of(item)
+        old = txn.get(key)
+        if condition is not None:
+            require(txn, found, key, old, condition, values, params)
+        old_json = records.body_of(txn, found, key, old) if want_old and old is not None else b""
+        records.save(txn, found, key, old, item_json, size)
+        return found, old, old_json
+
+    found, old, old_json = await call.store.transact(body)
+    if bare:
+        return {}
+    return written(params, found, size, old, msgspec.Raw(old_json) if old_json else None)
+
+
+def require(
+    txn: Transaction,
+    found: Table,
+    key: bytes,
+    old: bytes | None,
+    condition: Predicate,
+    values: Values,
+    params: Params,
+) -> Item:
+    """The item that is there, if the condition holds for it. Raises ConditionalCheckFailedException if not."""
+    item = records.item_of(txn, found, key, old)
+    if condition(item, values):
+        return item
+    members = {}
+    if item and params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
+        members["Item"] = item
+    raise AwsError("ConditionalCheckFailedException", "The conditional request failed", members=members)
+
+
+def written(params: Params, found: Table, size: int, old: bytes | None, attributes: Any) -> Result:
+    """The reply of a single write."""
+    result: Result = {}
+    if attributes:
+        result["Attributes"] = attributes
+    units = capacity.write_units(size, 0 if old is None else records.size_of(old))
+    used = capacity.consumed(params, found.record.name, units)
+    if used is not None:
+        result["ConsumedCapacity"] = used
+    return result
+
+
+@operation("dynamodb:DeleteItem", resource=names.resource, unsupported=_NO_LEGACY_WRITE)
+async def delete_item(call: Call, params: Params) -> Result:
+    """Remove an item; one that is not there is no error."""
+    check_expression_parameters(params, ("ConditionExpression",), _LEGACY_WRITE)
+    check_return_values(params, ("ALL_OLD", "NONE"))
+    key = params["Key"]
+    check_item(key)
+    expressions, values = compile_request(params)
+    condition = expressions.condition
+    want_old = params.get("ReturnValues") == "ALL_OLD"
+    record_key = names.record_key(call, params["TableName"])
+
+    def body(txn: Transaction) -> tuple[Table, bytes | None, bytes]:
+        found = table.load(txn, record_key)
+        item_key = found.key_of_key(key)
+        old = txn.get(item_key)
+        if condition is not None:
+            require(txn, found, item_key, old, condition, values, params)
+        old_json = b""
+        if old is not None:
+            if want_old:
+                old_json = records.body_of(txn, found, item_key, old)
+            records.remove(txn, found, item_key, old)
+        return found, old, old_json
+
+    found, old, old_json = await call.store.transact(body)
+    return written(params, found, 0, old, msgspec.Raw(old_json) if old_json else None)
+
+
+@operation(
+    "dynamodb:UpdateItem", resource=names.resource, unsupported={name: () for name in _LEGACY_UPDATE}
+)
+async def update_item(call: Call, params: Params) -> Result:
+    """Change parts of an item, or make it."""
+    check_expression_parameters(params, ("UpdateExpression", "ConditionExpression"), _LEGACY_UPDATE)
+    key = params["Key"]
+    check_item(key)
+    expressions, values = compile_request(params)
+    update, condition = expressions.update, expressions.condition
+    wanted = params.get("ReturnValues", "NONE")
+    record_key = names.record_key(call, params["TableName"])
+
+    def body(txn: Transaction) -> tuple[Table, bytes | None, int, Any]:
+        found = table.load(txn, record_key)
+        item_key = found.key_of_key(key)
+        if update is not None:
+            refuse_key_updates(found, update)
+        old = txn.get(item_key)
+        if condition is not None:
+            item = require(txn, found, item_key, old, condition, values, params)
+        else:
+            item = records.item_of(txn, found, item_key, old)
+        before = _shown(wanted, "OLD", item, update)
+        size, new_json = apply_update(txn, found, item_key, key, old, item, update, values)
+        if wanted == "ALL_NEW":
+            return found, old, size, msgspec.Raw(new_json) if new_json else None
+        return found, old, size, before or _shown(wanted, "NEW", item, update)
+
+    found, old, size, attributes = await call.store.transact(body)
+    return written(params, found, size, old, attributes)
+
+
+def _shown(wanted: str, which: str, item: Item, update: Update | None) -> Any:
+    """The Attributes of a reply that wants the item, or its updated parts, as it is at this moment."""
+    if not item or not wanted.endswith(which):
+        return None
+    if wanted.startswith("ALL"):
+        return msgspec.Raw(records.encode(item))
+    touched = None if update is None else update.touched(item)
+    # Encoded at once: the item is about to be changed in place.
+    return msgspec.Raw(records.encode(touched)) if touched else None
+
+
+def refuse_key_updates(found: Table, update: Update) -> None:
+    """Raises ValidationException for an update of a key attribute."""
+    for name in found.key_names:
+        if name in update.heads:
+            if update.heads[name]:
+                refuse_below_keys(found, update.heads)
+            raise invalid(f"{INVALID}Cannot update attribute {name}. This attribute is part of the key")
+
+
+def apply_update(
+    txn: Transaction,
+    found: Table,
+    item_key: bytes,
+    key: Item,
+    old: bytes | None,
+    item: Item,
+    update: Update | None,
+    values: Values,
+) -> tuple[int, bytes]:
+    """Update `item` in place and store it. Returns its size and JSON; nothing where no item comes to be."""
+    if old is None:
+        if update is not None and not update.creates:
+            # REMOVE and DELETE alone make no item, but their operands and paths are checked all the same.
+            update.apply(dict(key), values)
+            return 0, b""
+        item.update(key)
+    if update is not None:
+        update.apply(item, values)
+    size = check_item(item)
+    if size > MAX_ITEM_BYTES:
+        raise invalid("Item size to update has exceeded the maximum allowed size")
+    new_json = records.encode(item)
+    records.save(txn, found, item_key, old, new_json, size)
+    return size, new_json

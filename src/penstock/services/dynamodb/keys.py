@@ -1,0 +1,101 @@
+"""DynamoDB's key bytes; the only place that makes them.
+
+    key                                                    value
+    ("ddb", account, region, "table", name)                table.TableRecord, JSON
+    ("ddb", "tags", table id)                              {tag: value}, JSON
+    ("ddb", "count", table id)                             number of items, counter
+    ("ddb", "bytes", table id)                             sum of item sizes, counter
+    ("ddb", "item", table id, hash, partition[, sort])     an item, see records.py
+    ("ddb", "large", table id, digest of an item's key)    the JSON of an item too large for one value (store.chunked)
+
+table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: CRC-32 of
+the partition key, always written in 4 bytes: it spreads partitions over the key space, which is what Scan's order and
+its segments follow. partition and sort: the key's bytes (UTF-8, binary, or `numbers.order`), which sort as AWS sorts.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+
+from penstock.services.dynamodb import numbers
+from penstock.store.tuples import pack, prefix_end, range_of
+
+HASH_BITS = 32
+_HASH_CODE = b"\x18"  # the tuple code of an integer of 4 bytes
+
+ENCODERS: dict[str, Callable[[str], bytes]] = {"S": str.encode, "N": numbers.order, "B": binascii.a2b_base64}
+"""Key type -> the bytes of a canonical key value."""
+
+
+@lru_cache(maxsize=4096)
+def table(account: str, region: str, name: str) -> bytes:
+    """Where a table's record is."""
+    return pack(("ddb", account, region, "table", name))
+
+
+def tables(account: str, region: str) -> tuple[bytes, bytes]:
+    """The range of all table records of an account in a region, in order of name."""
+    return range_of(("ddb", account, region, "table"))
+
+
+def tags(table_id: bytes) -> bytes:
+    """Where a table's tags are."""
+    return pack(("ddb", "tags", table_id))
+
+
+def item_count(table_id: bytes) -> bytes:
+    """The counter of a table's items."""
+    return pack(("ddb", "count", table_id))
+
+
+def item_bytes(table_id: bytes) -> bytes:
+    """The counter of a table's size."""
+    return pack(("ddb", "bytes", table_id))
+
+
+def items(table_id: bytes) -> bytes:
+    """What all keys of a table's items begin with."""
+    return pack(("ddb", "item", table_id))
+
+
+def large(table_id: bytes, item_key: bytes) -> bytes:
+    """Where the body of the large item at `item_key` is."""
+    return pack(("ddb", "large", table_id, hashlib.sha256(item_key).digest()))
+
+
+def all_large(table_id: bytes) -> tuple[bytes, bytes]:
+    """The range of all bodies of a table's large items."""
+    return range_of(("ddb", "large", table_id))
+
+
+def partition(prefix: bytes, raw: bytes) -> bytes:
+    """What keys of one partition begin with; `prefix` from `items`. The key itself in a table without sort key."""
+    if b"\0" in raw:
+        return prefix + _HASH_CODE + zlib.crc32(raw).to_bytes(4, "big") + element(raw)
+    return b"%b\x18%b\x01%b\0" % (prefix, zlib.crc32(raw).to_bytes(4, "big"), raw)
+
+
+def element(raw: bytes) -> bytes:
+    """Key bytes as the tuple layer writes them: escaped and terminated."""
+    return b"\x01" + raw.replace(b"\0", b"\0\xff") + b"\0"
+
+
+def element_prefix(raw: bytes) -> bytes:
+    """What all elements begin with whose bytes begin with `raw`."""
+    return element(raw)[:-1]
+
+
+def segment(prefix: bytes, number: int, total: int) -> tuple[bytes, bytes]:
+    """The range of one of `total` equal parts of the hash space."""
+    begin = prefix + _HASH_CODE + _ceiling(number, total).to_bytes(4, "big")
+    if number + 1 == total:
+        return begin, prefix_end(prefix)
+    return begin, prefix + _HASH_CODE + _ceiling(number + 1, total).to_bytes(4, "big")
+
+
+def _ceiling(number: int, total: int) -> int:
+    return -(-(number << HASH_BITS) // total)

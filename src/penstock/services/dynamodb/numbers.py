@@ -1,0 +1,117 @@
+"""DynamoDB's numbers: up to 38 significant digits, magnitude 1E-130 to 9.99E+125, exact.
+
+A number travels and rests as text. Its canonical text is plain decimal without exponent, leading or trailing zeros, so
+that two equal numbers are equal strings. Source of the limits and of the size formula: "Data types" and "Item sizes and
+formats" of the DynamoDB developer guide.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal
+
+_CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,37})\Z").match
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?\Z").match
+_EXACT = Context(prec=300)
+_COMPLEMENT = bytes(255 - i for i in range(256))
+
+MAX_DIGITS = 38
+MAX_EXPONENT = 125
+MIN_EXPONENT = -130
+ZERO_ORDER = b"\x80"
+
+
+class NumberError(ValueError):
+    """Not a number of DynamoDB's; the message is AWS's."""
+
+
+def canonical(text: str) -> str:
+    """The canonical text of a number as a client may write it ("+01.50E2" -> "150"). Raises NumberError."""
+    if _CANONICAL_INTEGER(text):
+        return text
+    match = _NUMBER(text)
+    if match is None or not (match[2] or match[3]):
+        if not text:
+            raise NumberError("The parameter cannot be converted to a numeric value")
+        raise NumberError(f"The parameter cannot be converted to a numeric value: {text}")
+    fraction = match[3] or ""
+    written = match[2] + fraction
+    digits = written.strip("0")
+    if not digits:
+        return "0"
+    leading_zeros = len(written) - len(written.lstrip("0"))
+    # The power of ten of the first significant digit.
+    exponent = len(match[2]) - 1 - leading_zeros + _exponent(match[4])
+    if exponent > MAX_EXPONENT:
+        raise NumberError("Number overflow. Attempting to store a number with magnitude larger than supported range")
+    if exponent < MIN_EXPONENT:
+        raise NumberError("Number underflow. Attempting to store a number with magnitude smaller than supported range")
+    if len(digits) > MAX_DIGITS:
+        raise NumberError("Attempting to store more than 38 significant digits in a Number")
+    sign = "-" if match[1] == "-" else ""
+    if exponent < 0:
+        return sign + "0." + "0" * (-exponent - 1) + digits
+    whole = exponent + 1
+    if len(digits) <= whole:
+        return sign + digits + "0" * (whole - len(digits))
+    return sign + digits[:whole] + "." + digits[whole:]
+
+
+def _exponent(text: str | None) -> int:
+    if not text:
+        return 0
+    if len(text.lstrip("+-0")) > 6:
+        return -1_000_000 if text[0] == "-" else 1_000_000
+    return int(text)
+
+
+def parts(text: str) -> tuple[bool, int, str]:
+    """(negative, power of ten of the first digit, significant digits) of a canonical number other than "0"."""
+    negative = text[0] == "-"
+    if negative:
+        text = text[1:]
+    whole, _, fraction = text.partition(".")
+    if whole != "0":
+        return negative, len(whole) - 1, (whole + fraction).rstrip("0")
+    digits = fraction.lstrip("0")
+    return negative, len(digits) - len(fraction) - 1, digits
+
+
+def size(text: str) -> int:
+    """Bytes that a canonical number counts in an item: one for every two significant digits, one more, one for minus.
+
+    Digits are paired from the decimal point, as DynamoDB stores them: 120 is (1)(20), so two pairs.
+    """
+    if text == "0":
+        return 1
+    negative, exponent, digits = parts(text)
+    n = len(digits)
+    straddles = 0 if n & 1 or exponent & 1 else 1
+    return 1 + (n + 1) // 2 + straddles + negative
+
+
+def order(text: str) -> bytes:
+    """Bytes that sort as the canonical number does: sign, exponent, digits two to a byte (complemented if negative)."""
+    if text == "0":
+        return ZERO_ORDER
+    negative, exponent, digits = parts(text)
+    if len(digits) & 1:
+        digits += "0"
+    encoded = bytes((exponent - MIN_EXPONENT,)) + bytes.fromhex(digits)
+    if negative:
+        return b"\x7f" + encoded.translate(_COMPLEMENT) + b"\xff"
+    return b"\x81" + encoded
+
+
+def add(a: str, b: str) -> str:
+    """The exact sum of two canonical numbers. Raises NumberError when it is none of DynamoDB's numbers."""
+    if "." not in a and "." not in b:
+        return canonical(str(int(a) + int(b)))
+    return canonical(format(_EXACT.add(Decimal(a), Decimal(b)), "f"))
+
+
+def subtract(a: str, b: str) -> str:
+    """The exact difference of two canonical numbers. Raises NumberError when it is none of DynamoDB's numbers."""
+    if "." not in a and "." not in b:
+        return canonical(str(int(a) - int(b)))
+    return canonical(format(_EXACT.subtract(Decimal(a), Decimal(b)), "f"))

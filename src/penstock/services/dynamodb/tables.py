@@ -1,0 +1,291 @@
+"""CreateTable, DescribeTable, UpdateTable, DeleteTable, ListTables.
+
+A change of a table is done when its transaction is: the reply names the status that AWS gives while it works (CREATING,
+UPDATING, DELETING), and whoever asks next sees the end of it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import keys, names, table
+from penstock.services.dynamodb.errors import invalid, table_missing_by_name
+from penstock.services.dynamodb.table import TableRecord
+from penstock.services.dynamodb.table_rules import check_create, check_throughput, check_units
+from penstock.services.dynamodb.tags import save_tags
+from penstock.store.api import Transaction
+from penstock.store.chunked import clear_large_range
+from penstock.store.tuples import prefix_end, unpack
+from penstock.wire.errors import AwsError, not_implemented
+
+MAX_LISTED = 100
+MAX_TABLES = 2500
+"""AWS's default quota of tables in an account and region."""
+MAX_DECREASES_A_DAY = 27
+
+_NOT_YET: dict[str, tuple[Any, ...]] = {
+    "StreamSpecification": ({"StreamEnabled": False},),
+    "SSESpecification": ({}, {"Enabled": False}),
+    "WarmThroughput": (),
+    "OnDemandThroughput": (),
+    "GlobalTableSettingsReplicationMode": (),
+}
+_NOT_CREATED = {
+    "LocalSecondaryIndexes": (),
+    "GlobalSecondaryIndexes": (),
+    "VectorIndexes": (),
+    "ResourcePolicy": (),
+    "GlobalTableSourceArn": (),
+    **_NOT_YET,
+}
+_NOT_UPDATED = {
+    "GlobalSecondaryIndexUpdates": ([],),
+    "VectorIndexUpdates": ([],),
+    "ReplicaUpdates": ([],),
+    "GlobalTableWitnessUpdates": ([],),
+    "MultiRegionConsistency": (),
+    "DisassociationProtectionEnabled": (False,),
+    **_NOT_YET,
+}
+
+
+@operation("dynamodb:CreateTable", resource=names.resource, unsupported=_NOT_CREATED)
+async def create_table(call: Call, params: Params) -> Result:
+    """Make an empty table. Its items' keys hold a new id, so nothing of an earlier table of that name can show."""
+    check_create(params)
+    name = names.resolve(call.account, call.region, params["TableName"])
+    throughput = params.get("ProvisionedThroughput") or {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+    by_type = {element["KeyType"]: element["AttributeName"] for element in params["KeySchema"]}
+    on_demand = params.get("BillingMode") == "PAY_PER_REQUEST"
+    record = TableRecord(
+        name=name,
+        arn=names.arn(call.account, call.region, name),
+        id=str(uuid.uuid4()),
+        created_at=call.now,
+        attributes={each["AttributeName"]: each["AttributeType"] for each in params["AttributeDefinitions"]},
+        hash_key=by_type["HASH"],
+        range_key=by_type.get("RANGE", ""),
+        on_demand=on_demand,
+        read_units=throughput["ReadCapacityUnits"],
+        write_units=throughput["WriteCapacityUnits"],
+        table_class=params.get("TableClass", ""),
+        deletion_protection=params.get("DeletionProtectionEnabled", False),
+        on_demand_since=call.now if on_demand else 0.0,
+    )
+    key = keys.table(call.account, call.region, name)
+    limited = call.node.settings.limits
+
+    def body(txn: Transaction) -> None:
+        if txn.get(key) is not None:
+            raise AwsError("ResourceInUseException", f"Table already exists: {name}")
+        if limited and sum(1 for _ in txn.scan(*keys.tables(call.account, call.region))) >= MAX_TABLES:
+            raise AwsError("LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables")
+        txn.set(key, table.encode(record))
+        save_tags(txn, uuid.UUID(record.id).bytes, params.get("Tags") or [])
+
+    await call.store.transact(body)
+    return {"TableDescription": describe(record, "CREATING", 0, 0)}
+
+
+@operation("dynamodb:DescribeTable", resource=names.resource)
+async def describe_table(call: Call, params: Params) -> Result:
+    """The table's description; counts are exact, not six hours old as on AWS."""
+    name = params["TableName"]
+    key = names.record_key(call, name)
+
+    def body(txn: Transaction) -> tuple[TableRecord, int, int]:
+        return _read(txn, key, name)
+
+    return {"Table": describe(*_active(await call.store.transact(body, read_only=True)))}
+
+
+def _active(found: tuple[TableRecord, int, int]) -> tuple[TableRecord, str, int, int]:
+    record, count, size_bytes = found
+    return record, "ACTIVE", count, size_bytes
+
+
+def _read(txn: Transaction, key: bytes, name: str) -> tuple[TableRecord, int, int]:
+    """The table's record, its item count and its bytes. Raises ResourceNotFoundException with the name."""
+    stored = txn.get(key)
+    if stored is None:
+        raise table_missing_by_name(name)
+    found = table.decode(stored)
+    return found.record, _counter(txn, keys.item_count(found.id)), _counter(txn, keys.item_bytes(found.id))
+
+
+def _counter(txn: Transaction, key: bytes) -> int:
+    return int.from_bytes(txn.get(key) or b"", "little", signed=True)
+
+
+def describe(record: TableRecord, status: str, count: int, size_bytes: int) -> dict[str, Any]:
+    """A TableDescription."""
+    schema = [{"AttributeName": record.hash_key, "KeyType": "HASH"}]
+    if record.range_key:
+        schema.append({"AttributeName": record.range_key, "KeyType": "RANGE"})
+    throughput: dict[str, Any] = {
+        "NumberOfDecreasesToday": record.decreases_today,
+        "ReadCapacityUnits": record.read_units,
+        "WriteCapacityUnits": record.write_units,
+    }
+    if record.increased_at:
+        throughput["LastIncreaseDateTime"] = record.increased_at
+    if record.decreased_at:
+        throughput["LastDecreaseDateTime"] = record.decreased_at
+    found: dict[str, Any] = {
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": kind} for name, kind in record.attributes.items()
+        ],
+        "TableName": record.name,
+        "KeySchema": schema,
+        "TableStatus": status,
+        "CreationDateTime": record.created_at,
+        "ProvisionedThroughput": throughput,
+        "TableSizeBytes": size_bytes,
+        "ItemCount": count,
+        "TableArn": record.arn,
+        "TableId": record.id,
+        "DeletionProtectionEnabled": record.deletion_protection,
+    }
+    if record.on_demand:
+        summary: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
+        if status != "CREATING":
+            summary["LastUpdateToPayPerRequestDateTime"] = record.on_demand_since
+        found["BillingModeSummary"] = summary
+    elif record.on_demand_since:
+        found["BillingModeSummary"] = {
+            "BillingMode": "PROVISIONED",
+            "LastUpdateToPayPerRequestDateTime": record.on_demand_since,
+        }
+    if record.table_class:
+        found["TableClassSummary"] = {"TableClass": record.table_class}
+    return found
+
+
+@operation("dynamodb:DeleteTable", resource=names.resource)
+async def delete_table(call: Call, params: Params) -> Result:
+    """Remove a table with all its items."""
+    name = params["TableName"]
+    key = names.record_key(call, name)
+
+    def body(txn: Transaction) -> tuple[TableRecord, int, int]:
+        found = _read(txn, key, name)
+        record = found[0]
+        if record.deletion_protection:
+            raise invalid(
+                "Resource cannot be deleted as it is currently protected against deletion. "
+                "Disable deletion protection first."
+            )
+        table_id = uuid.UUID(record.id).bytes
+        prefix = keys.items(table_id)
+        txn.clear(key)
+        txn.clear(prefix, prefix_end(prefix))
+        clear_large_range(txn, *keys.all_large(table_id))
+        for kept in (keys.tags(table_id), keys.item_count(table_id), keys.item_bytes(table_id)):
+            txn.clear(kept)
+        return found
+
+    record, count, size_bytes = await call.store.transact(body)
+    shown = describe(record, "DELETING", count, size_bytes)
+    for name in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
+        del shown[name]
+    return {"TableDescription": shown}
+
+
+@operation("dynamodb:ListTables")
+async def list_tables(call: Call, params: Params) -> Result:
+    """Names in order, at most 100 at a time."""
+    limit = params.get("Limit", MAX_LISTED)
+    begin, end = keys.tables(call.account, call.region)
+    after = params.get("ExclusiveStartTableName")
+    if after is not None:
+        begin = keys.table(call.account, call.region, after) + b"\0"
+
+    def body(txn: Transaction) -> list[str]:
+        return [unpack(key)[-1] for key, _ in txn.scan(begin, end, limit + 1)]
+
+    found = await call.store.transact(body, read_only=True)
+    result: Result = {"TableNames": found[:limit]}
+    if len(found) > limit:
+        result["LastEvaluatedTableName"] = found[limit - 1]
+    return result
+
+
+@operation("dynamodb:UpdateTable", resource=names.resource, unsupported=_NOT_UPDATED)
+async def update_table(call: Call, params: Params) -> Result:
+    """Change billing mode, throughput, class or deletion protection."""
+    if not params.keys() & {"ProvisionedThroughput", "BillingMode", "TableClass", "DeletionProtectionEnabled"}:
+        raise invalid(
+            "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
+            "SSESpecification or ReplicaUpdates is required"
+        )
+    if "BillingMode" in params:
+        check_throughput(params)
+    elif "ProvisionedThroughput" in params:
+        check_units(params["ProvisionedThroughput"])
+    name = params["TableName"]
+    key = names.record_key(call, name)
+
+    def body(txn: Transaction) -> tuple[TableRecord, int, int]:
+        record, count, size_bytes = _read(txn, key, name)
+        given = {each["AttributeName"]: each["AttributeType"] for each in params.get("AttributeDefinitions", ())}
+        if given and given != record.attributes:
+            raise not_implemented("dynamodb:UpdateTable with new AttributeDefinitions")
+        changed = _changed(record, params, call.now)
+        txn.set(key, table.encode(changed))
+        return changed, count, size_bytes
+
+    record, count, size_bytes = await call.store.transact(body)
+    return {"TableDescription": describe(record, "UPDATING", count, size_bytes)}
+
+
+def _changed(record: TableRecord, params: Params, now: float) -> TableRecord:
+    record = msgspec.structs.replace(record)
+    if "TableClass" in params:
+        record.table_class = params["TableClass"]
+    if "DeletionProtectionEnabled" in params:
+        record.deletion_protection = params["DeletionProtectionEnabled"]
+    mode = params.get("BillingMode")
+    if mode == "PAY_PER_REQUEST":
+        if not record.on_demand:
+            record.on_demand_since = now
+        record.on_demand, record.read_units, record.write_units = True, 0, 0
+    elif "ProvisionedThroughput" in params:
+        _set_throughput(record, params["ProvisionedThroughput"], mode, now)
+    return record
+
+
+def _set_throughput(record: TableRecord, throughput: dict[str, int], mode: str | None, now: float) -> None:
+    """Raises ValidationException where nothing would change or the table is on-demand."""
+    if record.on_demand and mode is None:
+        raise invalid(
+            "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be "
+            "specified when BillingMode is PAY_PER_REQUEST"
+        )
+    read, write = throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
+    was_read, was_write = record.read_units, record.write_units
+    if (read, write) == (was_read, was_write) and not record.on_demand:
+        raise invalid(
+            "The provisioned throughput for the table will not change. The requested value equals the current value. "
+            f"Current ReadCapacityUnits provisioned for the table: {was_read}. Requested ReadCapacityUnits: {read}. "
+            f"Current WriteCapacityUnits provisioned for the table: {was_write}. Requested WriteCapacityUnits: {write}. "
+            "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+        )
+    if not record.on_demand:
+        if read > was_read or write > was_write:
+            record.increased_at = now
+        if read < was_read or write < was_write:
+            same_day = time.gmtime(record.decreased_at)[:3] == time.gmtime(now)[:3]
+            if same_day and record.decreases_today >= MAX_DECREASES_A_DAY:
+                raise AwsError(
+                    "LimitExceededException",
+                    "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.",
+                )
+            record.decreases_today = record.decreases_today + 1 if same_day else 1
+            record.decreased_at = now
+    record.on_demand, record.read_units, record.write_units = False, read, write

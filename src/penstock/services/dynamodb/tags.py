@@ -1,0 +1,92 @@
+"""Tags of tables: TagResource, UntagResource, ListTagsOfResource."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import keys, names, table
+from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+
+MAX_TAGS = 50
+_PAGE = 10
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def save_tags(txn: Transaction, table_id: bytes, tags: list[dict[str, str]]) -> None:
+    """Add tags to those that are there. Raises ValidationException for more than 50."""
+    if not tags:
+        return
+    kept = load_tags(txn, table_id)
+    kept.update((tag["Key"], tag["Value"]) for tag in tags)
+    if len(kept) > MAX_TAGS:
+        raise invalid(f"{INVALID}The number of tags exceeds the maximum of {MAX_TAGS}")
+    txn.set(keys.tags(table_id), msgspec.json.encode(kept))
+
+
+def load_tags(txn: Transaction, table_id: bytes) -> dict[str, str]:
+    """A table's tags."""
+    stored = txn.get(keys.tags(table_id))
+    return {} if stored is None else _decode(stored)
+
+
+def _record_key(call: Call, params: Params) -> bytes:
+    arn = params["ResourceArn"]
+    if not arn.startswith("arn:") or ":table/" not in arn:
+        raise invalid(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    return names.record_key(call, arn)
+
+
+def _load(txn: Transaction, key: bytes, arn: str) -> bytes:
+    stored = txn.get(key)
+    if stored is None:
+        raise AwsError("ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found")
+    return table.decode(stored).id
+
+
+@operation("dynamodb:TagResource", resource="{ResourceArn}")
+async def tag_resource(call: Call, params: Params) -> Result:
+    """Add or replace tags."""
+    key, arn = _record_key(call, params), params["ResourceArn"]
+
+    def body(txn: Transaction) -> None:
+        save_tags(txn, _load(txn, key, arn), params["Tags"])
+
+    await call.store.transact(body)
+    return {}
+
+
+@operation("dynamodb:UntagResource", resource="{ResourceArn}")
+async def untag_resource(call: Call, params: Params) -> Result:
+    """Remove tags; those that are not there are no error."""
+    key, arn = _record_key(call, params), params["ResourceArn"]
+
+    def body(txn: Transaction) -> None:
+        table_id = _load(txn, key, arn)
+        gone = set(params["TagKeys"])
+        kept = {name: value for name, value in load_tags(txn, table_id).items() if name not in gone}
+        txn.set(keys.tags(table_id), msgspec.json.encode(kept))
+
+    await call.store.transact(body)
+    return {}
+
+
+@operation("dynamodb:ListTagsOfResource", resource="{ResourceArn}")
+async def list_tags_of_resource(call: Call, params: Params) -> Result:
+    """Ten tags at a time, in order of name; the token is the last name."""
+    key, arn = _record_key(call, params), params["ResourceArn"]
+
+    def body(txn: Transaction) -> dict[str, str]:
+        return load_tags(txn, _load(txn, key, arn))
+
+    found = sorted((await call.store.transact(body, read_only=True)).items())
+    after = params.get("NextToken")
+    if after is not None:
+        found = [pair for pair in found if pair[0] > after]
+    result: Result = {"Tags": [{"Key": name, "Value": value} for name, value in found[:_PAGE]]}
+    if len(found) > _PAGE:
+        result["NextToken"] = found[_PAGE - 1][0]
+    return result
