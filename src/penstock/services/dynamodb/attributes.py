@@ -26,7 +26,9 @@ _EMPTY = "Supplied AttributeValue is empty, must contain exactly one of the supp
 _SEVERAL = (
     "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
 )
-_TOO_DEEP = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
+_TOO_DEEP = (
+    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
+)
 
 
 def check_item(item: Item) -> int:

@@ -1,7 +1,7 @@
 """Capacity units by AWS's formulas, and the ConsumedCapacity member of replies.
 
-Source: "DynamoDB on-demand and provisioned capacity" of the developer guide: a write unit for each 1 KB, a read unit for
-each 4 KB, half of it for an eventually consistent read.
+Source: "DynamoDB on-demand and provisioned capacity" of the developer guide: a write unit for each 1 KB, a read unit
+for each 4 KB, half of it for an eventually consistent read.
 """
 
 from __future__ import annotations

@@ -23,14 +23,12 @@ from penstock.wire.errors import AwsError
 _LEGACY_READ = ("AttributesToGet",)
 _LEGACY_WRITE = ("Expected", "ConditionalOperator")
 _LEGACY_UPDATE = ("AttributeUpdates", *_LEGACY_WRITE)
-_NO_LEGACY_WRITE: dict[str, tuple[Any, ...]] = {name: () for name in _LEGACY_WRITE}
+_NO_LEGACY_WRITE: dict[str, tuple[Any, ...]] = dict.fromkeys(_LEGACY_WRITE, ())
 _BARE_READ = frozenset(("TableName", "Key", "ConsistentRead"))
 _BARE_PUT = frozenset(("TableName", "Item"))
 
 
-@operation(
-    "dynamodb:GetItem", resource=names.resource, unsupported={name: () for name in _LEGACY_READ}
-)
+@operation("dynamodb:GetItem", resource=names.resource, unsupported=dict.fromkeys(_LEGACY_READ, ()))
 async def get_item(call: Call, params: Params) -> Result:
     """One item by its key: the stored bytes as they are, unless a projection wants less."""
     projection = None
@@ -63,7 +61,9 @@ async def get_item(call: Call, params: Params) -> Result:
         else:
             result["Item"] = projection(records.decode(item_json))
     if not bare:
-        units = capacity.read_units(0 if stored is None else records.size_of(stored), bool(params.get("ConsistentRead")))
+        units = capacity.read_units(
+            0 if stored is None else records.size_of(stored), bool(params.get("ConsistentRead"))
+        )
         used = capacity.consumed(params, found.record.name, units)
         if used is not None:
             result["ConsumedCapacity"] = used
@@ -176,9 +176,7 @@ async def delete_item(call: Call, params: Params) -> Result:
     return written(params, found, 0, old, msgspec.Raw(old_json) if old_json else None)
 
 
-@operation(
-    "dynamodb:UpdateItem", resource=names.resource, unsupported={name: () for name in _LEGACY_UPDATE}
-)
+@operation("dynamodb:UpdateItem", resource=names.resource, unsupported=dict.fromkeys(_LEGACY_UPDATE, ()))
 async def update_item(call: Call, params: Params) -> Result:
     """Change parts of an item, or make it."""
     check_expression_parameters(params, ("UpdateExpression", "ConditionExpression"), _LEGACY_UPDATE)

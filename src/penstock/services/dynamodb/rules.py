@@ -8,9 +8,7 @@ from typing import Any
 from penstock.services.dynamodb.errors import invalid
 
 
-def check_expression_parameters(
-    params: Mapping[str, Any], expressions: Sequence[str], legacy: Sequence[str]
-) -> None:
+def check_expression_parameters(params: Mapping[str, Any], expressions: Sequence[str], legacy: Sequence[str]) -> None:
     """Expressions and legacy parameters do not mix, and placeholders need an expression.
 
     Raises ValidationException. KeyConditions may stand beside a FilterExpression.

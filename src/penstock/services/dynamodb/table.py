@@ -44,8 +44,8 @@ class Table:
     """A table's record with what item operations need at hand. Immutable: shared by all that saw the same bytes."""
 
     __slots__ = (
-        "hash_encode", "hash_name", "hash_type", "id", "key_names", "prefix", "range_encode", "range_name", "range_type",
-        "record",
+        "hash_encode", "hash_name", "hash_type", "id", "key_names", "prefix", "range_encode", "range_name",
+        "range_type", "record",
     )  # fmt: skip
 
     def __init__(self, record: TableRecord) -> None:

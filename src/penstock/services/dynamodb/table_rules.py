@@ -56,7 +56,9 @@ def check_keys(schema: list[dict[str, str]], definitions: list[dict[str, str]]) 
     defined = [definition["AttributeName"] for definition in definitions]
     used = [element["AttributeName"] for element in schema]
     if len(schema) > 2:
-        shown = ", ".join(f"KeySchemaElement(attributeName={e['AttributeName']}, keyType={e['KeyType']})" for e in schema)
+        shown = ", ".join(
+            f"KeySchemaElement(attributeName={e['AttributeName']}, keyType={e['KeyType']})" for e in schema
+        )
         raise invalid(
             f"1 validation error detected: Value '[{shown}]' at 'keySchema' failed to satisfy constraint: "
             "Member must have length less than or equal to 2"

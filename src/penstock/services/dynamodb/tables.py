@@ -85,7 +85,9 @@ async def create_table(call: Call, params: Params) -> Result:
         if txn.get(key) is not None:
             raise AwsError("ResourceInUseException", f"Table already exists: {name}")
         if limited and sum(1 for _ in txn.scan(*keys.tables(call.account, call.region))) >= MAX_TABLES:
-            raise AwsError("LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables")
+            raise AwsError(
+                "LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables"
+            )
         txn.set(key, table.encode(record))
         save_tags(txn, uuid.UUID(record.id).bytes, params.get("Tags") or [])
 
@@ -273,8 +275,9 @@ def _set_throughput(record: TableRecord, throughput: dict[str, int], mode: str |
         raise invalid(
             "The provisioned throughput for the table will not change. The requested value equals the current value. "
             f"Current ReadCapacityUnits provisioned for the table: {was_read}. Requested ReadCapacityUnits: {read}. "
-            f"Current WriteCapacityUnits provisioned for the table: {was_write}. Requested WriteCapacityUnits: {write}. "
-            "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+            f"Current WriteCapacityUnits provisioned for the table: {was_write}. Requested WriteCapacityUnits: "
+            f"{write}. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher "
+            "limits."
         )
     if not record.on_demand:
         if read > was_read or write > was_write:

@@ -154,9 +154,7 @@ def _check_function(node: CallNode, scope: Scope) -> None:
     name, args = node.name, node.args
     if name in ("attribute_exists", "attribute_not_exists"):
         if not isinstance(args[0], PathNode):
-            raise ExpressionError(
-                f"Operator or function requires a document path; operator or function: {name}"
-            )
+            raise ExpressionError(f"Operator or function requires a document path; operator or function: {name}")
     elif name == "begins_with":
         _require_types(name, args, ("S", "B"), scope)
     elif name == "size":
@@ -188,8 +186,10 @@ def _check_between(node: BetweenNode, scope: Scope) -> None:
     def check(values: Values) -> None:
         if same_type and not is_ordered(greater, values[low], values[high]):
             return
-        rule = "upper bound to be greater than or equal to lower bound" if same_type else (
-            "same data type for lower and upper bounds"
+        rule = (
+            "upper bound to be greater than or equal to lower bound"
+            if same_type
+            else ("same data type for lower and upper bounds")
         )
         bounds = [f"AttributeValue: {{{type_of(values[n])}:{values[n][type_of(values[n])]}}}" for n in (low, high)]
         raise ExpressionError(

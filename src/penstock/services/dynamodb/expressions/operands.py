@@ -33,14 +33,14 @@ def compile_operand(node: Operand, scope: Scope) -> Getter:
 def compile_path(path: Path) -> Getter:
     """A getter of a document path."""
     if len(path) == 1:
-        name = path[0]
-        return lambda item, values: item.get(name)  # type: ignore[call-overload,no-any-return]
+        name = str(path[0])
+        return lambda item, values: item.get(name)
     return lambda item, values: look_up(item, path)
 
 
 def look_up(item: Item, path: Path) -> Value | None:
     """The value at a path, or None."""
-    found: Any = item.get(path[0])  # type: ignore[call-overload]
+    found: Any = item.get(str(path[0]))
     for part in path[1:]:
         if found is None:
             return None

@@ -288,4 +288,3 @@ class _UpdateParser(_Parser):
         self.tokens.expect_symbol(")")
         self.depth -= 1
         return inner
-

@@ -48,9 +48,7 @@ def tree_of(paths: Iterable[Path]) -> PathTree:
 
 
 def _refuse(how: str, one: Path, two: Path) -> None:
-    raise ExpressionError(
-        f"Two document paths {how} with each other; " + _REWRITE.format(written(one), written(two))
-    )
+    raise ExpressionError(f"Two document paths {how} with each other; " + _REWRITE.format(written(one), written(two)))
 
 
 def compile_projection(nodes: list[PathNode], scope: Scope) -> tuple[Projector, list[Path]]:
@@ -73,7 +71,7 @@ def projector(paths: list[Path]) -> Projector:
 def _members(members: dict[str, Value], tree: PathTree) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for part, below in tree.children.items():
-        value = members.get(part)  # type: ignore[call-overload]
+        value = members.get(str(part))
         if value is not None:
             cut = _cut(value, below)
             if cut is not None:

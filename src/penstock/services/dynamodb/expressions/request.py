@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from penstock.services.dynamodb.attributes import Value, check_value, type_of
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.condition import Predicate, compile_condition, path_heads
+from penstock.services.dynamodb.expressions.key_condition import KeyCondition, extract
 from penstock.services.dynamodb.expressions.lexer import MAX_BYTES, ExpressionError
 from penstock.services.dynamodb.expressions.parser import (
     ParsedCondition,
@@ -34,15 +35,14 @@ class Expressions:
     """What the expressions of a request compiled to; None for one that is not there."""
 
     __slots__ = (
-        "checks", "condition", "filter", "filter_heads", "key_condition", "projected", "projection", "scope", "update",
+        "checks", "condition", "filter", "filter_heads", "key_conditions", "projected", "projection", "scope", "update",
     )  # fmt: skip
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.update: Update | None = None
         self.condition: Predicate | None = None
-        self.key_condition: ParsedCondition | None = None
-        """Parsed only: what it may say depends on the table's keys."""
+        self.key_conditions: dict[str, KeyCondition] = {}
         self.filter: Predicate | None = None
         self.filter_heads: dict[str, bool] = {}
         """Attribute names that the filter looks at -> whether below them."""
@@ -102,9 +102,7 @@ def _check_values(values: Mapping[str, Value]) -> None:
         except AwsError as error:
             if error.code != "ValidationException":
                 raise
-            raise invalid(
-                f"ExpressionAttributeValues contains invalid value: {error.message} for key {name}"
-            ) from None
+            raise invalid(f"ExpressionAttributeValues contains invalid value: {error.message} for key {name}") from None
 
 
 def _is_placeholder(name: str, sign: str) -> bool:
@@ -129,9 +127,7 @@ def _compile(
         size = len(text.encode())
         try:
             if size > MAX_BYTES:
-                raise ExpressionError(
-                    f"Expression size has exceeded the maximum allowed size; expression size: {size}"
-                )
+                raise ExpressionError(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
             result = compile_()
         except ExpressionError as error:
             raise error.named(parameter) from None
@@ -145,6 +141,7 @@ def _compile(
         compiled.condition = each(
             "ConditionExpression", condition, lambda: compile_condition(parse_condition(condition), scope)
         )
+    parsed_keys: ParsedCondition | None = None
     if key_condition is not None:
 
         def compile_key_condition() -> ParsedCondition:
@@ -152,7 +149,7 @@ def _compile(
             compile_condition(parsed, scope)
             return parsed
 
-        compiled.key_condition = each("KeyConditionExpression", key_condition, compile_key_condition)
+        parsed_keys = each("KeyConditionExpression", key_condition, compile_key_condition)
     if filter_ is not None:
 
         def compile_filter() -> Predicate:
@@ -168,6 +165,8 @@ def _compile(
         )
     _refuse_unused("ExpressionAttributeNames", names, scope.used_names)
     _refuse_unused("ExpressionAttributeValues", types, scope.used_values)
+    if parsed_keys is not None:
+        compiled.key_conditions = extract(parsed_keys, scope)
     compiled.checks = tuple(checks)
     return compiled
 

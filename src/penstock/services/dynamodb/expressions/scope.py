@@ -12,7 +12,7 @@ from penstock.services.dynamodb.reserved import RESERVED
 
 Values: TypeAlias = Mapping[str, Value]
 Check: TypeAlias = Callable[[Values], None]
-"""Looks at the values of one request, where their types (known when compiling) do not suffice. Raises ExpressionError."""
+"""Looks at the values of one request, where their types do not suffice. Raises ExpressionError."""
 
 
 class Scope:
@@ -35,8 +35,7 @@ class Scope:
         name = self._names.get(placeholder)
         if name is None:
             raise ExpressionError(
-                "An expression attribute name used in the document path is not defined; "
-                f"attribute name: {placeholder}"
+                f"An expression attribute name used in the document path is not defined; attribute name: {placeholder}"
             )
         self.used_names.add(placeholder)
         return name

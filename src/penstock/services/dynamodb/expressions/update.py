@@ -17,7 +17,7 @@ from penstock.services.dynamodb import numbers
 from penstock.services.dynamodb.attributes import Item, Value, type_of
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.lexer import ExpressionError
-from penstock.services.dynamodb.expressions.operands import Getter, look_up
+from penstock.services.dynamodb.expressions.operands import look_up
 from penstock.services.dynamodb.expressions.parser import ParsedUpdate
 from penstock.services.dynamodb.expressions.projection import Projector, projector, tree_of
 from penstock.services.dynamodb.expressions.scope import Scope, Values, check_reserved
@@ -25,6 +25,7 @@ from penstock.services.dynamodb.expressions.syntax import Action, CallNode, Node
 from penstock.wire.errors import AwsError
 
 Step: TypeAlias = Callable[[Item, Values], None]
+OperandGetter: TypeAlias = Callable[[Item, Values], Value]
 
 _ARGUMENTS = {"if_not_exists": 2, "list_append": 2, "+": 2, "-": 2}
 _LONG_NAMES = {
@@ -49,7 +50,7 @@ class Update:
 
     __slots__ = ("_removals", "_sets", "_steps", "creates", "heads", "paths", "touched")
 
-    def __init__(self, actions: list[tuple[str, Path, Getter | None]], paths: list[Path]) -> None:
+    def __init__(self, actions: list[tuple[str, Path, OperandGetter | None]], paths: list[Path]) -> None:
         self.paths = paths
         self.heads = {str(path[0]): len(path) > 1 for path in paths}
         """Attribute names that are updated -> whether only below them."""
@@ -77,7 +78,7 @@ class Update:
             _remove(item, self._removals)
 
 
-def _list_index_last(action: tuple[Path, Getter]) -> int:
+def _list_index_last(action: tuple[Path, OperandGetter]) -> int:
     last = action[0][-1]
     return last if isinstance(last, int) else -1
 
@@ -94,9 +95,7 @@ def compile_update(parsed: ParsedUpdate, scope: Scope) -> Update:
         if call.name not in _ARGUMENTS:
             raise ExpressionError(f"Invalid function name; function: {call.name}")
     if parsed.repeated_section:
-        raise ExpressionError(
-            f'The "{parsed.repeated_section}" section can only be used once in an update expression;'
-        )
+        raise ExpressionError(f'The "{parsed.repeated_section}" section can only be used once in an update expression;')
     paths = [scope.path(action.path) for action in actions]
     for node in operands:
         if isinstance(node, PathNode):
@@ -140,9 +139,7 @@ def _check_call(call: CallNode, scope: Scope) -> None:
         )
     if call.name == "if_not_exists":
         if not isinstance(call.args[0], PathNode):
-            raise ExpressionError(
-                f"Operator or function requires a document path; operator or function: {call.name}"
-            )
+            raise ExpressionError(f"Operator or function requires a document path; operator or function: {call.name}")
         return
     wanted = "L" if call.name == "list_append" else "N"
     for arg in call.args:
@@ -154,7 +151,7 @@ def _check_call(call: CallNode, scope: Scope) -> None:
             )
 
 
-def _compile(node: Operand, scope: Scope) -> Callable[[Item, Values], Value]:
+def _compile(node: Operand, scope: Scope) -> OperandGetter:
     if isinstance(node, PathNode):
         path = scope.path(node)
 
@@ -176,7 +173,7 @@ def _own(value: Value) -> Value:
     return value if type_of(value) in ("S", "N", "B", "BOOL", "NULL") else copy.deepcopy(value)
 
 
-def _compile_call(node: CallNode, scope: Scope) -> Callable[[Item, Values], Value]:
+def _compile_call(node: CallNode, scope: Scope) -> OperandGetter:
     second = _compile(node.args[1], scope)
     if node.name == "if_not_exists" and isinstance(node.args[0], PathNode):
         path = scope.path(node.args[0])
@@ -240,11 +237,10 @@ def _present(holder: Any, last: str | int) -> Value | None:
     return holder.get(last)  # type: ignore[no-any-return]
 
 
-def _add(path: Path, get: Getter) -> Step:
+def _add(path: Path, get: OperandGetter) -> Step:
     def step(item: Item, values: Values) -> None:
         holder = _parent(item, path)
         old, operand = _present(holder, path[-1]), get(item, values)
-        assert operand is not None
         if old is None:
             _put(item, path, operand)
             return
@@ -260,11 +256,10 @@ def _add(path: Path, get: Getter) -> Step:
     return step
 
 
-def _delete(path: Path, get: Getter) -> Step:
+def _delete(path: Path, get: OperandGetter) -> Step:
     def step(item: Item, values: Values) -> None:
         holder = _parent(item, path)
         old, operand = _present(holder, path[-1]), get(item, values)
-        assert operand is not None
         if old is None:
             return
         kind = type_of(operand)

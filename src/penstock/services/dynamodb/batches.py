@@ -1,0 +1,229 @@
+"""BatchGetItem and BatchWriteItem. A batch is no transaction on AWS, and none is promised here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import capacity, names, records, table
+from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
+from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.expressions.projection import Projector
+from penstock.services.dynamodb.expressions.request import compile_request
+from penstock.services.dynamodb.items import refuse_below_keys
+from penstock.services.dynamodb.rules import check_expression_parameters
+from penstock.services.dynamodb.table import Table
+from penstock.store.api import Transaction
+from penstock.wire.errors import not_implemented
+
+MAX_GETS = 100
+MAX_WRITES = 25
+MAX_REPLY_BYTES = 16 * 1024 * 1024
+_COMMIT_BYTES = 4_000_000
+"""JSON written in one transaction of a batch."""
+_DUPLICATES = "Provided list of item keys contains duplicates"
+
+
+class _Gets(NamedTuple):
+    """What a batch wants of one table."""
+
+    name: str
+    record_key: bytes
+    params: dict[str, Any]
+    projection: Projector | None
+    heads: dict[str, bool]
+
+
+class _Got(NamedTuple):
+    """What a batch found in one table."""
+
+    table: Table
+    bodies: list[bytes]
+    units: float
+    unread: list[Item]
+
+
+@operation("dynamodb:BatchGetItem", resource=names.resources)
+async def batch_get_item(call: Call, params: Params) -> Result:
+    """Up to 100 items by their keys, 16 MB; what is past that comes back as UnprocessedKeys."""
+    wanted = _check_gets(call, params["RequestItems"])
+
+    def body(txn: Transaction) -> list[_Got]:
+        room = MAX_REPLY_BYTES
+        found = []
+        for gets in wanted:
+            got, room = _get(txn, gets, room)
+            found.append(got)
+        return found
+
+    found = await call.store.transact(body, read_only=True)
+    responses: dict[str, list[Any]] = {}
+    unprocessed: dict[str, Any] = {}
+    for gets, got in zip(wanted, found, strict=True):
+        if gets.projection is None:
+            responses[gets.name] = [msgspec.Raw(each) for each in got.bodies]
+        else:
+            responses[gets.name] = [gets.projection(records.decode(each)) for each in got.bodies]
+        if got.unread:
+            unprocessed[gets.name] = {**gets.params, "Keys": got.unread}
+    result: Result = {"Responses": responses, "UnprocessedKeys": unprocessed}
+    _consumed(params, result, [(got.table, got.units) for got in found])
+    return result
+
+
+def _check_gets(call: Call, requested: dict[str, dict[str, Any]]) -> list[_Gets]:
+    wanted = []
+    count = 0
+    for name, each in requested.items():
+        if "AttributesToGet" in each:
+            raise not_implemented("dynamodb:BatchGetItem with AttributesToGet")
+        check_expression_parameters(each, ("ProjectionExpression",), ("AttributesToGet",))
+        expressions, _ = compile_request(each)
+        seen: set[Any] = set()
+        for key in each["Keys"]:
+            check_item(key)
+            _refuse_twice(seen, name, key)
+        count += len(each["Keys"])
+        if count > MAX_GETS:
+            raise invalid("Too many items requested for the BatchGetItem call")
+        heads = {str(path[0]): len(path) > 1 for path in expressions.projected}
+        wanted.append(_Gets(name, names.record_key(call, name), each, expressions.projection, heads))
+    return wanted
+
+
+def _refuse_twice(seen: set[Any], name: str, key: Item) -> None:
+    """Raises ValidationException for a key that the batch has already; only key types can be told apart here."""
+    identity = (
+        name,
+        frozenset((part, kind, str(inner)) for part, value in key.items() for kind, inner in value.items()),
+    )
+    if identity in seen:
+        raise invalid(_DUPLICATES)
+    seen.add(identity)
+
+
+def _get(txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, int]:
+    found = table.load(txn, gets.record_key)
+    refuse_below_keys(found, gets.heads)
+    consistent = bool(gets.params.get("ConsistentRead"))
+    bodies: list[bytes] = []
+    units = 0.0
+    all_keys = gets.params["Keys"]
+    item_keys = [found.key_of_key(key) for key in all_keys]
+    for i, item_key in enumerate(item_keys):
+        stored = txn.get(item_key)
+        size = 0 if stored is None else records.size_of(stored)
+        if size > room:
+            return _Got(found, bodies, units, all_keys[i:]), 0
+        room -= size
+        units += capacity.read_units(size, consistent)
+        if stored is not None:
+            bodies.append(records.body_of(txn, found, item_key, stored))
+    return _Got(found, bodies, units, []), room
+
+
+class _Write(NamedTuple):
+    """One request of a batch: put the item whose JSON is `body`, or delete what is at the key (body is empty)."""
+
+    record_key: bytes
+    item: Item
+    body: bytes
+    size: int
+
+
+@operation("dynamodb:BatchWriteItem", resource=names.resources)
+async def batch_write_item(call: Call, params: Params) -> Result:
+    """Up to 25 puts and deletes. All are carried out or, if one is not valid, none."""
+    writes = _check_writes(call, params["RequestItems"])
+    commits = list(_commits(writes))
+    if len(commits) > 1:
+
+        def check(txn: Transaction) -> None:
+            _resolve(txn, writes)
+
+        await call.store.transact(check, read_only=True)
+    units: dict[bytes, tuple[Table, float]] = {}
+    for part in commits:
+
+        def body(txn: Transaction, part: list[_Write] = part) -> list[tuple[bytes, Table, float]]:
+            return _carry_out(txn, part)
+
+        for record_key, found, used in await call.store.transact(body):
+            units[record_key] = (found, units[record_key][1] + used if record_key in units else used)
+    result: Result = {"UnprocessedItems": {}}
+    _consumed(params, result, units.values())
+    return result
+
+
+def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> list[_Write]:
+    writes = []
+    for name, requests in requested.items():
+        for request in requests:
+            if len(request) != 1:
+                raise invalid(
+                    "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the "
+                    "supported datatypes"
+                )
+            put = request.get("PutRequest")
+            if put is not None:
+                item = put["Item"]
+                size = check_item(item)
+                if size > MAX_ITEM_BYTES:
+                    raise invalid("Item size has exceeded the maximum allowed size")
+                writes.append(_Write(names.record_key(call, name), item, records.encode(item), size))
+            else:
+                key = request["DeleteRequest"]["Key"]
+                check_item(key)
+                writes.append(_Write(names.record_key(call, name), key, b"", 0))
+    if len(writes) > MAX_WRITES:
+        raise invalid("Too many items requested for the BatchWriteItem call")
+    return writes
+
+
+def _commits(writes: list[_Write]) -> Iterable[list[_Write]]:
+    part: list[_Write] = []
+    size = 0
+    for write in writes:
+        if part and size + len(write.body) > _COMMIT_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(write)
+        size += len(write.body)
+    yield part
+
+
+def _resolve(txn: Transaction, writes: list[_Write]) -> list[tuple[Table, bytes]]:
+    """The table and key of each write. Raises ValidationException, also for a key that is there twice."""
+    resolved = []
+    seen: set[bytes] = set()
+    for write in writes:
+        found = table.load(txn, write.record_key)
+        key = found.key_of(write.item) if write.body else found.key_of_key(write.item)
+        if key in seen:
+            raise invalid(_DUPLICATES)
+        seen.add(key)
+        resolved.append((found, key))
+    return resolved
+
+
+def _carry_out(txn: Transaction, writes: list[_Write]) -> list[tuple[bytes, Table, float]]:
+    done = []
+    for write, (found, key) in zip(writes, _resolve(txn, writes), strict=True):
+        old = txn.get(key)
+        if write.body:
+            records.save(txn, found, key, old, write.body, write.size)
+        elif old is not None:
+            records.remove(txn, found, key, old)
+        used = capacity.write_units(write.size, 0 if old is None else records.size_of(old))
+        done.append((write.record_key, found, used))
+    return done
+
+
+def _consumed(params: Params, result: Result, by_table: Iterable[tuple[Table, float]]) -> None:
+    used = [capacity.consumed(params, found.record.name, units) for found, units in by_table]
+    if used and used[0] is not None:
+        result["ConsumedCapacity"] = used

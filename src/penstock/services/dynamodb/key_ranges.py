@@ -1,0 +1,75 @@
+"""From the conditions on a table's keys to the range of stored keys that they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from penstock.services.dynamodb import keys
+from penstock.services.dynamodb.attributes import Value
+from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.services.dynamodb.expressions.key_condition import KeyCondition
+from penstock.services.dynamodb.expressions.scope import Values
+from penstock.services.dynamodb.table import Table
+from penstock.store.tuples import prefix_end
+
+
+class KeyRange(NamedTuple):
+    """The keys a Query reads: begin <= key < end; `partition` is what all of them begin with."""
+
+    begin: bytes
+    end: bytes
+    partition: bytes
+    sort_condition: KeyCondition | None
+
+
+def key_range(table: Table, conditions: Mapping[str, KeyCondition], values: Values) -> KeyRange:
+    """The range that the conditions mean in the table. Raises ValidationException where they do not fit its keys."""
+    if not table.range_name and len(conditions) > 1:
+        raise invalid("Query key condition not supported")
+    hash_value = _check(table.hash_name, table.hash_type, conditions, values, required=True)
+    if conditions[table.hash_name].operator != "=":
+        raise invalid("Query key condition not supported")
+    if table.range_name:
+        _check(table.range_name, table.range_type, conditions, values, required=len(conditions) > 1)
+    partition = table.partition_of(hash_value)
+    if not table.range_name:
+        return KeyRange(partition, partition + b"\0", partition, None)
+    condition = conditions.get(table.range_name)
+    if condition is None:
+        return KeyRange(partition, prefix_end(partition), partition, None)
+    operands = [table.range_encode(values[name][table.range_type]) for name in condition.operands]
+    begin, end = _bounds(partition, condition.operator, operands)
+    return KeyRange(begin, end, partition, condition)
+
+
+def _check(name: str, kind: str, conditions: Mapping[str, KeyCondition], values: Values, *, required: bool) -> Value:
+    condition = conditions.get(name)
+    if condition is None:
+        if required:
+            raise invalid(f"Query condition missed key schema element: {name}")
+        return {}
+    for placeholder in condition.operands:
+        if kind not in values[placeholder]:
+            raise invalid(INVALID + "Condition parameter type does not match schema type")
+    return values[condition.operands[0]]
+
+
+def _bounds(partition: bytes, operator: str, operands: list[bytes]) -> tuple[bytes, bytes]:
+    first = partition + keys.element(operands[0])
+    match operator:
+        case "=":
+            return first, prefix_end(first)
+        case "<":
+            return partition, first
+        case "<=":
+            return partition, prefix_end(first)
+        case ">":
+            return prefix_end(first), prefix_end(partition)
+        case ">=":
+            return first, prefix_end(partition)
+        case "begins_with":
+            prefix = partition + keys.element_prefix(operands[0])
+            return prefix, prefix_end(prefix)
+        case _:
+            return first, prefix_end(partition + keys.element(operands[1]))

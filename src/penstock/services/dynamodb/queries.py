@@ -1,0 +1,79 @@
+"""Query: the items of one partition, in order of their sort key."""
+
+from __future__ import annotations
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import names, pages, table
+from penstock.services.dynamodb.attributes import Item
+from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.expressions.request import Expressions, compile_request
+from penstock.services.dynamodb.items import refuse_below_keys
+from penstock.services.dynamodb.key_ranges import KeyRange, key_range
+from penstock.services.dynamodb.rules import check_expression_parameters
+from penstock.services.dynamodb.table import Table
+from penstock.store.api import Transaction
+
+_LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditions")
+_EXPRESSIONS = ("ProjectionExpression", "FilterExpression", "KeyConditionExpression")
+
+
+@operation("dynamodb:Query", resource=names.resource, unsupported=dict.fromkeys(_LEGACY, ()))
+async def query(call: Call, params: Params) -> Result:
+    """One page of the items that the key conditions mean."""
+    check_expression_parameters(params, _EXPRESSIONS, _LEGACY)
+    pages.check_select(params, "Querying")
+    start = pages.check_start_key(params)
+    if "KeyConditionExpression" not in params:
+        raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
+    expressions, values = compile_request(params)
+    if len(expressions.key_conditions) > 2:
+        raise invalid("Conditions can be of length 1 or 2 only")
+    reverse = params.get("ScanIndexForward") is False
+    count_only = params.get("Select") == "COUNT" and expressions.filter is None
+    record_key = names.record_key(call, params["TableName"])
+
+    def body(txn: Transaction) -> tuple[Table, pages.Page]:
+        found = table.load(txn, record_key)
+        if "IndexName" in params:
+            raise invalid(f"The table does not have the specified index: {params['IndexName']}")
+        wanted = key_range(found, expressions.key_conditions, values)
+        begin, end = wanted.begin, wanted.end
+        if start is not None:
+            after = _start(found, wanted, start)
+            begin, end = (begin, min(end, after)) if reverse else (max(begin, after + b"\0"), end)
+        check_filter(found, expressions)
+        page = pages.read(
+            txn, found, begin, max(begin, end), limit=params.get("Limit", 0), reverse=reverse, count_only=count_only
+        )
+        return found, page
+
+    found, page = await call.store.transact(body, read_only=True)
+    return pages.reply(params, found, page, expressions, values)
+
+
+def _start(found: Table, wanted: KeyRange, start: Item) -> bytes:
+    """The key after which to go on. Raises ValidationException for one that the conditions exclude."""
+    if start.keys() != set(found.key_names):
+        raise invalid("The provided starting key is invalid")
+    after = pages.start_key_of(found, start)
+    same_partition = after.startswith(wanted.partition)
+    if wanted.sort_condition is None:
+        if not same_partition:
+            raise invalid("The provided starting key is outside query boundaries based on provided conditions")
+    elif not same_partition:
+        raise invalid("The query can return at most one row and cannot be restarted")
+    elif not wanted.begin <= after < wanted.end:
+        raise invalid("The provided starting key does not match the range key predicate")
+    return after
+
+
+def check_filter(found: Table, expressions: Expressions) -> None:
+    """A filter is about what is no key; paths do not go below keys. Raises ValidationException."""
+    if expressions.projected:
+        refuse_below_keys(found, {str(path[0]): len(path) > 1 for path in expressions.projected})
+    for name in found.key_names:
+        if name in expressions.filter_heads:
+            raise invalid(
+                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
+            )
