@@ -1,4 +1,4 @@
-"""A node on the memory store, and DynamoDB called on it as the edge would: parameters and results as JSON gives them."""
+"""A node on the memory store, and DynamoDB called on it as the edge would: parameters and results are plain JSON."""
 
 from __future__ import annotations
 

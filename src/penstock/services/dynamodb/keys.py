@@ -9,8 +9,9 @@
     ("ddb", "large", table id, digest of an item's key)    the JSON of an item too large for one value (store.chunked)
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: CRC-32
-of the partition key, always written in 4 bytes: it spreads partitions over the key space, which is what Scan's order and
-its segments follow. partition and sort: the key's bytes (UTF-8, binary, or `numbers.order`), which sort as AWS sorts.
+of the partition key, always written in 4 bytes: it spreads partitions over the key space, which is what Scan's order
+and its segments follow. partition and sort: the key's bytes (UTF-8, binary, or `numbers.order`), which sort
+as AWS sorts.
 """
 
 from __future__ import annotations
