@@ -2,8 +2,11 @@
 
 Small bodies do not come here: their owner keeps them inline in the store (`penstock.store.chunked`), so that a small
 write is one group-committed transaction.
+
+Lives here: the seam (`api`), the engine on files (`files`, with `layout` for what is in a file and `ledger` for what
+the store knows of it), `open`, and running checksums of AWS's algorithms (`checksums`).
 """
 
-from penstock.blobs.api import BlobMissing, Blobs, BlobWriter
+from penstock.blobs.api import BlobCorrupt, BlobMissing, Blobs, BlobWriter
 
-__all__ = ["BlobMissing", "BlobWriter", "Blobs"]
+__all__ = ["BlobCorrupt", "BlobMissing", "BlobWriter", "Blobs"]

@@ -1,22 +1,35 @@
 """The seam between Penstock and wherever large bytes are kept.
 
-A blob's life: `create` records an intent in the store and opens a hidden file; the writer takes bytes; `finish` makes
-them durable (file and folder synced) and gives them their name; then the owner, in the very transaction that writes the
-record naming the blob, calls `adopt(txn, name)`. A crash before that leaves an intent, and `sweep` removes the file.
-To delete: `release(txn, name)` in the transaction that removes the record; `sweep` removes the file after a grace
-period, so that readers under way finish.
+A blob's life: `create` takes a name that an intent in the store already covers and opens its file, which no record
+names yet, so nobody can see it; the writer takes bytes; `finish` makes them durable (file and folder synced); then the
+owner, in the very transaction that writes the record naming the blob, calls `adopt(txn, name)`. A crash before that
+leaves the intent, and `sweep` removes the file. To delete: `release(txn, name)` in the transaction that removes the
+record; `sweep` removes the file after a grace period, so that readers under way finish.
+
+Adoptions are counted: a copy adopts the blobs of its source once more instead of copying bytes, and a blob goes when
+it has been released as often as it was adopted.
+
+Every blob verifies itself: checksums of its chunks lie beside its bytes and are compared as the bytes pass, ranges
+included. Wrong bytes are never handed out.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from penstock.store.api import Transaction
+
+Tap: TypeAlias = Callable[[bytes], object]
+"""Sees every byte that a writer takes, in order and off the event-loop thread: a running checksum's `update`."""
 
 
 class BlobMissing(Exception):
     """A record names a blob that is not there, or not whole: data was lost below us. Never raised for a live blob."""
+
+
+class BlobCorrupt(BlobMissing):
+    """A blob's bytes do not match their checksums: the disk gave back something else than it was given."""
 
 
 class BlobWriter(Protocol):
@@ -39,29 +52,37 @@ class BlobWriter(Protocol):
 
 
 class Blobs(Protocol):
-    """A blob store. Made by `penstock.blobs.open.open_blobs(url, store, clock)`."""
+    """A blob store. Made by `penstock.blobs.open.open_blobs(url, data, store, clock)`."""
 
-    async def create(self) -> BlobWriter:
-        """Begin a blob under a new unique name."""
+    async def create(self, *taps: Tap) -> BlobWriter:
+        """Begin a blob under a new unique name. Raises OSError."""
         ...
 
     def adopt(self, txn: Transaction, name: str) -> None:
-        """In the transaction that makes a record name it: the blob lives from that commit on."""
-        ...
+        """In the transaction that makes a record name it: the blob lives from that commit on.
 
-    def release(self, txn: Transaction, name: str) -> None:
-        """In the transaction that removes the last record naming it: the blob's bytes go after the grace period."""
-        ...
-
-    def read(self, name: str, begin: int, end: int) -> AsyncIterator[bytes]:
-        """Bytes begin <= i < end in pieces of about 256 KiB, read off the event-loop thread.
-
-        Raises BlobMissing before the first byte where the blob is not there or shorter than `end`.
+        Once per record that names it. Raises BlobMissing where the blob was given up or swept in the meantime.
         """
         ...
 
+    def release(self, txn: Transaction, name: str) -> None:
+        """In the transaction that removes a record naming it; after the last one its bytes go, past a grace period."""
+        ...
+
+    def read(self, name: str, begin: int, end: int) -> AsyncGenerator[bytes, None]:
+        """Bytes begin <= i < end in pieces of about 256 KiB, read and verified off the event-loop thread.
+
+        Raises BlobMissing before the first byte where the blob is not there or shorter than `end`, and BlobCorrupt
+        in place of bytes that are not what was written.
+        """
+        ...
+
+    def read_all(self, spans: Sequence[tuple[str, int, int]]) -> AsyncGenerator[bytes, None]:
+        """The (name, begin, end) spans one after the other, as `read` does; none is swept while it runs here."""
+        ...
+
     async def sweep(self) -> int:
-        """Remove what is due: released blobs past their grace, intents nobody adopted. Returns how many went."""
+        """Remove what is due: released blobs past their grace, intents nobody adopted. Returns how many files went."""
         ...
 
     async def close(self) -> None:

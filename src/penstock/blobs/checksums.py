@@ -1,0 +1,101 @@
+"""Running checksums of the algorithms AWS knows, over bytes as they pass. No files and no services here.
+
+Values are AWS's wire form: base64 of the digest, CRCs big-endian.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from awscrt import checksums as crt
+
+CRC64NVME = "CRC64NVME"
+SIZES_BYTES = {"CRC32": 4, "CRC32C": 4, CRC64NVME: 8, "SHA1": 20, "SHA256": 32, "MD5": 16}
+"""Algorithm as AWS names it -> digest length."""
+COMBINABLE = ("CRC32", "CRC32C", CRC64NVME)
+"""Those whose value over a whole follows from the values over its parts."""
+
+
+class Running(Protocol):
+    """One checksum under way."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take more bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The value over all bytes so far."""
+        ...
+
+
+class _Crc:
+    __slots__ = ("_function", "_size", "_value")
+
+    def __init__(self, function: Callable[[bytes, int], int], size_bytes: int) -> None:
+        self._function = function
+        self._size = size_bytes
+        self._value = 0
+
+    def update(self, data: bytes) -> None:
+        self._value = self._function(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._size, "big")
+
+
+_CRCS: dict[str, Callable[[bytes, int], int]] = {"CRC32": zlib.crc32, "CRC32C": crt.crc32c, CRC64NVME: crt.crc64nvme}
+_COMBINE: dict[str, Callable[[int, int, int], int]] = {
+    "CRC32": crt.combine_crc32, "CRC32C": crt.combine_crc32c, CRC64NVME: crt.combine_crc64nvme,
+}  # fmt: skip
+
+
+def running(algorithm: str) -> Running:
+    """A fresh checksum: CRC32, CRC32C, CRC64NVME, SHA1, SHA256 or MD5. Raises KeyError for another name."""
+    crc = _CRCS.get(algorithm)
+    if crc is not None:
+        return _Crc(crc, SIZES_BYTES[algorithm])
+    if algorithm == "MD5":
+        return hashlib.md5(usedforsecurity=False)
+    if algorithm == "SHA1":
+        return hashlib.sha1(usedforsecurity=False)
+    if algorithm == "SHA256":
+        return hashlib.sha256()
+    raise KeyError(algorithm)
+
+
+def digest(algorithm: str, data: bytes) -> bytes:
+    """The digest of `data` at once."""
+    crc = _CRCS.get(algorithm)
+    if crc is not None:
+        return crc(data, 0).to_bytes(SIZES_BYTES[algorithm], "big")
+    value = running(algorithm)
+    value.update(data)
+    return value.digest()
+
+
+def combine(algorithm: str, parts: Iterable[tuple[bytes, int]]) -> bytes:
+    """The CRC over a whole from (CRC, length in bytes) of its parts in order. Only for COMBINABLE algorithms."""
+    function = _COMBINE[algorithm]
+    value = 0
+    for part, size_bytes in parts:
+        value = function(value, int.from_bytes(part, "big"), size_bytes)
+    return value.to_bytes(SIZES_BYTES[algorithm], "big")
+
+
+def encode(value: bytes) -> str:
+    """A digest in wire form."""
+    return base64.b64encode(value).decode()
+
+
+def decode(algorithm: str, text: str) -> bytes | None:
+    """The digest a client wrote, or None where it is not base64 of that algorithm's length."""
+    try:
+        value = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return value if len(value) == SIZES_BYTES[algorithm] else None
