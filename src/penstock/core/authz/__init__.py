@@ -36,17 +36,18 @@ _IN_IAM = frozenset({Kind.USER, Kind.ROLE, Kind.FEDERATED})
 async def authorize(call: Call, params: Params) -> None:
     """Raises AwsError AccessDenied (in the service's own code and wording) unless the call is allowed."""
     principal = call.principal
-    if principal.kind is Kind.ROOT and principal.account == call.account:
-        return
     operation = call.operation
-    if not operation.action:
+    is_own_root = principal.kind is Kind.ROOT and principal.account == call.account
+    if not operation.action or (is_own_root and operation.policy is None):
         return
-    identity = await _identity(call)
     policy, required = None, False
     if operation.policy is not None:
         document = await operation.policy(call, params)
         required = isinstance(document, RequiredPolicy)
+        if is_own_root and principal.account == call.account and (document is None or required):
+            return
         policy = _as_text(document, "the resource's policy")
+    identity = await _identity(call)
     for resource in await operation.resources(call, params):
         _check(call, params, operation.action, resource, identity, policy, None, must_be_named=required)
 
