@@ -36,6 +36,7 @@ class Message:
         self.due = due
         self.lane = lane
         self.attempts = 0
+        self.retries = 0
         self.leased: Leased | None = None
         self.until = 0.0
 
@@ -95,7 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
             if message.lane:
                 assert leased.id == next(i for i in self.order if i in self.live and self.live[i].lane == message.lane)
             message.attempts += 1
-            assert leased.attempts == message.attempts
+            assert (leased.attempts, leased.retries) == (message.attempts, message.retries)
             assert message.leased is None or leased.token > message.leased.token
             message.leased, message.until = leased, self.now + lease_s
         if self.shards == 1:
@@ -147,6 +148,7 @@ class QueueMachine(RuleBasedStateMachine):
         due = self.now + delay
         if (id := self.attempt(pick, lambda txn, leased: self.queue.retry(txn, leased, due))) is not None:
             self.live[id].leased, self.live[id].due = None, due
+            self.live[id].retries += 1
 
     @rule(pick=st.integers(0, 50), more=st.sampled_from([0, 5, 500]))
     def extend(self, pick: int, more: float) -> None:
@@ -166,7 +168,7 @@ class QueueMachine(RuleBasedStateMachine):
         found = self.held(pick)
         if found is None:
             return
-        stale = Leased(found[0], b"", found[1].token - 1, 1, 0.0, 0.0, 0.0, self.live[found[0]].lane)
+        stale = Leased(found[0], b"", found[1].token - 1, 1, 0, 0.0, 0.0, 0.0, self.live[found[0]].lane)
         for act in (
             self.queue.done,
             lambda txn, m: self.queue.retry(txn, m, 0.0),

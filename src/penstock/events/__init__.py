@@ -1,1 +1,9 @@
-"""How services reach each other by themselves: the transactional outbox and its delivery worker. Knows no service."""
+"""How services reach each other by themselves: the transactional outbox and its delivery worker. Knows no service.
+
+A service calls `outbox.emit(txn, Delivery(...))` in the transaction that causes the event; `delivery` carries it out.
+Importing this folder registers the worker.
+"""
+
+from penstock.events import delivery, outbox
+
+__all__ = ["delivery", "outbox"]

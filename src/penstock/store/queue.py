@@ -52,6 +52,7 @@ class _State(msgspec.Struct, array_like=True):
     """End of the lease, 0 while nobody holds it."""
     token: int
     attempts: int
+    retries: int
     enqueued_us: int
     delayed: bool
     parts: int
@@ -77,13 +78,15 @@ class Leased:
     """A message in somebody's hands. Times are seconds since the epoch.
 
     token: grows with each lease of the message; goes stale when the lease ran out and somebody noticed.
-    attempts: how often it was leased, this time included. due: what it was put or retried with.
+    attempts: how often it was leased, this time included. retries: how often it was given back as failed: the others
+    are leases that ran out. due: what it was put or retried with.
     """
 
     id: bytes
     body: bytes
     token: int
     attempts: int
+    retries: int
     enqueued_at: float
     due: float
     leased_at: float
@@ -160,7 +163,7 @@ class Queue:
         parts = _set_parts(txn, self._bodies + id, body)
         due_us = _us(due)
         enqueued_us = due_us if now is None else _us(now)
-        self._enter(txn, id, _State(due_us, 0, 0, 0, enqueued_us, due_us > enqueued_us, parts, lane, ""))
+        self._enter(txn, id, _State(due_us, 0, 0, 0, 0, enqueued_us, due_us > enqueued_us, parts, lane, ""))
         return id
 
     def cancel(self, txn: Transaction, id: bytes) -> bool:
@@ -206,9 +209,13 @@ class Queue:
         if state.lane:
             self._advance(txn, shard, leased)
 
-    def retry(self, txn: Transaction, leased: Leased, due: float) -> None:
-        """Give it back, to be leased again from `due` on; its lane waits for it. Raises LeaseLost."""
+    def retry(self, txn: Transaction, leased: Leased, due: float, *, failed: bool = True) -> None:
+        """Give it back, to be leased again from `due` on; its lane waits for it. Raises LeaseLost.
+
+        failed: count it among the message's `retries`; False for one that was not tried.
+        """
         state, _ = self._let_go(txn, leased)
+        state.retries += failed
         state.due_us = _us(due)
         state.delayed = due > leased.leased_at
         self._give_back(txn, leased.id, state)
@@ -263,7 +270,7 @@ class Queue:
         body = _parts(txn, self._dead_bodies + key, dead.parts)
         _clear_parts(txn, self._dead_bodies + key, dead.parts)
         _set_parts(txn, self._bodies + id, body)
-        self._enter(txn, id, _State(_us(due), 0, 0, 0, dead.enqueued_us, False, dead.parts, dead.lane, ""))
+        self._enter(txn, id, _State(_us(due), 0, 0, 0, 0, dead.enqueued_us, False, dead.parts, dead.lane, ""))
         return True
 
     def discard(self, txn: Transaction, key: bytes) -> bool:
@@ -369,8 +376,8 @@ class Queue:
         txn.set(self._states + id, _encode(state))
         self._schedule.hold(txn, shard, until_us, id)
         return Leased(
-            id, _parts(txn, self._bodies + id, state.parts), state.token, state.attempts, state.enqueued_us / 1e6,
-            state.due_us / 1e6, now_us / 1e6, state.lane,
+            id, _parts(txn, self._bodies + id, state.parts), state.token, state.attempts, state.retries,
+            state.enqueued_us / 1e6, state.due_us / 1e6, now_us / 1e6, state.lane,
         )  # fmt: skip
 
     def _return_expired(self, txn: Transaction, shard: int, now_us: int, limit: int) -> int:
