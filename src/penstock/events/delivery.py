@@ -89,6 +89,9 @@ class Courier:
     async def run(self) -> None:
         """Deliver until cancelled. Returns (by CancelledError) when what was under way has ended or was given back."""
         helpers = [asyncio.create_task(self._watch()), asyncio.create_task(self._heartbeat())]
+        await asyncio.sleep(0)
+        # An engine may take a moment until its watch really watches: look again then.
+        asyncio.get_running_loop().call_later(1.0, self._wake.set)
         try:
             while True:
                 await self._turn()
@@ -256,13 +259,12 @@ class Courier:
             task.cancel()
         if late:
             await asyncio.wait(late)
-        now = self._node.clock.now()
         held = list(self._held.values())
 
         def give_back(txn: Transaction) -> None:
             for leased in held:
                 with contextlib.suppress(LeaseLost):
-                    QUEUE.retry(txn, leased, now, failed=False)
+                    QUEUE.retry(txn, leased, leased.due, failed=False)
 
         if held:
             await self._node.store.transact(give_back)
