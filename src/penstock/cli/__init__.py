@@ -1,6 +1,135 @@
-"""The `penstock` command. Puts a node together from its parts; everything below is put together only here."""
+"""The `penstock` command. Puts a node together from its parts; they are put together only here.
+
+One file a command; this one holds the argument parser. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import msgspec
+
+from penstock import __version__
+from penstock.config import BadSettingError, Settings, load
+
+_HELP: dict[str, str] = {
+    "host": "address to listen on (default 127.0.0.1: this machine only)",
+    "port": "port to listen on; 0 picks a free one (default 4566)",
+    "data": "directory that keeps everything (default ./penstock-data; made if missing)",
+    "store": "where records live: rocks://PATH (default), postgresql://USER@HOST/DB, memory:// (kept nowhere)",
+    "blobs": "where large bodies live: file://PATH (default, inside --data); nodes on one store must share it",
+    "limits": "on|off: enforce AWS's rates and quotas (default on; sizes and permissions hold either way)",
+    "region": "region of requests whose signature names none (default us-east-1)",
+    "access_key_id": "the access key id that acts as the account's root user (default test)",
+    "secret_access_key": "its secret (default test)",
+    "default_credentials": "on|off: accept that key, and 12-digit account ids as keys, from loopback (default on)",
+    "function_network": "isolated: functions reach Penstock only (default); host: they share this machine's network",
+    "function_runtimes": "run functions of AWS's runtimes on other interpreters, e.g. python3.12=/usr/bin/python3.12",
+    "function_concurrency": "execution environments at most (default 1000)",
+    "function_idle_s": "end an environment that was idle this long (default 300)",
+    "log_level": "DEBUG, INFO, WARNING or ERROR (default INFO)",
+    "log_format": "text or json (default text)",
+    "max_body_bytes": "largest request body",
+    "max_connections": "connections at most",
+    "header_timeout_s": "a request's headers must arrive within this time",
+    "body_timeout_s": "a request's body may pause this long",
+    "idle_timeout_s": "an idle connection is closed after this time",
+    "drain_timeout_s": "at shutdown, requests under way get this long",
+}
+
+_EXAMPLES = """examples:
+  penstock up                                        serve on 127.0.0.1:4566, keep data in ./penstock-data
+  penstock up --port 4570 --data /tmp/a              a second server beside it
+  penstock up --store postgresql://u@db/penstock     records in PostgreSQL
+  eval "$(penstock env)"                             point the AWS CLI and SDKs of this shell here
+  penstock demo                                      see S3 -> Lambda -> S3 -> Lambda -> DynamoDB on real data
+  penstock doctor                                    what protects functions on this machine, and what is missing
+"""
 
 
-def main() -> int:
-    """Entry point of the command line. Returns the exit status."""
-    raise SystemExit("not yet")
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the command line. Returns the exit status: 0 done, 1 failed, 2 wrong usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except BadSettingError as error:
+        print(f"penstock: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings of a parsed command line, environment and file included. Raises BadSettingError."""
+    given = {name: getattr(arguments, name) for name in _fields() if getattr(arguments, name, None) is not None}
+    return load(given, file=arguments.config)
+
+
+def _fields() -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(Settings))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="penstock",
+        description="S3, DynamoDB, Lambda and the services between them as one durable program: AWS clients unchanged.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_settings(commands.add_parser("up", help="run the server until it is told to stop"), _up)
+    _add_settings(commands.add_parser("doctor", help="examine this machine: what works, what protects"), _doctor)
+    env = commands.add_parser("env", help="print the exports that point AWS clients at a server")
+    env.add_argument("--unset", action="store_true", help="print what undoes them")
+    _add_settings(env, _env)
+    demo = commands.add_parser("demo", help="run the main job on real data: S3 -> Lambda -> S3 -> Lambda -> DynamoDB")
+    demo.add_argument("--keep", action="store_true", help="leave the server up afterwards and print its exports")
+    demo.add_argument("--endpoint", help="use a server that is already running, e.g. http://127.0.0.1:4566")
+    _add_settings(demo, _demo)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, run: Any) -> None:
+    group = parser.add_argument_group(
+        "settings", "each also as PENSTOCK_<NAME> in the environment and <name> in the TOML file of --config"
+    )
+    for name in _fields():
+        group.add_argument("--" + name.replace("_", "-"), metavar="X", help=_HELP[name])
+    group.add_argument("--config", metavar="FILE", help="TOML file of settings (or PENSTOCK_CONFIG)")
+    parser.set_defaults(run=run)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from penstock.cli.up import up
+
+    return up(settings_of(arguments))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from penstock.cli.doctor import doctor
+
+    return doctor(settings_of(arguments))
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from penstock.cli.env import exports
+
+    print(exports(settings_of(arguments), unset=arguments.unset))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from penstock.cli.demo import demo
+
+    return demo(settings_of(arguments), endpoint=arguments.endpoint, keep=arguments.keep)
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(f"penstock {__version__}")
+    return 0

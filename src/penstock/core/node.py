@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from penstock.clock import Clock
 from penstock.config import Settings
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from penstock.blobs.api import Blobs
     from penstock.runtime.api import Runtime
     from penstock.store.api import Store, Transaction
+
+
+T = TypeVar("T")
 
 
 class Node:
@@ -46,6 +49,13 @@ class Node:
         """This process's name as a holder of leases; a restarted server is another node."""
         self.on_reset: list[Callable[[], None]] = []
         """What else must forget when the server is emptied: whoever caches what the store holds adds itself here."""
+        self._own: dict[Any, Any] = {}
+
+    def own(self, kind: Callable[[Node], T]) -> T:
+        """This process's one `kind(node)`, made at first use: a service's caches, which hold nothing of record."""
+        if kind not in self._own:
+            self._own[kind] = kind(self)
+        return cast(T, self._own[kind])
 
     async def call(
         self,
@@ -93,5 +103,6 @@ class Node:
         while await self.store.transact(clear_some):
             pass
         await self.blobs.sweep()
+        self._own.clear()
         for forget in self.on_reset:
             forget()

@@ -1,0 +1,10 @@
+"""Lambda: functions, who may invoke them, and their invocations.
+
+Lives here: function records and packages, resource policies, synchronous and asynchronous invocation, and the worker
+that keeps what functions print. This folder knows nothing of processes and sandboxes (`penstock.runtime` does), and of
+other services only their operations.
+"""
+
+from penstock.services.lambda_ import account, configurations, functions, invocations, permissions, tags, workers
+
+__all__ = ["account", "configurations", "functions", "invocations", "permissions", "tags", "workers"]

@@ -1,0 +1,157 @@
+"""Invocations: an event handed to a function, now or later."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+
+from penstock.core import identity
+from penstock.core.call import Call
+from penstock.core.node import Node
+from penstock.core.operation import Params, Result, operation
+from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
+from penstock.services.lambda_ import events, functions, permissions, rules
+from penstock.services.lambda_.functions import Function
+from penstock.services.lambda_.packages import PackageFolders
+from penstock.store import Transaction
+from penstock.wire.errors import AwsError
+from penstock.wire.message import BodyStream
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#function-configuration-deployment-and-execution
+SYNC_PAYLOAD_BYTES_MAX = 6_291_456
+ASYNC_PAYLOAD_BYTES_MAX = 1_048_576
+LOG_TAIL_BYTES = 4096
+CREDENTIAL_DURATION_S = 3600 * 12
+CREDENTIAL_MARGIN_S = 3600
+
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+@operation(
+    "lambda:Invoke",
+    action="lambda:InvokeFunction",
+    resource=rules.resource,
+    policy=permissions.load,
+    unsupported={"DurableExecutionName": (), "TenantId": ()},
+)
+async def invoke(call: Call, params: Params) -> Result:
+    account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
+    kind = params.get("InvocationType", "RequestResponse")
+    payload = await _payload(
+        params.get("Payload", b""), ASYNC_PAYLOAD_BYTES_MAX if kind == "Event" else SYNC_PAYLOAD_BYTES_MAX
+    )
+    if kind == "Event":
+
+        def accept(txn: Transaction) -> None:
+            function = functions.read(txn, account, region, name)
+            events.put(txn, function, call.request_id, payload, params.get("ClientContext", ""), call.now)
+
+        await call.store.transact(accept)
+        return {"StatusCode": 202, "Payload": b""}
+    function = await call.store.transact(lambda txn: functions.read(txn, account, region, name), read_only=True)
+    if kind == "DryRun":
+        return {"StatusCode": 204, "Payload": b""}
+    outcome = await run(call.node, function, call.request_id, payload, params.get("ClientContext", ""))
+    result: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": outcome.payload}
+    if outcome.error:
+        result["FunctionError"] = outcome.error
+    if params.get("LogType") == "Tail":
+        result["LogResult"] = base64.b64encode(outcome.log[-LOG_TAIL_BYTES:]).decode()
+    return result
+
+
+async def run(node: Node, function: Function, request_id: str, payload: bytes, client_context: str = "") -> Outcome:
+    """Run one event now. Raises AwsError TooManyRequestsException, InvalidRuntimeException."""
+    ready = node.own(Ready)
+    spec = await ready.spec(function)
+    credentials = await ready.credentials(function)
+    try:
+        return await node.runtime.invoke(
+            spec, Invocation(request_id, payload, function.arn, client_context), credentials
+        )
+    except TooManyEnvironments:
+        raise AwsError(
+            "TooManyRequestsException", "Rate Exceeded.", 429,
+            members={"Reason": "ConcurrentInvocationLimitExceeded", "Type": "User", "retryAfterSeconds": "1"},
+        ) from None  # fmt: skip
+    except RuntimeUnsupported as error:
+        raise AwsError("InvalidRuntimeException", str(error), 502, members={"Type": "User"}) from None
+
+
+class Ready:
+    """What this process has at hand to run functions: their specs (by revision) and their roles' credentials."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._folders = node.own(PackageFolders)
+        self._specs: dict[tuple[str, str], FunctionSpec] = {}
+        self._credentials: dict[tuple[str, str], Credentials] = {}
+
+    async def spec(self, function: Function) -> FunctionSpec:
+        """The function as the runtime wants it. An older revision's environments are retired."""
+        key = (function.arn, function.incarnation)
+        spec = self._specs.get(key)
+        own_key = f"{function.incarnation}/{function.revision}"
+        if spec is not None and spec.key == own_key:
+            return spec
+        code = await self._folders.folder(function.package)
+        if spec is not None:
+            await self._node.runtime.retire(spec.key)
+        if len(self._specs) > 10_000:
+            self._specs.clear()
+        spec = self._specs[key] = FunctionSpec(
+            key=own_key, arn=function.arn, name=function.name, version="$LATEST", handler=function.handler,
+            runtime=function.runtime, code=code, timeout_s=function.timeout_s, memory_mb=function.memory_mb,
+            ephemeral_mb=function.ephemeral_mb, log_group=functions.log_group(function),
+            environment={**function.environment, "AWS_REGION": function.region, "AWS_DEFAULT_REGION": function.region},
+        )  # fmt: skip
+        return spec
+
+    async def credentials(self, function: Function) -> Credentials:
+        """Temporary credentials of the function's role, used again until an hour before they expire."""
+        key = (function.role, function.name)
+        known = self._credentials.get(key)
+        if known is not None and known.expires_at - CREDENTIAL_MARGIN_S > self._node.clock.now():
+            return known
+        made = await self._node.directory.role_credential(
+            function.role, function.name, CREDENTIAL_DURATION_S, "lambda.amazonaws.com"
+        )
+        if len(self._credentials) > 10_000:
+            self._credentials.clear()
+        known = self._credentials[key] = Credentials(
+            made.access_key_id, made.secret, made.session_token, made.expires_at
+        )
+        return known
+
+
+def service_principal(account: str) -> identity.Principal:
+    """Lambda acting by itself in an account."""
+    return identity.service("lambda.amazonaws.com", account)
+
+
+async def _payload(body: bytes | BodyStream, bytes_max: int) -> bytes:
+    if not isinstance(body, bytes):
+        pieces = bytearray()
+        async for piece in body:
+            pieces += piece
+            if len(pieces) > bytes_max:
+                break
+        body = bytes(pieces)
+    if len(body) > bytes_max:
+        raise AwsError(
+            "RequestTooLargeException",
+            f"Request must be smaller than {bytes_max} bytes for the InvokeFunction operation", 413,
+            members={"Type": "User"},
+        )  # fmt: skip
+    if not body:
+        return b"{}"
+    try:
+        _check_json(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise AwsError(
+            "InvalidRequestContentException", f"Could not parse request body into json: {error}", 400,
+            members={"Type": "User"},
+        ) from None  # fmt: skip
+    return body

@@ -1,0 +1,31 @@
+"""Lambda's keys in the store. All of them:
+
+| key | value |
+|---|---|
+| ("lambda", "fn", account, region, name) | `functions.Function`, msgpack |
+| ("lambda", "policy", account, region, name) | the function's resource policy, JSON text |
+| ("lambda", "async") + the queue's own suffixes | events waiting for an asynchronous invocation |
+| ("lambda", "event", request id) + chunks | payload of one of them, where it is too large for the queue |
+"""
+
+from __future__ import annotations
+
+from penstock.store.tuples import pack, range_of
+
+ASYNC_QUEUE = pack(("lambda", "async"))
+
+
+def function(account: str, region: str, name: str) -> bytes:
+    return pack(("lambda", "fn", account, region, name))
+
+
+def functions(account: str, region: str) -> tuple[bytes, bytes]:
+    return range_of(("lambda", "fn", account, region))
+
+
+def policy(account: str, region: str, name: str) -> bytes:
+    return pack(("lambda", "policy", account, region, name))
+
+
+def event(request_id: str) -> bytes:
+    return pack(("lambda", "event", request_id))

@@ -1,0 +1,185 @@
+"""Deployment packages: checked, kept as blobs, and unpacked into folders that environments mount.
+
+A package is hostile until proved otherwise: names that leave the folder, links out of it, and zip bombs are refused.
+The folders are a cache of this process: wiped at start, made again from the blob when needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import shutil
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.core.node import Node
+from penstock.services.lambda_.rules import invalid
+from penstock.wire.errors import AwsError
+from penstock.wire.message import OutgoingStream
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+ZIPPED_BYTES_MAX = 50 * 1024 * 1024
+UNZIPPED_BYTES_MAX = 262_144_000
+ENTRIES_MAX = 100_000
+
+_BAD_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+
+class Package(msgspec.Struct, frozen=True, array_like=True):
+    """A stored package: the blob's name, its size in bytes and the base64 SHA-256 that AWS calls CodeSha256."""
+
+    blob: str
+    size_bytes: int
+    sha256: str
+
+
+async def body_of(call: Call, code: dict[str, object]) -> bytes:
+    """The zip that a FunctionCode names: inline, or read from S3 with the caller's own permissions.
+
+    Raises InvalidParameterValueException, RequestEntityTooLargeException, and what S3 raises, in Lambda's words.
+    """
+    inline = code.get("ZipFile")
+    if inline is not None and ("S3Bucket" in code or "S3Key" in code):
+        raise invalid("Please do not provide other FunctionCode parameters when providing a ZipFile.")
+    if isinstance(inline, bytes):
+        if not inline:
+            raise invalid("Uploaded file must be a non-empty zip")
+        if len(inline) > ZIPPED_BYTES_MAX:
+            raise AwsError(
+                "RequestEntityTooLargeException", f"Zipped size must be smaller than {ZIPPED_BYTES_MAX} bytes", 413
+            )
+        return inline
+    if "S3Bucket" not in code or "S3Key" not in code:
+        raise invalid("Please provide a source for function code.")
+    source = {"Bucket": code["S3Bucket"], "Key": code["S3Key"]}
+    if "S3ObjectVersion" in code:
+        source["VersionId"] = code["S3ObjectVersion"]
+    try:
+        found = await call.invoke("s3", "GetObject", source)
+    except AwsError as error:
+        raise invalid(
+            f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {error.message}"
+        ) from error
+    body = found["Body"]
+    if isinstance(body, OutgoingStream):
+        pieces = bytearray()
+        async for piece in body.chunks:
+            pieces += piece
+            if len(pieces) > UNZIPPED_BYTES_MAX:
+                raise invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES_MAX} bytes")
+        return bytes(pieces)
+    return bytes(body)
+
+
+async def store(call: Call, body: bytes) -> Package:
+    """Check the zip and keep it as a blob, durable but not adopted. Raises InvalidParameterValueException."""
+    await asyncio.to_thread(check, body)
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
+    writer = await call.blobs.create()
+    try:
+        await writer.write(body)
+        await writer.finish()
+    except BaseException:
+        await writer.abort()
+        raise
+    return Package(writer.name, len(body), base64.b64encode(digest).decode())
+
+
+def check(body: bytes) -> None:
+    """Raises InvalidParameterValueException for what is no zip, or would unpack to something harmful."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            entries = archive.infolist()
+            if not entries:
+                raise invalid("Uploaded file must be a non-empty zip")
+            if len(entries) > ENTRIES_MAX or sum(e.file_size for e in entries) > UNZIPPED_BYTES_MAX:
+                raise invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES_MAX} bytes")
+            for entry in entries:
+                _check_entry(archive, entry)
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, RuntimeError) as error:
+        raise invalid(_BAD_ZIP) from error
+
+
+def _check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    path = PurePosixPath(entry.filename)
+    if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or "\0" in entry.filename:
+        raise invalid(_BAD_ZIP)
+    if entry.flag_bits & 1:
+        raise invalid(_BAD_ZIP)
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        target = PurePosixPath(archive.read(entry).decode()) if entry.file_size < 4096 else PurePosixPath("/")
+        if target.is_absolute() or _climbs(path.parent, target):
+            raise invalid(_BAD_ZIP)
+
+
+def _climbs(folder: PurePosixPath, target: PurePosixPath) -> bool:
+    depth = len(folder.parts)
+    for part in target.parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return True
+    return False
+
+
+class PackageFolders:
+    """Unpacked packages of this process, one folder for each distinct content."""
+
+    def __init__(self, node: Node) -> None:
+        self._blobs = node.blobs
+        self._root = Path(node.settings.data) / "runtime" / "packages"
+        self._wiped: asyncio.Task[None] | None = None
+        self._folders: dict[str, asyncio.Task[Path]] = {}
+
+    async def folder(self, package: Package) -> Path:
+        """The package's folder, unpacked if it is not there yet. Raises BlobMissing, OSError."""
+        if self._wiped is None:
+            self._wiped = asyncio.create_task(asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True))
+        task = self._folders.get(package.sha256)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._folders[package.sha256] = asyncio.create_task(self._make(package, self._wiped))
+        return await asyncio.shield(task)
+
+    async def _make(self, package: Package, wiped: asyncio.Task[None]) -> Path:
+        await wiped
+        pieces = [piece async for piece in self._blobs.read(package.blob, 0, package.size_bytes)]
+        target = self._root / base64.b64decode(package.sha256).hex()
+        await asyncio.to_thread(unpack, b"".join(pieces), target)
+        return target
+
+
+def unpack(body: bytes, target: Path) -> None:
+    """Unpack a checked zip; everybody may read, nobody but its owner write. Raises OSError, BadZipFile."""
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o755)
+    left = UNZIPPED_BYTES_MAX
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        links: list[tuple[Path, str]] = []
+        for entry in archive.infolist():
+            path = partial / entry.filename
+            mode = entry.external_attr >> 16
+            if entry.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if stat.S_ISLNK(mode):
+                links.append((path, archive.read(entry).decode()))
+                continue
+            with archive.open(entry) as source, path.open("wb") as sink:
+                while piece := source.read(1 << 20):
+                    left -= len(piece)
+                    if left < 0:
+                        raise zipfile.BadZipFile("unpacks to more than it says")
+                    sink.write(piece)
+            path.chmod((mode & 0o755 or 0o644) | 0o444)
+        # Links come last, so that no entry is ever written through one.
+        for path, to in links:
+            path.symlink_to(to)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)

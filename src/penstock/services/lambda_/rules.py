@@ -1,0 +1,111 @@
+"""Rules between fields: what a function reference means, and what a configuration may say."""
+
+from __future__ import annotations
+
+import platform
+import re
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.wire.errors import AwsError, not_implemented
+
+_REFERENCE = re.compile(
+    r"(?:arn:aws[a-zA-Z-]*:lambda:)?(?:(?P<region>[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?(?:(?P<account>\d{12}):)?"
+    r"(?:function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
+)
+_ENVIRONMENT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
+
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+RESERVED_VARIABLES = frozenset(
+    """_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME
+    AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE
+    AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+    AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR""".split()
+)
+ENVIRONMENT_BYTES_MAX = 4096
+ARCHITECTURE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}.get(
+    platform.machine(), platform.machine()
+)
+
+
+def invalid(message: str) -> AwsError:
+    return AwsError("InvalidParameterValueException", message, 400, members={"Type": "User"})
+
+
+def not_found(arn: str) -> AwsError:
+    return AwsError("ResourceNotFoundException", f"Function not found: {arn}", 404, members={"Type": "User"})
+
+
+def arn_of(account: str, region: str, name: str, qualifier: str = "") -> str:
+    return f"arn:aws:lambda:{region}:{account}:function:{name}" + (f":{qualifier}" if qualifier else "")
+
+
+def reference(call: Call, text: str, qualifier: str | None = None) -> tuple[str, str, str, str]:
+    """Account, region, name and qualifier ("" for none) of a name, partial ARN or ARN.
+
+    Raises InvalidParameterValueException where it is none of these, or where ARN and Qualifier disagree.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise invalid(f"{text} is not a valid function name or ARN")
+    inside = match["qualifier"] or ""
+    if qualifier and inside and qualifier != inside:
+        raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
+    return match["account"] or call.account, match["region"] or call.region, match["name"], qualifier or inside
+
+
+def local_reference(call: Call, text: str, qualifier: str | None = None) -> tuple[str, str, str]:
+    """As `reference`, for one that must be $LATEST in the call's region. Returns account, region and name.
+
+    Versions and aliases do not exist here yet, so that any other qualifier is not found.
+    """
+    account, region, name, wanted = reference(call, text, qualifier)
+    if region != call.region:
+        raise not_found(arn_of(account, region, name))
+    if wanted not in ("", "$LATEST"):
+        raise not_found(arn_of(account, region, name, wanted))
+    return account, region, name
+
+
+def resource(call: Call, params: dict[str, Any]) -> str:
+    """The function's ARN for policy evaluation; lenient, because authorization comes before validation of meaning."""
+    match = _REFERENCE.fullmatch(params.get("FunctionName", ""))
+    if match is None:
+        return arn_of(call.account, call.region, "*")
+    return arn_of(match["account"] or call.account, match["region"] or call.region, match["name"])
+
+
+def check_environment(variables: dict[str, str]) -> None:
+    """Raises InvalidParameterValueException. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+    reserved = sorted(RESERVED_VARIABLES & variables.keys())
+    if reserved:
+        raise invalid(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            "provided contains reserved keys that are currently not supported for modification. Reserved keys used in "
+            f"this request: {', '.join(reserved)}"
+        )
+    for name in variables:
+        if not _ENVIRONMENT_NAME.fullmatch(name):
+            raise AwsError(
+                "ValidationException",
+                f"1 validation error detected: Value at 'environment.variables' failed to satisfy constraint: Map keys "
+                f"must satisfy constraint: [Member must satisfy regular expression pattern: "
+                f"[a-zA-Z]([a-zA-Z0-9_])+] ({name})",
+            )
+    size = sum(len(k.encode()) + len(v.encode()) for k, v in variables.items())
+    if size > ENVIRONMENT_BYTES_MAX:
+        raise invalid(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the {ENVIRONMENT_BYTES_MAX // 1024}KB limit. String measured: {variables}"
+        )
+
+
+def check_logging(config: dict[str, Any]) -> str:
+    """The log group that a LoggingConfig names ("" for the default). Raises where it asks for what is not done."""
+    if config.get("LogFormat", "Text") != "Text":
+        raise not_implemented("LoggingConfig.LogFormat=JSON")
+    if "ApplicationLogLevel" in config or "SystemLogLevel" in config:
+        raise invalid(
+            'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel or set LogFormat to "JSON".'
+        )
+    return str(config.get("LogGroup", ""))

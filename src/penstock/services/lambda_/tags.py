@@ -1,0 +1,57 @@
+"""Tags of functions."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.lambda_ import functions, rules
+from penstock.store import Transaction
+
+TAGS_MAX = 50
+
+
+def _resource(call: Call, params: Params) -> str:
+    return str(params["Resource"])
+
+
+def _function(call: Call, params: Params) -> tuple[str, str, str]:
+    if not params["Resource"].startswith("arn:"):
+        raise rules.invalid(f"{params['Resource']} is not an ARN")
+    return rules.local_reference(call, params["Resource"])
+
+
+@operation("lambda:TagResource", resource=_resource)
+async def tag_resource(call: Call, params: Params) -> Result:
+    where = _function(call, params)
+
+    def body(txn: Transaction) -> None:
+        function = functions.read(txn, *where)
+        tags = {**function.tags, **params["Tags"]}
+        if len(tags) > TAGS_MAX:
+            raise rules.invalid("Number of tags exceeds resource tag limit.")
+        functions.write(txn, msgspec.structs.replace(function, tags=tags))
+
+    await call.store.transact(body)
+    return {}
+
+
+@operation("lambda:UntagResource", resource=_resource)
+async def untag_resource(call: Call, params: Params) -> Result:
+    where = _function(call, params)
+    gone = set(params["TagKeys"])
+
+    def body(txn: Transaction) -> None:
+        function = functions.read(txn, *where)
+        tags = {k: v for k, v in function.tags.items() if k not in gone}
+        functions.write(txn, msgspec.structs.replace(function, tags=tags))
+
+    await call.store.transact(body)
+    return {}
+
+
+@operation("lambda:ListTags", resource=_resource)
+async def list_tags(call: Call, params: Params) -> Result:
+    where = _function(call, params)
+    return {"Tags": (await call.store.transact(lambda txn: functions.read(txn, *where), read_only=True)).tags}
