@@ -1,4 +1,4 @@
-"""SIGKILL at random moments while the demo's pipeline runs: at the end nothing acknowledged is gone, every row is right."""
+"""SIGKILL at random moments while the demo's pipeline runs: nothing acknowledged is gone, every row is right."""
 
 from __future__ import annotations
 
