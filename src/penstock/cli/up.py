@@ -25,7 +25,7 @@ from penstock.edge.server import Server
 from penstock.runtime.open import open_runtime
 from penstock.services.iam.directory import StoreDirectory
 from penstock.store import StoreError
-from penstock.store.datadir import DataDirError, open_datadir
+from penstock.store.datadir import claim
 from penstock.store.open import open_store
 from penstock.telemetry import Telemetry, configure_logging
 
@@ -38,7 +38,7 @@ def up(settings: Settings) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
-    except (DataDirError, StoreError, OSError) as error:
+    except (StoreError, OSError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
     return 0
@@ -72,13 +72,13 @@ async def _serve(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def node_of(settings: Settings) -> AsyncIterator[Node]:
-    """A node with every part open, and closed again at the end. Raises DataDirError, StoreError, OSError."""
+    """A node with every part open, and closed again at the end. Raises StoreError, OSError."""
     services.load()
     clock = Clock()
     telemetry = Telemetry()
     data = Path(settings.data)
     async with contextlib.AsyncExitStack() as parts:
-        parts.enter_context(open_datadir(data))
+        parts.enter_context(claim(data))
         store = await open_store(settings.store, data)
         parts.push_async_callback(store.close)
         blobs = await open_blobs(settings.blobs, data, store, clock)

@@ -16,7 +16,7 @@ CSV_BUCKET = "flights-csv"
 FLIGHTS = "flights"
 LOADS = "flights-loads"
 FUNCTIONS = Path(__file__).parent / "functions"
-RUNTIME = "python3.{minor}"
+LOGS_POLICY = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 
 _TRUST = {
     "Version": "2012-10-17",
@@ -83,6 +83,7 @@ def _function(
     role = name + "-role"
     with _unless("EntityAlreadyExists"):
         aws.iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(_TRUST))
+    aws.iam.attach_role_policy(RoleName=role, PolicyArn=LOGS_POLICY)
     aws.iam.put_role_policy(RoleName=role, PolicyName="just-its-job", PolicyDocument=json.dumps(policy))
     module = name.replace("-", "_")
     package = io.BytesIO()

@@ -5,6 +5,15 @@ that keeps what functions print. This folder knows nothing of processes and sand
 other services only their operations.
 """
 
-from penstock.services.lambda_ import account, configurations, functions, invocations, permissions, tags, workers
+from penstock.services.lambda_ import (
+    account,
+    configurations,
+    functions,
+    invocations,
+    output,
+    permissions,
+    tags,
+    workers,
+)
 
-__all__ = ["account", "configurations", "functions", "invocations", "permissions", "tags", "workers"]
+__all__ = ["account", "configurations", "functions", "invocations", "output", "permissions", "tags", "workers"]

@@ -88,6 +88,8 @@ class Ready:
         self._folders = node.own(PackageFolders)
         self._specs: dict[tuple[str, str], FunctionSpec] = {}
         self._credentials: dict[tuple[str, str], Credentials] = {}
+        self.principals: dict[str, identity.Principal] = {}
+        """Who a function acts as, by the function's ARN."""
 
     async def spec(self, function: Function) -> FunctionSpec:
         """The function as the runtime wants it. An older revision's environments are retired."""
@@ -111,7 +113,7 @@ class Ready:
 
     async def credentials(self, function: Function) -> Credentials:
         """Temporary credentials of the function's role, used again until an hour before they expire."""
-        key = (function.role, function.name)
+        key = (function.role, function.arn)
         known = self._credentials.get(key)
         if known is not None and known.expires_at - CREDENTIAL_MARGIN_S > self._node.clock.now():
             return known
@@ -120,15 +122,11 @@ class Ready:
         )
         if len(self._credentials) > 10_000:
             self._credentials.clear()
+        self.principals[function.arn] = made.principal
         known = self._credentials[key] = Credentials(
             made.access_key_id, made.secret, made.session_token, made.expires_at
         )
         return known
-
-
-def service_principal(account: str) -> identity.Principal:
-    """Lambda acting by itself in an account."""
-    return identity.service("lambda.amazonaws.com", account)
 
 
 async def _payload(body: bytes | BodyStream, bytes_max: int) -> bytes:

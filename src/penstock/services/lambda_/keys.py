@@ -5,7 +5,6 @@
 | ("lambda", "fn", account, region, name) | `functions.Function`, msgpack |
 | ("lambda", "policy", account, region, name) | the function's resource policy, JSON text |
 | ("lambda", "async") + the queue's own suffixes | events waiting for an asynchronous invocation |
-| ("lambda", "event", request id) + chunks | payload of one of them, where it is too large for the queue |
 """
 
 from __future__ import annotations
@@ -25,7 +24,3 @@ def functions(account: str, region: str) -> tuple[bytes, bytes]:
 
 def policy(account: str, region: str, name: str) -> bytes:
     return pack(("lambda", "policy", account, region, name))
-
-
-def event(request_id: str) -> bytes:
-    return pack(("lambda", "event", request_id))
