@@ -13,9 +13,10 @@ PAGES = {"sts": "iam"}
 
 HEAD = """# Compatibility
 
-Made by `script/compatibility` from the registry of operations: do not edit. An operation listed as *done* carries out every
-parameter but those named as refused, which answer `NotImplemented` (HTTP 501) unless they hold a value that asks for
-nothing. An operation under *not there* answers `NotImplemented` too. Known differences from AWS are on each service's page.
+Made by `script/compatibility` from the registry of operations: do not edit. An operation listed as *done* carries out
+every parameter but those named as refused, which answer `NotImplemented` (HTTP 501) unless they hold a value that asks
+for nothing. An operation under *not there* answers `NotImplemented` too. Known differences from AWS are on each
+service's page.
 """
 
 
