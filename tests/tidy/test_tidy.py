@@ -157,6 +157,11 @@ def _literals(folder: Path) -> set[str]:
     return found
 
 
+def _input_members(service: str, operation: str) -> list[str]:
+    shape = models.service(service).input_shape(operation)
+    return list(shape.members) if shape else []
+
+
 penstock.services.load()
 
 
@@ -169,7 +174,7 @@ def test_no_parameter_is_accepted_and_ignored(service: str) -> None:
         f"{operation}.{member}"
         for (s, operation), found in REGISTRY.items()
         if s == service
-        for member in models.service(service).input_members(operation)
+        for member in _input_members(service, operation)
         if member not in named and member not in found.unsupported
     ]
     assert not ignored, "\n".join(ignored)
