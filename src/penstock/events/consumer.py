@@ -72,7 +72,7 @@ class Consumer:
                 timer = asyncio.ensure_future(clock.sleep_until(due if due is not None else clock.now() + 3600))
                 waits = {watch, timer}
             else:
-                timer = asyncio.ensure_future(self._freed.wait())
+                timer = asyncio.ensure_future(self._until_free())
                 waits = {timer}
             try:
                 await asyncio.wait(waits, timeout=LONGEST_SLEEP_S, return_when=asyncio.FIRST_COMPLETED)
@@ -80,6 +80,9 @@ class Consumer:
                 timer.cancel()
         finally:
             watch.cancel()
+
+    async def _until_free(self) -> None:
+        await self._freed.wait()
 
     def _lease(self, txn: Transaction, limit: int) -> tuple[list[Leased], float | None]:
         leased = self._queue.lease(txn, now=self._node.clock.now(), lease_s=LEASE_S, holder=self._node.id, limit=limit)
