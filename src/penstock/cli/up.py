@@ -81,7 +81,7 @@ async def node_of(settings: Settings) -> AsyncIterator[Node]:
         parts.enter_context(claim(data))
         store = await open_store(settings.store, data)
         parts.push_async_callback(store.close)
-        blobs = await open_blobs(settings.blobs, data, store, clock)
+        blobs = open_blobs(settings.blobs, data, store, clock)
         parts.push_async_callback(blobs.close)
         runtime = open_runtime(settings, clock, data / "runtime")
         parts.push_async_callback(runtime.close)
