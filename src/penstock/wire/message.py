@@ -14,6 +14,9 @@ class BodyStream(Protocol):
 
     length: int | None
     """Bytes of payload (after aws-chunked decoding), where the client said it."""
+    trailers: dict[str, str]
+    """Headers that came behind the payload, lower case, e.g. x-amz-checksum-crc32: there once the iteration has ended,
+    and verified by then. (A whole body's trailers are among the request's headers.)"""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
