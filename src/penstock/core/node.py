@@ -47,7 +47,7 @@ class Node:
         """What authorization decided lately, in this process."""
         self.id = uuid.uuid4().hex
         """This process's name as a holder of leases; a restarted server is another node."""
-        self.on_reset: list[Callable[[], None]] = []
+        self.on_reset: list[Callable[[], None]] = [self.decisions.ring.clear]
         """What else must forget when the server is emptied: whoever caches what the store holds adds itself here."""
         self._own: dict[Any, Any] = {}
 

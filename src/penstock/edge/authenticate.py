@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING
 
 from penstock.core.identity import ANONYMOUS, Credential, Principal, root
-from penstock.edge import refusals, sigv4
+from penstock.edge import refusals, sigv2, sigv4
 from penstock.edge.origin import trusted
 from penstock.edge.refusals import Family
+from penstock.edge.route import read_host
 from penstock.edge.sigv4 import Proof
 from penstock.wire.message import Request
 
@@ -46,6 +47,12 @@ class Authenticator:
         service: the signing name that the scope must hold, "" for any. region: the one that the host names, "" for
         none; the request's region is the scope's. Raises AwsError in the family's own words.
         """
+        if kind is Family.S3 and (old := sigv2.read(request)) is not None:
+            principal, secret, credential = await self._key(request, kind, old.access_key_id, old.token)
+            bucket = read_host(request.headers.get("host", "")).bucket
+            sigv2.verify(old, request, secret, bucket, self._node.clock.host_now())
+            self._check_session(credential, old.token, kind)
+            return principal, None, region
         claim = sigv4.read(request, kind)
         if claim is None:
             return ANONYMOUS, None, region
@@ -54,24 +61,32 @@ class Authenticator:
             raise refusals.wrong_service(kind, scope.service, service)
         if region and scope.region != region:
             raise refusals.wrong_region(kind, scope.region, region)
-        principal = None
-        secret = self._secret
-        if self._defaults and not claim.token and is_loopback(request.peer) and trusted(request):
-            principal = self._default(scope.access_key_id)
-        credential: Credential | None = None
-        if principal is None:
-            credential = await self._node.directory.credential(scope.access_key_id, claim.token)
-            if credential is None or not credential.active:
-                raise refusals.bad_token(kind) if claim.token else refusals.unknown_key(kind, scope.access_key_id)
-            principal, secret = credential.principal, credential.secret
+        principal, secret, credential = await self._key(request, kind, scope.access_key_id, claim.token)
         sigv4.check_time(claim, self._node.clock.host_now(), kind)
         proof = sigv4.verify(claim, request, secret, kind)
-        if credential is not None:
-            if not hmac.compare_digest(credential.session_token.encode(), claim.token.encode()):
-                raise refusals.bad_token(kind)
-            if credential.expires_at and credential.expires_at <= self._node.clock.now():
-                raise refusals.expired_token(kind)
+        self._check_session(credential, claim.token, kind)
         return principal, proof, scope.region
+
+    async def _key(
+        self, request: Request, kind: Family, access_key_id: str, token: str
+    ) -> tuple[Principal, str, Credential | None]:
+        """(principal, secret, the directory's credential where it is from there). Raises AwsError: an unknown key."""
+        if self._defaults and not token and is_loopback(request.peer):
+            principal = self._default(access_key_id)
+            if principal is not None and trusted(request):
+                return principal, self._secret, None
+        credential = await self._node.directory.credential(access_key_id, token)
+        if credential is None or not credential.active:
+            raise refusals.bad_token(kind) if token else refusals.unknown_key(kind, access_key_id)
+        return credential.principal, credential.secret, credential
+
+    def _check_session(self, credential: Credential | None, token: str, kind: Family) -> None:
+        if credential is None:
+            return
+        if not hmac.compare_digest(credential.session_token.encode(), token.encode("utf-8", "replace")):
+            raise refusals.bad_token(kind)
+        if credential.expires_at and credential.expires_at <= self._node.clock.now():
+            raise refusals.expired_token(kind)
 
     def _default(self, access_key_id: str) -> Principal | None:
         """The root that a well-known key stands for: an account by its id, else the default account."""

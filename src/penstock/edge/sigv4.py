@@ -99,8 +99,6 @@ def read(request: Request, kind: Family) -> Claim | None:
     if header is None:
         if in_query:
             return _read_query(request, kind)
-        if "AWSAccessKeyId=" in request.query and "Signature=" in request.query:
-            raise refusals.unsupported_algorithm(kind, "AWS")
         return None
     if in_query:
         raise refusals.two_mechanisms()
