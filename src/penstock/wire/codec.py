@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from penstock.wire import (
     constraints,
     error_out,
     json_in,
     json_out,
+    json_typed,
     models,
     query_in,
     querystring,
@@ -46,49 +48,72 @@ class Codec:
         """Whether the request's body may be handed over as a stream; else it must be whole before `parse`."""
 
 
-@functools.cache
 def codec(service: str, operation: str, protocol: str) -> Codec:
     """The codec. Raises KeyError for a service or operation that AWS does not have, ValueError for a protocol."""
     model = models.service(service)
+    found: Codec | None = model.made("codec").get((operation, protocol))
+    if found is None:
+        if protocol not in model.protocols:
+            raise ValueError(f"{service} does not speak {protocol}")
+        found = model.made("codec")[operation, protocol] = make(model, operation, protocol)
+    return found
+
+
+def make(model: models.ServiceModel, operation: str, protocol: str) -> Codec:
+    """A codec from any model. Raises as `codec` does."""
     model.operation(operation)
-    if protocol not in model.protocols:
-        raise ValueError(f"{service} does not speak {protocol}")
     match protocol:
         case "json":
             return Codec(_json_parse(model, operation), _json_serialize(model, operation), False)
-        case "query" | "ec2":
-            return Codec(_query_parse(model, operation, protocol), _query_serialize(model, operation), False)
+        case "query":
+            return Codec(_query_parse(model, operation), _query_serialize(model, operation), False)
         case "rest-json" | "rest-xml":
-            reader, writer = _rest(service, protocol)
+            reader, writer = _rest(model, protocol)
             return Codec(reader.operation(operation), writer.operation(operation), model.streams_input(operation))
         case _:
             raise ValueError(f"{protocol} is not spoken yet")
 
 
-@functools.cache
-def _rest(service: str, protocol: str) -> tuple[rest_in.RestReader, rest_out.RestWriter]:
-    model = models.service(service)
-    return rest_in.RestReader(model, protocol), rest_out.RestWriter(model, protocol)
+def _rest(model: models.ServiceModel, protocol: str) -> tuple[rest_in.RestReader, rest_out.RestWriter]:
+    made = model.made(protocol)
+    if not made:
+        made["reader"], made["writer"] = rest_in.RestReader(model, protocol), rest_out.RestWriter(model, protocol)
+    return made["reader"], made["writer"]
 
 
-@functools.cache
-def _json(service: str) -> tuple[json_in.JsonReader, json_out.JsonWriter]:
-    model = models.service(service)
-    return json_in.JsonReader(model), json_out.JsonWriter(model)
+def _json(model: models.ServiceModel) -> tuple[json_in.JsonReader, json_out.JsonWriter]:
+    made = model.made("json")
+    if not made:
+        made["reader"], made["writer"] = json_in.JsonReader(model), json_out.JsonWriter(model)
+    return made["reader"], made["writer"]
 
 
 def _json_parse(model: models.ServiceModel, operation: str) -> Callable[[Request, dict[str, str]], dict[str, Any]]:
     shape = model.input_shape(operation)
     if shape is None:
         return lambda request, labels: {}
-    convert = _json(model.name)[0].shape(shape)
+    convert = _json(model)[0].shape(shape)
     keeps = constraints.check(model, shape)
 
-    def parse(request: Request, _labels: dict[str, str]) -> dict[str, Any]:
-        params: dict[str, Any] = convert(json_in.decode(request.body)) if request.body else {}
-        if keeps is not None and not keeps(params):
-            raise constraints.violations(model, shape, params)
+    def careful(request: Request, _labels: dict[str, str]) -> dict[str, Any]:
+        try:
+            params: dict[str, Any] = convert(json_in.decode(request.body)) if request.body else {}
+            if keeps is not None and not keeps(params):
+                raise constraints.violations(model, shape, params)
+        except RecursionError:
+            raise json_in.wrong("") from None
         return params
+
+    decoder = json_typed.decoder(model, shape)
+    if decoder is None:
+        return careful
+    decode = decoder.decode
+
+    def parse(request: Request, labels: dict[str, str]) -> dict[str, Any]:
+        try:
+            return decode(request.body)  # type: ignore[no-any-return]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return careful(request, labels)
 
     return parse
 
@@ -98,7 +123,7 @@ def _json_serialize(model: models.ServiceModel, operation: str) -> Callable[[dic
     shape = model.output_shape(operation)
     if shape is None:
         return lambda result, request_id: Response(200, [("x-amzn-RequestId", request_id), content_type])
-    encode = _json(model.name)[1].shape(shape)
+    encode = _json(model)[1].shape(shape)
 
     def serialize(result: dict[str, Any], request_id: str) -> Response:
         return Response(200, [("x-amzn-RequestId", request_id), content_type], encode(result))
@@ -106,13 +131,11 @@ def _json_serialize(model: models.ServiceModel, operation: str) -> Callable[[dic
     return serialize
 
 
-def _query_parse(
-    model: models.ServiceModel, operation: str, protocol: str
-) -> Callable[[Request, dict[str, str]], dict[str, Any]]:
+def _query_parse(model: models.ServiceModel, operation: str) -> Callable[[Request, dict[str, str]], dict[str, Any]]:
     shape = model.input_shape(operation)
     if shape is None:
         return lambda request, labels: {}
-    read = query_in.QueryReader(model, ec2=protocol == "ec2").shape(shape)
+    read = query_in.QueryReader(model).shape(shape)
     keeps = constraints.check(model, shape)
 
     def parse(request: Request, _labels: dict[str, str]) -> dict[str, Any]:

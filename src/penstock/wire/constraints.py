@@ -6,11 +6,10 @@ that failed, by walking the model once more. The wording is Coral's, AWS's own f
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from penstock.wire import models, patterns
+from penstock.wire import knot, models, patterns
 from penstock.wire.errors import AwsError
 from penstock.wire.models import Member, Shape
 
@@ -142,26 +141,19 @@ def _shown(value: Any, depth: int) -> str:
     return str(value)[: MAX_VALUE_SHOWN + 1]
 
 
-@functools.cache
-def _checks(service: str) -> dict[str, Check | None]:
-    return {}
-
-
 def check(model: models.ServiceModel, shape: Shape) -> Check | None:
     """The predicate of a shape: does the value keep to every constraint? None where there is nothing to keep to."""
-    known = _checks(model.name)
+    known: dict[str, Check | None] = model.made("checks")
     if shape.name in known:
         return known[shape.name]
-    holder: list[Check | None] = [None]
-
-    def recursive(value: Any) -> bool:
-        found = holder[0]
-        return found is None or found(value)
-
-    known[shape.name] = recursive
-    made = _make(model, shape)
-    holder[0] = known[shape.name] = made
+    known[shape.name] = tie = knot.Knot()
+    made = known[shape.name] = _make(model, shape)
+    tie.target = made or _holds
     return made
+
+
+def _holds(_value: Any) -> bool:
+    return True
 
 
 def _make(model: models.ServiceModel, shape: Shape) -> Check | None:
@@ -236,11 +228,16 @@ def _make_structure(model: models.ServiceModel, shape: Shape) -> Check | None:
     }
     if not required and not checks:
         return None
+    get = checks.get
 
     def keeps(value: dict[str, Any]) -> bool:
         for name in required:
             if name not in value:
                 return False
-        return all(checks[name](value[name]) for name in checks.keys() & value.keys())
+        for name, each in value.items():
+            rule = get(name)
+            if rule is not None and not rule(each):
+                return False
+        return True
 
     return keeps

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import msgspec
 
-from penstock.wire import catalog, json_out, models, s3_quirks, xml_out
+from penstock.wire import catalog, json_out, models, rest_out, s3_quirks, xml_out
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Response
 from penstock.wire.models import Shape
@@ -62,7 +61,6 @@ _ALIASES = {
     },
 }
 _ALIASES["rest-json"] = _ALIASES["smithy-rpc-v2-cbor"] = _ALIASES["cbor"] = _ALIASES["json"]
-_ALIASES["ec2"] = _ALIASES["query"]
 """One mistake, each protocol's own code for it. A code that the service's model has is never renamed."""
 
 _REST_STATUSES = {
@@ -79,7 +77,15 @@ _FAULTS = {"InternalFailure": 500, "InternalServerError": 500, "ServiceUnavailab
 
 def response(service: str, protocol: str, operation: str | None, error: AwsError, request_id: str) -> Response:
     """The answer for an error. `service` may be one that is not in the catalogue, when nothing was found to call."""
-    model = models.service(service) if service in catalog.BY_NAME else None
+    return render(
+        models.service(service) if service in catalog.BY_NAME else None, protocol, operation, error, request_id
+    )
+
+
+def render(
+    model: models.ServiceModel | None, protocol: str, operation: str | None, error: AwsError, request_id: str
+) -> Response:
+    """`response` by any model."""
     code = error.code
     shape = model.error_shape(code) if model else None
     if model and shape is None:
@@ -87,9 +93,9 @@ def response(service: str, protocol: str, operation: str | None, error: AwsError
         if alias is not None:
             code = alias
             shape = model.error_shape(code)
-    if service == "s3":
+    if model is not None and model.name == "s3":
         return _s3(model, operation, error, code, shape, request_id)
-    if protocol in ("query", "ec2", "rest-xml"):
+    if protocol in ("query", "rest-xml"):
         return _query(model, protocol, error, code, shape, request_id)
     return _json(model, protocol, error, code, shape, request_id)
 
@@ -117,14 +123,12 @@ def _json(
         ) + wire_code
     elif not rest:
         body["__type"] = wire_code
-    members = error.members
+    located, members = _split(model, shape, error, protocol)
     if model is not None and shape is not None and members:
-        members = msgspec.json.decode(_encoder(model.name, shape.name)(members))
+        members = msgspec.json.decode(json_out.JsonWriter(model).shape(shape)(members))
     body.update(members)
     if error.message or rest:
         body[_message_member(shape, wire_code, rest)] = error.message
-    elif shape is not None and (name := _message_name(shape)):
-        body[name] = None
     status = _status(error, code, shape, _REST_STATUSES if rest else {})
     version = model.json_version if model else "1.1"
     content_type = "application/json" if rest else f"application/x-amz-json-{version}"
@@ -135,14 +139,24 @@ def _json(
         query_code = str(shape.error.get("code", wire_code)) if shape else wire_code
         fault = "Receiver" if status >= 500 else "Sender"
         headers.append(("x-amzn-query-error", f"{query_code};{fault}"))
+    headers += located
     headers.extend(error.headers.items())
     return Response(status, headers, msgspec.json.encode(body))
 
 
-@functools.cache
-def _encoder(service: str, shape: str) -> Any:
-    model = models.service(service)
-    return json_out.JsonWriter(model).shape(model.shapes[shape])
+def _split(
+    model: models.ServiceModel | None, shape: Shape | None, error: AwsError, protocol: str
+) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """An error's members that go into headers, and those that go into the body beside the message."""
+    headers: list[tuple[str, str]] = []
+    body: dict[str, Any] = {}
+    for name, value in error.members.items():
+        member = shape.members.get(name) if shape is not None else None
+        if model is not None and member is not None and member.location == "header":
+            headers.append((member.location_name or name, rest_out.RestWriter(model, protocol).header(member)(value)))
+        elif (member is None or not member.in_answer_head) and not (name.lower() == "message" and error.message):
+            body[name] = value
+    return headers, body
 
 
 def _message_name(shape: Shape) -> str:
@@ -167,10 +181,11 @@ def _query(
         f"><Error><Type>{'Receiver' if status >= 500 else 'Sender'}</Type><Code>{xml_out.escape(wire_code)}</Code>"
     )
     out.append(f"<Message>{xml_out.escape(error.message)}</Message>")
-    _members(out, model, error.members, shape)
+    located, members = _split(model, shape, error, protocol)
+    _members(out, model, members, shape)
     out.append(f"</Error><RequestId>{xml_out.escape(request_id)}</RequestId></ErrorResponse>")
     content_type = "application/xml" if protocol == "rest-xml" else "text/xml"
-    headers = [("x-amzn-RequestId", request_id), ("Content-Type", content_type), *error.headers.items()]
+    headers = [("x-amzn-RequestId", request_id), ("Content-Type", content_type), *located, *error.headers.items()]
     return Response(status, headers, "".join(out).encode("utf-8"))
 
 

@@ -136,6 +136,24 @@ def _anything(value: Any) -> Any:
     return value
 
 
+def _opaque(shape: Shape) -> Convert:
+    """Only the outermost JSON type is looked at; all else is for the service."""
+    if shape.type not in ("structure", "map", "list"):
+        return _anything
+    wanted = list if shape.type == "list" else dict
+
+    def convert(value: Any) -> Any:
+        if type(value) is wanted:
+            return value
+        if isinstance(value, list):
+            raise wrong(f"Unrecognized collection type class {shape.name}")
+        if isinstance(value, dict):
+            raise wrong("Start of structure or map found where not expected")
+        raise wrong("Unexpected value type in payload")
+
+    return convert
+
+
 class JsonReader:
     """One service's converters from decoded JSON, a closure for each shape, made on first use."""
 
@@ -157,7 +175,9 @@ class JsonReader:
         return made
 
     def _make(self, shape: Shape) -> Convert:
-        if shape.opaque or shape.document:
+        if shape.opaque:
+            return _opaque(shape)
+        if shape.document:
             return _anything
         match shape.type:
             case "structure":

@@ -34,7 +34,7 @@ class JsonWriter:
     def shape(self, shape: Shape) -> Callable[[Any], bytes]:
         """The encoder of a shape's values. Top-level members that are None are left out."""
         change = self._change(shape)
-        if shape.type != "structure":
+        if shape.type != "structure" or shape.document:
             if change is None:
                 return _encode
             to_wire = change
@@ -53,7 +53,7 @@ class JsonWriter:
             form = (member.timestamp_format if member else "") or shape.timestamp_format or "unixTimestamp"
             if form == "unixTimestamp":
                 return timestamps.unix
-            return lambda value: timestamps.text(value, form)
+            return timestamps.writer(form)
         if shape.type in ("float", "double"):
             return _named_if_not_finite
         if shape.opaque or shape.document or shape.type not in ("structure", "list", "map"):
@@ -104,9 +104,9 @@ class JsonWriter:
             return lambda value: {k: each(v) for k, v in value.items()} if type(value) is dict else value
         changes: list[tuple[str, str, Change | None]] = []
         for name, member in shape.members.items():
-            wire = name if member.location else member.location_name or name
+            wire = name if member.in_answer_head else member.location_name or name
             change = self._change(self._model.shapes[member.shape], member)
-            if wire != name or (change is not None and not member.location):
+            if wire != name or (change is not None and not member.in_answer_head):
                 changes.append((name, wire, change))
         if not changes:
             return None

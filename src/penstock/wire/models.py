@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,14 @@ class Member(msgspec.Struct, rename="camel"):
     xml_namespace: dict[str, str] | None = None
     flattened: bool = False
     timestamp_format: str = ""
-    query_name: str = ""
     deprecated: bool = False
     eventpayload: bool = False
     eventheader: bool = False
+
+    @property
+    def in_answer_head(self) -> bool:
+        """Whether it goes into an answer's headers or status; labels and query are a request's."""
+        return self.location in ("header", "headers", "statusCode")
 
 
 class Shape(msgspec.Struct, rename="camel"):
@@ -111,10 +114,12 @@ class ServiceModel(msgspec.Struct):
     operations: dict[str, OperationModel]
     shapes: dict[str, Shape]
     name: str = ""
+    entry: catalog.Entry = catalog.Entry("", "", "", ())
+    _made: dict[str, dict[Any, Any]] = msgspec.field(default_factory=dict)
 
-    @property
-    def entry(self) -> catalog.Entry:
-        return catalog.BY_NAME[self.name]
+    def made(self, what: str) -> dict[Any, Any]:
+        """What one part of the wire has compiled from this model: that part's own dict, gone when the model goes."""
+        return self._made.setdefault(what, {})
 
     @property
     def signing_name(self) -> str:
@@ -171,7 +176,12 @@ class ServiceModel(msgspec.Struct):
 
     def error_shape(self, code: str) -> Shape | None:
         """The exception of that shape name or wire code."""
-        return _errors(self.name).get(code)
+        found: dict[str, Shape] = self.made("errors")
+        if not found:
+            exceptions = [shape for shape in self.shapes.values() if shape.exception or shape.error]
+            found.update((str(shape.error.get("code", shape.name)), shape) for shape in reversed(exceptions))
+            found.update((shape.name, shape) for shape in exceptions)
+        return found.get(code)
 
 
 _patches: dict[str, bytes] = {}
@@ -182,26 +192,19 @@ def service(name: str) -> ServiceModel:
     """The model of botocore's service `name`. Raises KeyError for one that is not in the catalogue."""
     entry = catalog.BY_NAME[name]
     with gzip.open(DATA / name / entry.version / "service-2.json.gz") as f:
-        model = msgspec.json.decode(f.read(), type=ServiceModel)
-    model.name = name
-    for shape_name, shape in model.shapes.items():
-        shape.name = shape_name
+        model = load(f.read(), entry)
     if name in _patches:
         _apply(model, msgspec.json.decode(_patches[name]))
     return model
 
 
-@functools.cache
-def _errors(name: str) -> Mapping[str, Shape]:
-    found: dict[str, Shape] = {}
-    shapes = service(name).shapes
-    for shape in shapes.values():
-        if shape.exception or shape.error:
-            found.setdefault(str(shape.error.get("code", shape.name)), shape)
-    for shape in shapes.values():
-        if shape.exception or shape.error:
-            found[shape.name] = shape
-    return found
+def load(source: bytes, entry: catalog.Entry) -> ServiceModel:
+    """A model from the JSON of its service-2.json."""
+    model = msgspec.json.decode(source, type=ServiceModel)
+    model.name, model.entry = entry.name, entry
+    for name, shape in model.shapes.items():
+        shape.name = name
+    return model
 
 
 def by_target(header: str) -> tuple[str, str] | None:
@@ -235,7 +238,6 @@ def patch(name: str, path: str | Path) -> None:
     """
     _patches[name] = Path(path).read_bytes()
     service.cache_clear()
-    _errors.cache_clear()
 
 
 def _apply(model: ServiceModel, changes: dict[str, Any]) -> None:

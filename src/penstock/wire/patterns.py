@@ -3,8 +3,8 @@ r"""The models' regular expressions, which are Java's, as Python's: \p{...} clas
 from __future__ import annotations
 
 import functools
+import itertools
 import re
-import sys
 import unicodedata
 
 _PROPERTY = re.compile(r"\\([pP])(?:\{(?:Is|In)?\^?([A-Za-z_]+)\}|([A-Z]))")
@@ -77,14 +77,27 @@ def _ranges(name: str) -> str:
     if len(name) > 2:
         name = {"Letter": "L", "Alphabetic": "L", "Punctuation": "P"}[name]
     found: list[str] = []
-    start = -1
-    for code in [*range(0x323B0), *range(0xE0000, 0xE0200), sys.maxunicode + 1]:
-        inside = code <= sys.maxunicode and unicodedata.category(chr(code)).startswith(name)
-        if inside and start < 0:
-            start = code
-        elif not inside and start >= 0:
-            found.append(f"\\U{start:08x}-\\U{code - 1:08x}" if code - 1 > start else f"\\U{start:08x}")
-            start = -1
+    last = -2
+    for category, start, end in _runs():
+        if category.startswith(name):
+            if start == last + 1:
+                found[-1] = found[-1].partition("-")[0] + f"-\\U{end:08x}"
+            else:
+                found.append(f"\\U{start:08x}-\\U{end:08x}")
+            last = end
     if not found:
         raise KeyError(name)
     return "".join(found)
+
+
+@functools.cache
+def _runs() -> list[tuple[str, int, int]]:
+    """(category, first, last) of every run of assigned code points: planes 0 to 3, where all letters are, and tags."""
+    runs: list[tuple[str, int, int]] = []
+    for begin, end in ((0, 0x32400), (0xE0000, 0xE0200)):
+        at = begin
+        for category, group in itertools.groupby(map(unicodedata.category, map(chr, range(begin, end)))):
+            length = sum(1 for _ in group)
+            runs.append((category, at, at + length - 1))
+            at += length
+    return runs

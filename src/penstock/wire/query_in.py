@@ -42,9 +42,8 @@ def tree(pairs: list[tuple[str, str]]) -> Branch:
 class QueryReader:
     """One service's readers, a closure for each shape."""
 
-    def __init__(self, model: models.ServiceModel, *, ec2: bool = False) -> None:
+    def __init__(self, model: models.ServiceModel) -> None:
         self._model = model
-        self._ec2 = ec2
         self._made: dict[str, Read] = {}
 
     def shape(self, shape: Shape) -> Read:
@@ -60,7 +59,7 @@ class QueryReader:
         if shape.type == "structure":
             return self._structure(shape)
         if shape.type == "list":
-            return self._list(shape, flattened or self._ec2)
+            return self._list(shape, flattened)
         if shape.type == "map":
             return self._map(shape, flattened)
         read = scalars.reader(shape)
@@ -76,12 +75,14 @@ class QueryReader:
         return self.shape(self._model.shapes[member.shape])
 
     def _structure(self, shape: Shape) -> Read:
-        members: dict[str, tuple[str, Read, bool]] = {}
+        members: dict[str, tuple[str, Read]] = {}
         for name, member in shape.members.items():
             inner = self._model.shapes[member.shape]
             flattened = inner.type in ("list", "map") and (member.flattened or inner.flattened)
             read = self._make(inner, flattened=True) if flattened else self._of(member)
-            members[self._name(name, member, inner, flattened)] = (name, read, inner.type == "list")
+            members[member.location_name or name] = (name, read)
+            if flattened and inner.member is not None and inner.member.location_name:
+                members.setdefault(inner.member.location_name, (name, read))  # SDKs differ in which name they send
 
         def structure(branch: Branch) -> dict[str, Any]:
             result: dict[str, Any] = {}
@@ -92,13 +93,6 @@ class QueryReader:
             return result
 
         return structure
-
-    def _name(self, name: str, member: Member, shape: Shape, flattened: bool) -> str:
-        if self._ec2:
-            return member.query_name or _upper_first(member.location_name) or name
-        if flattened and shape.type == "list" and shape.member is not None and shape.member.location_name:
-            return shape.member.location_name
-        return member.location_name or name
 
     def _list(self, shape: Shape, flattened: bool) -> Read:
         assert shape.member is not None
@@ -135,10 +129,6 @@ class QueryReader:
             return result
 
         return read
-
-
-def _upper_first(name: str) -> str:
-    return name[:1].upper() + name[1:]
 
 
 def _in_order(branch: Branch) -> list[Branch]:

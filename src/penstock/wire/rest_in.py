@@ -111,8 +111,10 @@ class RestReader:
             for name, text in querystring.parse(query):
                 found = bindings.get(name)
                 if found is None:
-                    if query_map:
-                        rest.setdefault(name, []).append(text) if map_of_lists else rest.setdefault(name, text)
+                    if map_of_lists:
+                        rest.setdefault(name, []).append(text)
+                    elif query_map:
+                        rest.setdefault(name, text)
                     continue
                 member, to_value, kind = found
                 if to_value is None:
@@ -153,7 +155,7 @@ class RestReader:
                         except AwsError:
                             if "if-" not in name:  # RFC 9110 13.1.3: a condition that is no date is ignored
                                 raise
-                if map_member and name.startswith(prefix):
+                elif map_member and name.startswith(prefix):
                     params.setdefault(map_member, {})[name[cut:]] = text
 
         return read

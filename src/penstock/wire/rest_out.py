@@ -36,8 +36,8 @@ class RestWriter:
         default_status = operation.status
         id_header = "x-amz-request-id" if self._s3 else "x-amzn-RequestId"
         host_id = ("x-amz-id-2", s3_quirks.HOST_ID) if self._s3 else None
-        to_header, map_member, prefix, status_member = self._headers(shape)
         is_head = operation.method == "HEAD"
+        to_header, map_member, prefix, status_member = self._headers(shape, is_head)
         write_body = None if is_head else self._body(name, shape)
         payload = shape.payload if shape else ""
         body_type = self._body_type(shape)
@@ -54,7 +54,7 @@ class RestWriter:
                     headers.append((found[0], found[1](value)))
                     typed = typed or found[2]
             if map_member and (values := result.get(map_member)):
-                headers.extend((prefix + k, v) for k, v in values.items())
+                headers.extend((prefix + k, header_safe(v)) for k, v in values.items())
             if status_member and (status := result.get(status_member)):
                 response.status = status
             if response.status in (204, 304):
@@ -71,20 +71,25 @@ class RestWriter:
 
         return serialize
 
-    def _headers(self, shape: Shape | None) -> tuple[dict[str, tuple[str, scalars.Write, bool]], str, str, str]:
+    def _headers(
+        self, shape: Shape | None, head: bool
+    ) -> tuple[dict[str, tuple[str, scalars.Write, bool]], str, str, str]:
         table: dict[str, tuple[str, scalars.Write, bool]] = {}
         map_member = prefix = status_member = ""
         for name, member in shape.members.items() if shape else ():
+            wire = member.location_name or name
+            if wire.lower() == "content-length" and not head:
+                continue  # the listener knows it from the body or the stream
             if member.location == "header":
-                wire = member.location_name or name
-                table[name] = (wire, self._header(member), wire.lower() == "content-type")
+                table[name] = (wire, self.header(member), wire.lower() == "content-type")
             elif member.location == "headers":
                 map_member, prefix = name, member.location_name
             elif member.location == "statusCode":
                 status_member = name
         return table, map_member, prefix, status_member
 
-    def _header(self, member: Member) -> scalars.Write:
+    def header(self, member: Member) -> scalars.Write:
+        """The writer of a header's value."""
         shape = self._model.shapes[member.shape]
         if member.jsonvalue:
             return lambda value: base64.b64encode(msgspec.json.encode(value)).decode("ascii")
@@ -92,6 +97,8 @@ class RestWriter:
             assert shape.member is not None
             each = scalars.writer(self._model.shapes[shape.member.shape], shape.member, "rfc822")
             return lambda value: ", ".join(_quoted(each(v)) for v in value)
+        if shape.type == "string":
+            return header_safe
         return scalars.writer(shape, member, "rfc822")
 
     def _body_type(self, shape: Shape | None) -> str:
@@ -108,7 +115,7 @@ class RestWriter:
             return None
         found = self._model.payload(shape)
         if found is None:
-            if not any(not m.location for m in shape.members.values()):
+            if all(m.in_answer_head for m in shape.members.values()):
                 return None
             return self._xml_document(name, shape) if self._xml else self._json_document(shape)
         member, inner = found
@@ -123,7 +130,7 @@ class RestWriter:
         return lambda result: encode(result[payload]) if result.get(payload) is not None else b""
 
     def _json_document(self, shape: Shape) -> Body:
-        located = frozenset(n for n, m in shape.members.items() if m.location)
+        located = frozenset(n for n, m in shape.members.items() if m.in_answer_head)
         encode = self._json.shape(shape)
         if not located:
             return encode
@@ -141,17 +148,14 @@ class RestWriter:
         return self._root(root, shape, None)
 
     def _root(self, root: str, shape: Shape, namespace: dict[str, str] | None) -> Body:
-        content = self._writer.content(shape)
         uri = (namespace or shape.xml_namespace or {}).get("uri") or (
             s3_quirks.NAMESPACE if self._s3 else self._model.xml_namespace
         )
-        opening = f'{XML_HEAD}<{root} xmlns="{uri}">' if uri else f"{XML_HEAD}<{root}>"
-        closing = f"</{root}>"
+        element = self._writer.root(root, shape, uri)
 
         def write(value: Any) -> bytes:
-            out: list[str] = [opening]
-            content(out.append, value)
-            out.append(closing)
+            out: list[str] = [XML_HEAD]
+            element(out.append, value)
             return "".join(out).encode("utf-8")
 
         return write
@@ -164,6 +168,12 @@ def _stream(response: Response, value: Any) -> None:
         response.body = value.encode("utf-8")
     elif value is not None:
         response.body = value
+
+
+def header_safe(value: Any) -> str:
+    """Text that cannot end its header: a name or value that a client chose comes back to it in headers."""
+    text = str(value)
+    return " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
 
 
 def _quoted(text: str) -> str:

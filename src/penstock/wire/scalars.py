@@ -103,7 +103,7 @@ def writer(shape: Shape, member: Member | None, default_time: str, *, millis: bo
             return _write_blob
         case "timestamp":
             form = (member.timestamp_format if member else "") or shape.timestamp_format or default_time
-            return lambda value: timestamps.text(value, form, millis)
+            return timestamps.writer(form, millis)
         case "float" | "double" | "bigDecimal":
             return write_float
         case _:

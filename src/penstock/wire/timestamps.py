@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -59,13 +60,22 @@ def http_date(seconds: float) -> str:
     )
 
 
+_TWO = tuple(f"{n:02d}" for n in range(60))
+
+
 @lru_cache(4096)
+def _minute(minute: int) -> str:
+    t = time.gmtime(minute * 60)
+    return f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:"
+
+
 def iso(seconds: float, millis: bool = False) -> str:
     """ "2015-10-21T07:28:00Z", with ".123" where there are milliseconds or `millis` asks for them always."""
     whole, ms = divmod(round(seconds * 1000), 1000)
-    t = time.gmtime(whole)
-    fraction = f".{ms:03d}" if ms or millis else ""
-    return f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}{fraction}Z"
+    minute, second = divmod(whole, 60)
+    if ms or millis:
+        return f"{_minute(minute)}{_TWO[second]}.{ms:03d}Z"
+    return f"{_minute(minute)}{_TWO[second]}Z"
 
 
 def unix(seconds: float) -> float | int:
@@ -75,10 +85,16 @@ def unix(seconds: float) -> float | int:
     return whole if whole == rounded else rounded
 
 
-def text(seconds: float, form: str, millis: bool = False) -> str:
-    """The timestamp in the model's format: "iso8601", "rfc822" or "unixTimestamp"."""
+def _iso_millis(seconds: float) -> str:
+    whole, ms = divmod(round(seconds * 1000), 1000)
+    return f"{_minute(whole // 60)}{_TWO[whole % 60]}.{ms:03d}Z"
+
+
+def writer(form: str, millis: bool = False) -> Callable[[float], str]:
+    """What writes timestamps in the model's format: "iso8601" (milliseconds always, if `millis`), "rfc822",
+    "unixTimestamp"."""
     if form == "rfc822":
-        return http_date(seconds)
+        return http_date
     if form == "unixTimestamp":
-        return str(unix(seconds))
-    return iso(seconds, millis)
+        return lambda seconds: str(unix(seconds))
+    return _iso_millis if millis else iso

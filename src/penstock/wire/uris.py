@@ -7,7 +7,6 @@ most satisfied requirements wins. S3 is matched path-style; a virtual host is pu
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 from penstock.wire import models, querystring
@@ -29,11 +28,35 @@ class _Candidate:
         self.weight = 0
 
     def fits(self, query: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-        return (
-            all(query.get(k) == v if v else k in query for k, v in self.literals)
-            and all(p in query for p in self.params)
-            and all(h in headers for h in self.headers)
-        )
+        for name, value in self.literals:
+            if query.get(name) != value if value else name not in query:
+                return False
+        for name in self.params:
+            if name not in query:
+                return False
+        return all(name in headers for name in self.headers) if self.headers else True
+
+
+class _End:
+    """The operations of one method and path, the most demanding first; `bare`: those that ask for no query."""
+
+    __slots__ = ("all", "bare")
+
+    def __init__(self) -> None:
+        self.all: list[_Candidate] = []
+        self.bare: list[_Candidate] = []
+
+    def sort(self) -> None:
+        """Of equals the one that is not deprecated, then the shorter name: ListBuckets before ListDirectoryBuckets."""
+        self.all.sort(key=lambda c: (-c.weight, c.deprecated, len(c.name), c.name))
+        self.bare = [c for c in self.all if not c.literals and not c.params]
+
+    def choose(self, query: str, headers: Mapping[str, str]) -> _Candidate | None:
+        given = dict(querystring.parse(query)) if query else {}
+        for candidate in self.all if query else self.bare:
+            if candidate.fits(given, headers):
+                return candidate
+        return None
 
 
 class _Node:
@@ -44,8 +67,8 @@ class _Node:
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
         self.any: _Node | None = None
-        self.ends: dict[str, list[_Candidate]] = {}
-        self.greedy: dict[str, list[_Candidate]] = {}
+        self.ends: dict[str, _End] = {}
+        self.greedy: dict[str, _End] = {}
 
 
 def match(
@@ -55,52 +78,59 @@ def match(
 
     `path` and `query` are as sent. Raises AwsError InvalidURI for a label that is not UTF-8.
     """
+    model = models.service(service)
     if service == "s3":
-        return _match_s3(method, path, query, headers)
-    root = _tree(service)
+        return _match_s3(_tree(model), method, path, query, headers)
+    return match_in(model, method, path, query, headers)
+
+
+def match_in(
+    model: models.ServiceModel, method: str, path: str, query: str, headers: Mapping[str, str]
+) -> tuple[str, dict[str, str]] | None:
+    """`match` by the templates of any model."""
+    root = _tree(model)
     parts = path.split("/")[1:]
-    if len(parts) > 1 and not parts[-1]:
+    if not parts[-1]:
         parts.pop()
     found = _walk(root, parts, 0, method, [])
     if found is None:
         return None
-    candidates, values = found
-    return _choose(candidates, values, query, headers)
-
-
-def _match_s3(method: str, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
-    bucket, slash, key = path[1:].partition("/")
-    root = _tree("s3")
-    if not bucket:
-        return _choose(root.ends.get(method, ()), [], query, headers) if not slash else None
-    if not key and method == "POST" and bucket == "WriteGetObjectResponse":
-        return "WriteGetObjectResponse", {}
-    node = root.any
-    assert node is not None
-    if not key:
-        return _choose(node.ends.get(method, ()), [bucket], query, headers)
-    return _choose(node.greedy.get(method, ()), [bucket, key], query, headers)
-
-
-def _choose(
-    candidates: list[_Candidate] | tuple[()], values: list[str], query: str, headers: Mapping[str, str]
-) -> tuple[str, dict[str, str]] | None:
-    given = dict(querystring.parse(query)) if query else {}
-    for candidate in candidates:
-        if candidate.fits(given, headers):
-            break
-    else:
+    end, values = found
+    chosen = end.choose(query, headers)
+    if chosen is None:
         return None
+    return chosen.name, dict(zip(chosen.labels, map(_label, values), strict=True))
+
+
+def _match_s3(
+    root: _Node, method: str, path: str, query: str, headers: Mapping[str, str]
+) -> tuple[str, dict[str, str]] | None:
+    bucket, slash, key = path[1:].partition("/")
+    if not bucket:
+        end = None if slash else root.ends.get(method)
+        labels = {}
+    elif key:
+        assert root.any is not None
+        end = root.any.greedy.get(method)
+        labels = {"Bucket": _label(bucket), "Key": _label(key)}
+    elif method == "POST" and bucket == "WriteGetObjectResponse":
+        return "WriteGetObjectResponse", {}
+    else:
+        assert root.any is not None
+        end = root.any.ends.get(method)
+        labels = {"Bucket": _label(bucket)}
+    chosen = end.choose(query, headers) if end else None
+    return (chosen.name, labels) if chosen else None
+
+
+def _label(text: str) -> str:
     try:
-        labels = dict(zip(candidate.labels, map(querystring.unquote, values), strict=True))
+        return querystring.unquote(text)
     except UnicodeDecodeError:
         raise AwsError("InvalidURI", "Couldn't parse the specified URI.", 400) from None
-    return candidate.name, labels
 
 
-def _walk(
-    node: _Node, parts: list[str], at: int, method: str, values: list[str]
-) -> tuple[list[_Candidate], list[str]] | None:
+def _walk(node: _Node, parts: list[str], at: int, method: str, values: list[str]) -> tuple[_End, list[str]] | None:
     if at == len(parts):
         found = node.ends.get(method)
         return (found, values) if found else None
@@ -114,13 +144,15 @@ def _walk(
     return (greedy, [*values, "/".join(parts[at:])]) if greedy else None
 
 
-@functools.cache
-def _tree(service: str) -> _Node:
-    model = models.service(service)
-    root = _Node()
-    for name, operation in model.operations.items():
-        _insert(root, model, name, operation)
-    _sort(root)
+def _tree(model: models.ServiceModel) -> _Node:
+    made: dict[str, _Node] = model.made("uris")
+    root = made.get("root")
+    if root is None:
+        root = _Node()
+        for name, operation in model.operations.items():
+            _insert(root, model, name, operation)
+        _sort(root)
+        made["root"] = root
     return root
 
 
@@ -154,12 +186,11 @@ def _insert(root: _Node, model: models.ServiceModel, name: str, operation: model
         elif member and member.location == "header" and member.location_name.lower() == "x-amz-copy-source":
             candidate.headers.append("x-amz-copy-source")
     candidate.weight = 2 * len(candidate.literals) + len(candidate.params) + len(candidate.headers)
-    (node.greedy if greedy else node.ends).setdefault(operation.method, []).append(candidate)
+    (node.greedy if greedy else node.ends).setdefault(operation.method, _End()).all.append(candidate)
 
 
 def _sort(node: _Node) -> None:
-    """The most demanding first; of equals the one that is not deprecated, then "ListBuckets" before its newer kin."""
-    for candidates in (*node.ends.values(), *node.greedy.values()):
-        candidates.sort(key=lambda c: (-c.weight, c.deprecated, len(c.name), c.name))
+    for end in (*node.ends.values(), *node.greedy.values()):
+        end.sort()
     for child in (*node.children.values(), *((node.any,) if node.any else ())):
         _sort(child)

@@ -59,7 +59,10 @@ class XmlReader:
             if member.xml_attribute:
                 attributes[member.location_name.rpartition(":")[2] or name] = (name, scalars.reader(inner))
             elif inner.type in ("list", "map") and (member.flattened or inner.flattened):
-                members[_flat_name(name, member, inner)] = (name, None, self._flat(inner))
+                found = (name, None, self._flat(inner))
+                members[member.location_name or name] = found
+                if inner.member is not None and inner.member.location_name:
+                    members.setdefault(inner.member.location_name, found)  # SDKs differ in which name they send
             else:
                 members[member.location_name or name] = (name, read, None)
 
@@ -127,12 +130,3 @@ class XmlReader:
             return by_name[key_name].text, each(by_name[value_name])
 
         return pair
-
-
-def _flat_name(name: str, member: Member, shape: Shape) -> str:
-    """A flattened list's element name: the element's own name in the list shape is for the case without one here."""
-    if member.location_name:
-        return member.location_name
-    if shape.member is not None and shape.member.location_name:
-        return shape.member.location_name
-    return name

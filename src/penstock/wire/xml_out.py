@@ -68,6 +68,8 @@ class XmlWriter:
         return lambda append, value: append(text(value))
 
     def _text(self, shape: Shape, member: Member | None) -> scalars.Write:
+        if shape.enum:
+            return str
         if shape.type in ("string", "character"):
             return escape
         return scalars.writer(shape, member, "iso8601", millis=self._millis)
@@ -75,7 +77,13 @@ class XmlWriter:
     def element(self, name: str, member: Member) -> Write:
         """The writer of a value with its tags around it."""
         shape = self._model.shapes[member.shape]
-        namespace = member.xml_namespace or shape.xml_namespace
+        return self._element(name, shape, member, member.xml_namespace or shape.xml_namespace)
+
+    def root(self, name: str, shape: Shape, uri: str) -> Write:
+        """The writer of a document's root element."""
+        return self._element(name, shape, None, {"uri": uri} if uri else None)
+
+    def _element(self, name: str, shape: Shape, member: Member | None, namespace: dict[str, str] | None) -> Write:
         opening = f"<{name}{_xmlns(namespace)}"
         closing = f"</{name}>"
         if shape.type not in ("structure", "list", "map"):
@@ -108,19 +116,31 @@ class XmlWriter:
 
     def _structure(self, shape: Shape) -> Write:
         members = tuple(
-            (name, self.member(name, member))
+            (name, *self._inline(name, member), self.member(name, member))
             for name, member in shape.members.items()
-            if not member.location and not member.xml_attribute
+            if not member.in_answer_head and not member.xml_attribute
         )
 
         def write(append: Append, value: Any) -> None:
             get = value.get
-            for name, each in members:
+            for name, opening, text, closing, each in members:
                 found = get(name)
                 if found is not None:
-                    each(append, found)
+                    if text is None:
+                        each(append, found)
+                    else:
+                        append(f"{opening}{text(found)}{closing}")
 
         return write
+
+    def _inline(self, name: str, member: Member) -> tuple[str, scalars.Write | None, str]:
+        """A scalar member's tags and text, so that the most frequent case costs one call less."""
+        shape = self._model.shapes[member.shape]
+        if shape.type in ("structure", "list", "map"):
+            return "", None, ""
+        wire = member.location_name or name
+        namespace = _xmlns(member.xml_namespace or shape.xml_namespace)
+        return f"<{wire}{namespace}>", self._text(shape, member), f"</{wire}>"
 
     def member(self, name: str, member: Member) -> Write:
         """The writer of a structure's member, flattened lists and maps included."""
