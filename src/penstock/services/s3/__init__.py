@@ -1,0 +1,27 @@
+"""Amazon S3: buckets, objects, copies, listings, multipart uploads, bucket policies and notifications to Lambda.
+
+A file a noun: `buckets` and their settings (`tagging`, `policies`, `notifications`; `defaults` for what cannot be
+changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and `bodies`, `copying`, `deleting`, `listing`,
+`attributes`, and multipart uploads in `uploads`, `parts` and `completion`. `access` says whose a bucket is, `events`
+what a write tells the bucket's notification targets, `rules` how things may be named. Key bytes are built in `keys`
+alone. This folder knows no other service and no HTTP.
+"""
+
+from pathlib import Path
+
+from penstock.services.s3 import (
+    buckets,
+    defaults,
+    deleting,
+    listing,
+    notifications,
+    objects,
+    policies,
+    tagging,
+    workers,
+)
+from penstock.wire import models
+
+models.patch("s3", Path(__file__).with_name("model-patch.json"))
+
+__all__ = ["buckets", "defaults", "deleting", "listing", "notifications", "objects", "policies", "tagging", "workers"]

@@ -1,0 +1,91 @@
+"""Whose a bucket is, and the errors that say it is not there or not yours. Every operation comes through here."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+from penstock.core.authz import authorize
+from penstock.core.call import Call
+from penstock.core.operation import Params, find
+from penstock.services.s3 import keys, records
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+
+BUCKET_ARN = "arn:aws:s3:::{Bucket}"
+OBJECT_ARN = "arn:aws:s3:::{Bucket}/{Key}"
+
+
+def no_such_bucket(name: str) -> AwsError:
+    return AwsError("NoSuchBucket", "The specified bucket does not exist", 404, members={"BucketName": name})
+
+
+def no_such_key(key: str) -> AwsError:
+    return AwsError("NoSuchKey", "The specified key does not exist.", 404, members={"Key": key})
+
+
+def access_denied() -> AwsError:
+    return AwsError("AccessDenied", "Access Denied", 403)
+
+
+def require_bucket(txn: Transaction, call: Call, params: Params) -> records.Bucket:
+    """The bucket that the call names, which is its account's. Raises AwsError NoSuchBucket, AccessDenied."""
+    name = params["Bucket"]
+    raw = txn.get(keys.BUCKET + name.encode())
+    if raw is None:
+        raise no_such_bucket(name)
+    found = records.decode_bucket(raw)
+    if found.account != call.account or params.get("ExpectedBucketOwner", found.account) != found.account:
+        raise access_denied()
+    return found
+
+
+async def load_policy(call: Call, params: Params) -> str | None:
+    """The bucket's own policy, for `@operation(policy=...)`. Makes the call one about the bucket owner's account."""
+    name = params["Bucket"]
+
+    def body(txn: Transaction) -> tuple[records.Bucket | None, bytes | None]:
+        raw = txn.get(keys.BUCKET + name.encode())
+        if raw is None:
+            return None, None
+        found = records.decode_bucket(raw)
+        return found, txn.get(keys.setting(name, keys.POLICY)) if found.has_policy else None
+
+    found, document = await call.store.transact(body, read_only=True)
+    if found is None:
+        return None
+    call.account = found.account
+    if (
+        found.has_public_policy
+        and found.public_access_block & records.RESTRICT_PUBLIC_BUCKETS
+        and call.principal.account != found.account
+    ):
+        return None
+    return None if document is None else document.decode()
+
+
+async def may(call: Call, operation: str, params: Params) -> Call:
+    """Authorize another S3 operation for this call's principal, e.g. reading a copy's source.
+
+    Returns the call as it would be carried out: about the account that owns the bucket. Raises AwsError AccessDenied.
+    """
+    principal_account = call.principal.account or call.account
+    other = Call(
+        call.node, find("s3", operation), call.principal, principal_account, call.region, call.request_id,
+        source_ip=call.source_ip, secure=call.secure, endpoint=call.endpoint, user_agent=call.user_agent,
+        context=call.context,
+    )  # fmt: skip
+    await load_policy(other, params)
+    await authorize(other, params)
+    return other
+
+
+@functools.lru_cache(1024)
+def canonical_id(account: str) -> str:
+    """The account's canonical user id: 64 hex digits, always the same for an account."""
+    return hashlib.sha256(b"s3 canonical user " + account.encode()).hexdigest()
+
+
+def owner(account: str) -> dict[str, str]:
+    """As S3 names an owner. (AWS stopped sending DisplayName in November 2025.)"""
+    return {"ID": canonical_id(account)}

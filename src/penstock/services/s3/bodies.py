@@ -1,0 +1,170 @@
+"""Bodies on their way in: small ones are gathered for the store, large ones go to a blob; all are checked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from awscrt.checksums import crc64nvme
+
+from penstock.blobs.api import BlobMissing, BlobWriter
+from penstock.blobs.checksums import CRC64NVME, Running, decode, digest, encode, running
+from penstock.core.call import Call
+from penstock.core.operation import Params
+from penstock.services.s3 import checksums, rules
+from penstock.services.s3.records import Segment
+from penstock.store.api import Transaction, UnknownCommit
+from penstock.wire.errors import AwsError
+from penstock.wire.message import BodyStream
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+INLINE_BYTES = 64 * 1024
+"""Bodies up to this size are kept in the store, in the transaction of their record."""
+
+
+class Received:
+    """A body that has come in whole and right. Until `commit` nothing of it can be seen.
+
+    crc: CRC64NVME of an inline body. algorithm, checksum: what the client gave (verified), else what we computed.
+    """
+
+    __slots__ = ("algorithm", "checksum", "crc", "inline", "md5", "size", "writer")
+
+    def __init__(self, md5: bytes, size: int, algorithm: str, checksum: str) -> None:
+        self.md5 = md5
+        self.size = size
+        self.algorithm = algorithm
+        self.checksum = checksum
+        self.crc = 0
+        self.inline: bytes | None = None
+        self.writer: BlobWriter | None = None
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Where the bytes are, if not inline."""
+        return [] if self.writer is None else [(self.writer.name, 0, self.size)]
+
+    async def commit(self, call: Call, body: Callable[[Transaction], T]) -> T:
+        """Run the transaction that makes a record name these bytes; if it fails, they go."""
+        try:
+            return await call.store.transact(body)
+        except UnknownCommit:
+            raise  # it may have happened: if not, the sweep finds the blob
+        except BaseException as error:
+            if self.writer is not None:
+                await self.writer.abort()
+            if isinstance(error, BlobMissing):
+                raise _internal() from error
+            raise
+
+
+async def receive(call: Call, params: Params, wanted: str = "", *, inline_bytes: int = INLINE_BYTES) -> Received:
+    """Take the call's Body. `wanted`: a checksum to compute besides what the client gave, if that is another one.
+
+    Raises AwsError InvalidDigest, BadDigest, InvalidRequest, EntityTooLarge, InternalError (disk).
+    """
+    expected = checksums.given(params)
+    expected_md5 = None
+    if "ContentMD5" in params:
+        expected_md5 = decode("MD5", params["ContentMD5"])
+        if expected_md5 is None:
+            raise AwsError(
+                "InvalidDigest", "The Content-MD5 you specified was invalid.", 400,
+                members={"Content-MD5": params["ContentMD5"]},
+            )  # fmt: skip
+    algorithm = expected[0] if expected else wanted or checksums.declared(params) or CRC64NVME
+    source = params.get("Body", b"")
+    if isinstance(source, bytes) and len(source) <= inline_bytes:
+        received = _whole(source, algorithm)
+    else:
+        received = await _streamed(call, source, algorithm, inline_bytes)
+    try:
+        _verify(received, params, expected, expected_md5, getattr(source, "trailers", None))
+    except BaseException:
+        if received.writer is not None:
+            await received.writer.abort()
+        raise
+    return received
+
+
+def _whole(data: bytes, algorithm: str) -> Received:
+    md5 = hashlib.md5(data, usedforsecurity=False).digest()
+    crc: int = crc64nvme(data)
+    value = crc.to_bytes(8, "big") if algorithm == CRC64NVME else digest(algorithm, data)
+    received = Received(md5, len(data), algorithm, encode(value))
+    received.crc = crc
+    received.inline = data
+    return received
+
+
+def _verify(
+    received: Received,
+    params: Params,
+    expected: tuple[str, str] | None,
+    expected_md5: bytes | None,
+    trailers: dict[str, str] | None,
+) -> None:
+    if expected_md5 is not None and expected_md5 != received.md5:
+        raise AwsError(
+            "BadDigest", "The Content-MD5 you specified did not match what we received.", 400,
+            members={"ExpectedDigest": params["ContentMD5"], "CalculatedDigest": encode(received.md5)},
+        )  # fmt: skip
+    if expected is not None and expected[1] != received.checksum:
+        raise checksums.mismatch(expected[0])
+    trailing = checksums.in_trailers(trailers) if trailers else None
+    if trailing is not None and expected is None:
+        if trailing[0] == received.algorithm and trailing[1] != received.checksum:
+            raise checksums.mismatch(trailing[0])
+        received.algorithm, received.checksum = trailing
+
+
+async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inline_bytes: int) -> Received:
+    taps: dict[str, Running] = {"MD5": running("MD5"), algorithm: running(algorithm)}
+    length = len(source) if isinstance(source, bytes) else source.length
+    if length is not None and length > rules.OBJECT_BYTES_PER_PUT:
+        raise too_large(length)
+    writer: BlobWriter | None = None
+    gathered = bytearray()
+    try:
+        if isinstance(source, bytes):
+            writer = await call.blobs.create(*(tap.update for tap in taps.values()))
+            await writer.write(source)
+        else:
+            async for piece in source:
+                if writer is None:
+                    gathered += piece
+                    if len(gathered) > inline_bytes:
+                        writer = await call.blobs.create(*(tap.update for tap in taps.values()))
+                        await writer.write(bytes(gathered))
+                else:
+                    await writer.write(piece)
+                    if writer.size_bytes > rules.OBJECT_BYTES_PER_PUT:
+                        raise too_large(writer.size_bytes)
+        if writer is None:
+            if inline_bytes:
+                return _whole(bytes(gathered), algorithm)
+            writer = await call.blobs.create(*(tap.update for tap in taps.values()))
+        await writer.finish()
+    except BaseException as error:
+        if writer is not None:
+            await writer.abort()
+        if isinstance(error, OSError):
+            log.error("a body could not be kept: %s", error)
+            raise _internal() from error
+        raise
+    received = Received(taps["MD5"].digest(), writer.size_bytes, algorithm, encode(taps[algorithm].digest()))
+    received.writer = writer
+    return received
+
+
+def too_large(size: int) -> AwsError:
+    members: dict[str, Any] = {"ProposedSize": str(size), "MaxSizeAllowed": str(rules.OBJECT_BYTES_PER_PUT)}
+    return AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", 400, members=members)
+
+
+def _internal() -> AwsError:
+    return AwsError("InternalError", "We encountered an internal error. Please try again.", 500)

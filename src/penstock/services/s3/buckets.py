@@ -1,0 +1,225 @@
+"""Buckets: create, list, head, location, delete."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import keys, rules
+from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
+from penstock.services.s3.records import Bucket, decode_bucket, encode
+from penstock.store.api import Transaction
+from penstock.store.tuples import prefix_end
+from penstock.wire.errors import AwsError, not_implemented
+
+DEFAULT_REGION = "us-east-1"
+BUCKETS_PER_ACCOUNT = 10_000
+_PAGE = 10_000
+
+
+def _region_of(call: Call, params: Params) -> str:
+    """Where a new bucket is to be. Raises AwsError InvalidLocationConstraint, IllegalLocationConstraintException.
+
+    A request to us-east-1 may ask for any region; one to another region must name just that one.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+    """
+    configuration = params.get("CreateBucketConfiguration") or {}
+    rules.refuse_member(configuration, ("Location", "Bucket"), "CreateBucketConfiguration")
+    wanted = configuration.get("LocationConstraint")
+    if wanted == "EU":
+        wanted = "eu-west-1"
+    if wanted is None or wanted == "":
+        if call.region != DEFAULT_REGION:
+            raise _illegal_location("unspecified", call.region)
+        return DEFAULT_REGION
+    if wanted == DEFAULT_REGION or not rules.REGIONS.fullmatch(wanted):
+        raise AwsError(
+            "InvalidLocationConstraint", "The specified location-constraint is not valid", 400,
+            members={"LocationConstraint": wanted},
+        )  # fmt: skip
+    if call.region not in (DEFAULT_REGION, wanted):
+        raise _illegal_location(wanted, call.region)
+    return str(wanted)
+
+
+def _illegal_location(wanted: str, _region: str) -> AwsError:
+    return AwsError(
+        "IllegalLocationConstraintException",
+        f"The {wanted} location constraint is incompatible for the region specific endpoint this request was sent to.",
+        400,
+    )
+
+
+def _check_ownership(params: Params) -> None:
+    """ACLs cannot be turned on. Raises AwsError NotImplemented, InvalidBucketAclWithObjectOwnership."""
+    ownership = params.get("ObjectOwnership", "BucketOwnerEnforced")
+    if ownership != "BucketOwnerEnforced":
+        raise not_implemented(f"ObjectOwnership={ownership}: ACLs are off in every bucket")
+    if params.get("ACL", "private") != "private" or any(name.startswith("Grant") for name in params):
+        raise AwsError(
+            "InvalidBucketAclWithObjectOwnership",
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+            400,
+        )
+
+
+@operation(
+    "s3:CreateBucket",
+    resource=BUCKET_ARN,
+    unsupported={"ObjectLockEnabledForBucket": (False,), "BucketNamespace": ("global",)},
+)
+async def create_bucket(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html"""
+    name = params["Bucket"]
+    rules.check_new_bucket_name(name)
+    region = _region_of(call, params)
+    _check_ownership(params)
+    configuration = params.get("CreateBucketConfiguration") or {}
+    tags = rules.tag_set(configuration.get("Tags") or [], rules.BUCKET_TAGS, what="Bucket")
+
+    def body(txn: Transaction) -> None:
+        raw = txn.get(keys.bucket(name))
+        if raw is not None:
+            _exists(decode_bucket(raw), call, name)
+            return
+        mine = keys.owned(call.account)
+        if call.node.settings.limits and _count(txn, mine) >= BUCKETS_PER_ACCOUNT:
+            raise AwsError(
+                "TooManyBuckets", "You have attempted to create more buckets than allowed", 400
+            )  # fmt: skip
+        txn.set(keys.bucket(name), encode(Bucket(call.account, region, int(call.now * 1000))))
+        txn.set(mine + name.encode(), b"")
+        if tags:
+            txn.set(keys.setting(name, keys.TAGS), encode(tags))
+
+    await call.store.transact(body)
+    location = f"/{name}" if region == DEFAULT_REGION else f"http://{name}.s3.amazonaws.com/"
+    return {"Location": location, "BucketArn": f"arn:aws:s3:::{name}"}
+
+
+def _count(txn: Transaction, prefix: bytes) -> int:
+    return sum(1 for _ in txn.scan(prefix, prefix_end(prefix), limit=BUCKETS_PER_ACCOUNT))
+
+
+def _exists(bucket: Bucket, call: Call, name: str) -> None:
+    """Creating one's own bucket again is fine in us-east-1, and nowhere else. Raises AwsError."""
+    if bucket.account != call.account:
+        raise AwsError(
+            "BucketAlreadyExists",
+            "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
+            "Please select a different name and try again.",
+            409,
+            members={"BucketName": name},
+        )
+    if bucket.region != DEFAULT_REGION or call.region != DEFAULT_REGION:
+        raise AwsError(
+            "BucketAlreadyOwnedByYou",
+            "Your previous request to create the named bucket succeeded and you already own it.",
+            409,
+            members={"BucketName": name},
+        )
+
+
+@operation("s3:ListBuckets", action="s3:ListAllMyBuckets")
+async def list_buckets(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html"""
+    prefix = params.get("Prefix", "")
+    most = params.get("MaxBuckets", _PAGE)
+    if not 1 <= most <= _PAGE:
+        raise AwsError(
+            "InvalidArgument", f"MaxBuckets must be between 1 and {_PAGE}", 400,
+            members={"ArgumentName": "max-buckets", "ArgumentValue": str(most)},
+        )  # fmt: skip
+    wanted_region = params.get("BucketRegion")
+    mine = keys.owned(call.account)
+    begin = mine + prefix.encode()
+    if params.get("ContinuationToken"):
+        begin = max(begin, mine + _token(params["ContinuationToken"]) + b"\0")
+
+    def body(txn: Transaction) -> tuple[list[dict[str, Any]], str]:
+        found: list[dict[str, Any]] = []
+        for key, _ in txn.scan(begin, prefix_end(mine + prefix.encode())):
+            name = key[len(mine) :].decode()
+            raw = txn.get(keys.bucket(name))
+            if raw is None:
+                continue
+            bucket = decode_bucket(raw)
+            if wanted_region and bucket.region != wanted_region:
+                continue
+            if len(found) == most:
+                return found, found[-1]["Name"]
+            found.append(
+                {
+                    "Name": name,
+                    "CreationDate": bucket.created_ms // 1000,
+                    "BucketRegion": bucket.region,
+                    "BucketArn": f"arn:aws:s3:::{name}",
+                }
+            )
+        return found, ""
+
+    found, last = await call.store.transact(body, read_only=True)
+    if "MaxBuckets" not in params and "BucketRegion" not in params and "ContinuationToken" not in params:
+        for item in found:
+            item.pop("BucketRegion")
+    result: Result = {"Buckets": found, "Owner": owner(call.account)}
+    if last:
+        result["ContinuationToken"] = base64.urlsafe_b64encode(last.encode()).decode()
+    if prefix:
+        result["Prefix"] = prefix
+    return result
+
+
+def _token(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text)
+    except (binascii.Error, ValueError):
+        raise AwsError(
+            "InvalidArgument", "The continuation token provided is incorrect", 400,
+            members={"ArgumentName": "continuation-token"},
+        ) from None  # fmt: skip
+
+
+@operation("s3:HeadBucket", action="s3:ListBucket", resource=BUCKET_ARN, policy=load_policy)
+async def head_bucket(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html"""
+    bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    return {
+        "BucketRegion": bucket.region,
+        "BucketArn": f"arn:aws:s3:::{params['Bucket']}",
+        "AccessPointAlias": False,
+    }
+
+
+@operation("s3:GetBucketLocation", resource=BUCKET_ARN, policy=load_policy)
+async def get_bucket_location(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html"""
+    bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    return {} if bucket.region == DEFAULT_REGION else {"LocationConstraint": bucket.region}
+
+
+@operation("s3:DeleteBucket", resource=BUCKET_ARN, policy=load_policy)
+async def delete_bucket(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html
+
+    Uploads in progress keep a bucket from being deleted, as its objects do.
+    """
+    name = params["Bucket"]
+
+    def body(txn: Transaction) -> None:
+        bucket = require_bucket(txn, call, params)
+        for prefix in (keys.objects(name), keys.uploads(name)):
+            if next(txn.scan(prefix, prefix_end(prefix), limit=1), None) is not None:
+                raise AwsError(
+                    "BucketNotEmpty", "The bucket you tried to delete is not empty", 409,
+                    members={"BucketName": name},
+                )  # fmt: skip
+        txn.clear(keys.bucket(name))
+        txn.clear(keys.owned(bucket.account) + name.encode())
+        txn.clear(*keys.settings(name))
+
+    await call.store.transact(body)
+    return {}

@@ -1,0 +1,124 @@
+"""Which checksum a request speaks of, and how checksums are told in answers.
+
+Source: "Checking object integrity" in the S3 User Guide. An object whose writer gave no checksum gets CRC64NVME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.blobs.checksums import CRC64NVME, decode
+from penstock.wire.errors import AwsError, not_implemented
+
+FULL_OBJECT = "FULL_OBJECT"
+COMPOSITE = "COMPOSITE"
+MEMBERS = {
+    "ChecksumCRC32": "CRC32",
+    "ChecksumCRC32C": "CRC32C",
+    "ChecksumCRC64NVME": CRC64NVME,
+    "ChecksumSHA1": "SHA1",
+    "ChecksumSHA256": "SHA256",
+}
+"""Member of the model -> algorithm."""
+MEMBER_OF = {algorithm: member for member, algorithm in MEMBERS.items()}
+_HEADERS = {algorithm: f"x-amz-checksum-{algorithm.lower()}" for algorithm in MEMBER_OF}
+_ALLOWED_TYPES = {
+    "CRC32": (COMPOSITE, FULL_OBJECT),
+    "CRC32C": (COMPOSITE, FULL_OBJECT),
+    CRC64NVME: (FULL_OBJECT,),
+    "SHA1": (COMPOSITE,),
+    "SHA256": (COMPOSITE,),
+}
+
+
+def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(algorithm, base64 value) that the request carries, or None. Raises AwsError for two, or for a broken one."""
+    found: tuple[str, str] | None = None
+    for name in params:
+        if name.startswith("Checksum") and name in MEMBERS:
+            if found is not None:
+                raise AwsError(
+                    "InvalidRequest",
+                    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+                    400,
+                )
+            found = (MEMBERS[name], params[name])
+    if found is None:
+        return None
+    check_value(*found)
+    declared = params.get("ChecksumAlgorithm")
+    if declared and declared != found[0]:
+        raise AwsError(
+            "InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.", 400
+        )  # fmt: skip
+    return found
+
+
+def in_trailers(trailers: Mapping[str, str]) -> tuple[str, str] | None:
+    """(algorithm, base64 value) that came after the body; it has been verified as the body was read."""
+    for algorithm, header in _HEADERS.items():
+        value = trailers.get(header)
+        if value is not None:
+            check_value(algorithm, value)
+            return algorithm, value
+    return None
+
+
+def declared(params: Mapping[str, Any]) -> str:
+    """The algorithm that x-amz-checksum-algorithm or x-amz-sdk-checksum-algorithm names, or "". Raises AwsError."""
+    algorithm = str(params.get("ChecksumAlgorithm") or "").upper()
+    if algorithm in ("SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"):
+        raise not_implemented(f"the checksum algorithm {algorithm}")
+    if algorithm and algorithm not in MEMBER_OF:
+        raise AwsError(
+            "InvalidRequest",
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+            "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+            400,
+        )
+    return algorithm
+
+
+def check_value(algorithm: str, value: str) -> bytes:
+    """The digest of a base64 value. Raises AwsError InvalidRequest."""
+    raw = decode(algorithm, value)
+    if raw is None:
+        raise AwsError("InvalidRequest", f"Value for {_HEADERS[algorithm]} header is invalid.", 400)
+    return raw
+
+
+def mismatch(algorithm: str) -> AwsError:
+    return AwsError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.", 400)
+
+
+def upload_type(algorithm: str, wanted: str | None) -> str:
+    """The checksum type of a multipart upload. Raises AwsError for a combination that there is not.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
+    """
+    if not algorithm:
+        if wanted:
+            raise AwsError(
+                "InvalidRequest",
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+                400,
+            )
+        return ""
+    allowed = _ALLOWED_TYPES[algorithm]
+    if not wanted:
+        return allowed[0]
+    if wanted not in allowed:
+        raise AwsError(
+            "InvalidRequest",
+            f"The {wanted} checksum type cannot be used with the {algorithm.lower()} checksum algorithm.",
+            400,
+        )
+    return wanted
+
+
+def tell(result: dict[str, Any], algorithm: str, value: str, checksum_type: str) -> None:
+    """Put an object's checksum into a result."""
+    if algorithm and value:
+        result[MEMBER_OF[algorithm]] = value
+        result["ChecksumType"] = checksum_type

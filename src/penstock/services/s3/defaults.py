@@ -1,0 +1,84 @@
+"""Settings that every bucket has as AWS sets them today and that cannot be changed here yet: only what is true is told.
+
+The operations that would change them are not registered, so that they are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import rules, writing
+from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, no_such_key, owner, require_bucket
+from penstock.services.s3.records import Bucket
+from penstock.store.api import Transaction
+
+
+async def _bucket(call: Call, params: Params) -> Bucket:
+    return await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+
+
+def _owner_controls(account: str) -> Result:
+    grantee: dict[str, Any] = {"Type": "CanonicalUser", **owner(account)}
+    return {"Owner": owner(account), "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}
+
+
+@operation("s3:GetBucketAcl", resource=BUCKET_ARN, policy=load_policy)
+async def get_bucket_acl(call: Call, params: Params) -> Result:
+    """ACLs are off: the owner has full control. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketAcl.html"""
+    return _owner_controls((await _bucket(call, params)).account)
+
+
+@operation("s3:GetObjectAcl", resource=OBJECT_ARN, policy=load_policy)
+async def get_object_acl(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAcl.html"""
+    rules.check_version(params)
+
+    def body(txn: Transaction) -> Bucket:
+        bucket = require_bucket(txn, call, params)
+        if writing.current(txn, params["Bucket"], params["Key"]) is None:
+            raise no_such_key(params["Key"])
+        return bucket
+
+    return _owner_controls((await call.store.transact(body, read_only=True)).account)
+
+
+@operation("s3:GetBucketOwnershipControls", resource=BUCKET_ARN, policy=load_policy)
+async def get_bucket_ownership_controls(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketOwnershipControls.html"""
+    await _bucket(call, params)
+    return {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}}
+
+
+@operation("s3:GetBucketVersioning", resource=BUCKET_ARN, policy=load_policy)
+async def get_bucket_versioning(call: Call, params: Params) -> Result:
+    """Never enabled. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html"""
+    await _bucket(call, params)
+    return {}
+
+
+@operation("s3:GetBucketRequestPayment", resource=BUCKET_ARN, policy=load_policy)
+async def get_bucket_request_payment(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketRequestPayment.html"""
+    await _bucket(call, params)
+    return {"Payer": "BucketOwner"}
+
+
+@operation("s3:GetBucketLogging", resource=BUCKET_ARN, policy=load_policy)
+async def get_bucket_logging(call: Call, params: Params) -> Result:
+    """Off. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLogging.html"""
+    await _bucket(call, params)
+    return {}
+
+
+@operation(
+    "s3:GetBucketAccelerateConfiguration",
+    action="s3:GetAccelerateConfiguration",
+    resource=BUCKET_ARN,
+    policy=load_policy,
+)
+async def get_bucket_accelerate_configuration(call: Call, params: Params) -> Result:
+    """Off. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketAccelerateConfiguration.html"""
+    await _bucket(call, params)
+    return {}

@@ -1,0 +1,128 @@
+"""DeleteObject and DeleteObjects."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import conditions, events, rules, writing
+from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, may, require_bucket
+from penstock.services.s3.records import Bucket
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+
+MOST = 1000
+_PER_TRANSACTION = 100
+
+
+@operation(
+    "s3:DeleteObject",
+    resource=OBJECT_ARN,
+    policy=load_policy,
+    unsupported={"MFA": (), "BypassGovernanceRetention": (False,)},
+)
+async def delete_object(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html"""
+    rules.check_version(params)
+    key = params["Key"]
+
+    def body(txn: Transaction) -> None:
+        bucket = require_bucket(txn, call, params)
+        _delete(txn, call, params["Bucket"], bucket, key, params)
+
+    await call.store.transact(body)
+    return {}
+
+
+def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, key: str, condition: Params) -> None:
+    old = writing.current(txn, name, key)
+    conditions.check_delete(condition, old)
+    if old is None:
+        return
+    writing.remove(txn, call, name, key, old)
+    if bucket.has_notification:
+        old.sequencer = writing.next_sequencer(call, old)
+        events.emit(txn, call, name, bucket, "ObjectRemoved:Delete", key, old)
+
+
+@operation(
+    "s3:DeleteObjects",
+    action="",  # each key is authorized as a DeleteObject of its own
+    resource=BUCKET_ARN,
+    unsupported={"MFA": (), "BypassGovernanceRetention": (False,)},
+)
+async def delete_objects(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+
+    As on AWS, the keys are not one transaction: what can be deleted is.
+    """
+    wanted = params["Delete"]["Objects"]
+    if not 1 <= len(wanted) <= MOST:
+        raise AwsError(
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published schema",
+            400,
+        )
+    await load_policy(call, params)
+    await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    quiet = params["Delete"].get("Quiet", False)
+    deleted: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    allowed = [item for item in wanted if await _may_delete(call, params["Bucket"], item, errors)]
+    for at in range(0, len(allowed), _PER_TRANSACTION):
+        batch = allowed[at : at + _PER_TRANSACTION]
+        body = functools.partial(_delete_batch, call=call, params=params, batch=batch)
+        done, failed = await call.store.transact(body)
+        deleted += done
+        errors += failed
+    result: Result = {}
+    if deleted and not quiet:
+        result["Deleted"] = deleted
+    if errors:
+        result["Errors"] = errors
+    return result
+
+
+async def _may_delete(call: Call, name: str, item: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
+    try:
+        await may(call, "DeleteObject", {"Bucket": name, "Key": item["Key"]})
+        rules.check_version(item)
+    except AwsError as error:
+        errors.append(_error(item, error))
+        return False
+    return True
+
+
+def _delete_batch(
+    txn: Transaction, call: Call, params: Params, batch: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    name = params["Bucket"]
+    bucket = require_bucket(txn, call, params)
+    deleted, errors = [], []
+    for item in batch:
+        condition = {"Key": item["Key"]}
+        if "ETag" in item:
+            condition["IfMatch"] = item["ETag"]
+        if "LastModifiedTime" in item:
+            condition["IfMatchLastModifiedTime"] = item["LastModifiedTime"]
+        if "Size" in item:
+            condition["IfMatchSize"] = item["Size"]
+        try:
+            _delete(txn, call, name, bucket, item["Key"], condition)
+        except AwsError as error:
+            errors.append(_error(item, error))
+        else:
+            told = {"Key": item["Key"]}
+            if "VersionId" in item:
+                told["VersionId"] = item["VersionId"]
+            deleted.append(told)
+    return deleted, errors
+
+
+def _error(item: dict[str, Any], error: AwsError) -> dict[str, Any]:
+    told = {"Key": item["Key"], "Code": error.code, "Message": error.message}
+    if "VersionId" in item:
+        told["VersionId"] = item["VersionId"]
+    return told

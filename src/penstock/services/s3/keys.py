@@ -1,0 +1,105 @@
+"""The one place that builds S3's key bytes. Every key begins with a packed tuple; names and keys follow raw, so that
+the store's order is S3's order (UTF-8 bytes) and a listing can seek.
+
+    ("s3", "bucket") name                        Bucket                       global: names are unique over all accounts
+    ("s3", "owned", account) name                b""                          for ListBuckets
+    ("s3", "setting") name 00 kind               the document                 kind: policy, tags, notification
+    ("s3", "o") name 00 key                      ObjectRecord                 the current version of each key
+    ("s3", "b") name 00 key                      the body, when it is small   apart, so that listings do not read it
+    ("s3", "g") name 00 key                      Extents (chunked)            when they are too many for the record
+    ("s3", "u") name 00 esc(key) 00 upload       Upload                       uploads in progress, by key then by age
+    ("s3", "p") upload 00 part u16               PartRecord
+
+Planned for versioning, so that nothing above has to move: versions that are not current go to
+
+    ("s3", "v") name 00 esc(key) 00 inverted     ObjectRecord                 inverted: 2**64-1 - version, newest first
+
+with their small bodies at ("s3", "w") and the same suffix; ("s3", "o") stays the current view, so that a listing of
+current objects never meets an old version. esc() writes 00 as 00 FF, so that no key is a prefix of another's entries.
+Bucket names have no byte below 0x2D, so 00 ends them.
+"""
+
+from __future__ import annotations
+
+from penstock.store.tuples import pack, prefix_end
+
+BUCKET = pack(("s3", "bucket"))
+_SETTING = pack(("s3", "setting"))
+_OBJECT = pack(("s3", "o"))
+_BODY = pack(("s3", "b"))
+_EXTENTS = pack(("s3", "g"))
+_UPLOAD = pack(("s3", "u"))
+_PART = pack(("s3", "p"))
+
+POLICY = b"policy"
+TAGS = b"tags"
+NOTIFICATION = b"notification"
+
+
+def bucket(name: str) -> bytes:
+    return BUCKET + name.encode()
+
+
+def owned(account: str) -> bytes:
+    """What the keys of an account's buckets begin with; the name follows."""
+    return pack(("s3", "owned", account))
+
+
+def setting(name: str, kind: bytes) -> bytes:
+    return b"%b%b\0%b" % (_SETTING, name.encode(), kind)
+
+
+def settings(name: str) -> tuple[bytes, bytes]:
+    """(begin, end) of all of a bucket's settings."""
+    begin = b"%b%b\0" % (_SETTING, name.encode())
+    return begin, prefix_end(begin)
+
+
+def objects(name: str) -> bytes:
+    """What the keys of a bucket's object records begin with; the object's key follows."""
+    return b"%b%b\0" % (_OBJECT, name.encode())
+
+
+def record(name: str, key: str) -> bytes:
+    return b"%b%b\0%b" % (_OBJECT, name.encode(), key.encode())
+
+
+def body(name: str, key: str) -> bytes:
+    return b"%b%b\0%b" % (_BODY, name.encode(), key.encode())
+
+
+def extents(name: str, key: str) -> bytes:
+    return b"%b%b\0%b" % (_EXTENTS, name.encode(), key.encode())
+
+
+def uploads(name: str) -> bytes:
+    """What the keys of a bucket's uploads begin with; `upload_suffix` follows."""
+    return b"%b%b\0" % (_UPLOAD, name.encode())
+
+
+def upload_suffix(key: str, upload_id: str = "") -> bytes:
+    return b"%b\0%b" % (escape(key.encode()), upload_id.encode())
+
+
+def upload(name: str, key: str, upload_id: str) -> bytes:
+    return uploads(name) + upload_suffix(key, upload_id)
+
+
+def split_upload(suffix: bytes) -> tuple[str, str]:
+    """(key, upload id) of what follows `uploads(name)`."""
+    key, _, upload_id = suffix.rpartition(b"\0")
+    return key.replace(b"\0\xff", b"\0").decode(), upload_id.decode()
+
+
+def parts(upload_id: str) -> bytes:
+    """What the keys of an upload's parts begin with; two bytes of part number follow."""
+    return b"%b%b\0" % (_PART, upload_id.encode())
+
+
+def part(upload_id: str, number: int) -> bytes:
+    return parts(upload_id) + number.to_bytes(2, "big")
+
+
+def escape(key: bytes) -> bytes:
+    """So that a terminating 00 sorts before all that extends the key."""
+    return key.replace(b"\0", b"\0\xff")

@@ -1,0 +1,288 @@
+"""Listings: ListObjects, ListObjectsV2 and ListObjectVersions.
+
+Keys come in the order of their UTF-8 bytes. A common prefix is stepped over by seeking past it, however many keys it
+holds, and a page never holds more than 1,000 entries.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import quote_plus
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import keys
+from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
+from penstock.services.s3.records import Listed, decode_listed
+from penstock.store.api import Transaction
+from penstock.store.tuples import prefix_end
+from penstock.wire.errors import AwsError
+
+PAGE = 1000
+LAST = b"\xff"
+"""No UTF-8 text begins with this byte."""
+
+
+class Page(NamedTuple):
+    """One page: entries are (key, record) and (common prefix, None), in order. resume: where the next page begins."""
+
+    entries: list[tuple[str, Listed | None]]
+    resume: bytes | None
+
+
+def scan_page(txn: Transaction, space: bytes, prefix: bytes, delimiter: bytes, begin: bytes, most: int) -> Page:
+    """Entries from `begin` on (a key, without the key space's own prefix) that start with `prefix`."""
+    at = space + max(begin, prefix)
+    end = prefix_end(space + prefix)
+    skip = len(space)
+    found: list[tuple[str, Listed | None]] = []
+    if not delimiter:
+        for stored, raw in txn.scan(at, end, limit=most + 1):
+            if len(found) == most:
+                return Page(found, stored[skip:])
+            found.append((stored[skip:].decode(), decode_listed(raw)))
+        return Page(found, None)
+    past_prefix = skip + len(prefix)
+    while at < end:
+        common = None
+        for stored, raw in txn.scan(at, end):
+            if len(found) == most:
+                return Page(found, stored[skip:])
+            cut = stored.find(delimiter, past_prefix)
+            if cut >= 0:
+                common = stored[: cut + len(delimiter)]
+                found.append((common[skip:].decode(), None))
+                break
+            found.append((stored[skip:].decode(), decode_listed(raw)))
+        if common is None:
+            break
+        at = prefix_end(common)
+    return Page(found, None)
+
+
+def page_size(params: Params, name: str = "MaxKeys") -> int:
+    """How many entries a page may hold. Raises AwsError InvalidArgument."""
+    most = int(params.get(name, PAGE))
+    if most < 0:
+        raise AwsError(
+            "InvalidArgument", f"Argument {_DASHED[name]} must be an integer between 0 and 2147483647", 400,
+            members={"ArgumentName": _DASHED[name], "ArgumentValue": str(most)},
+        )  # fmt: skip
+    return min(most, PAGE)
+
+
+_DASHED = {"MaxKeys": "max-keys", "MaxUploads": "max-uploads", "MaxParts": "max-parts"}
+
+
+def encoder(params: Params) -> Callable[[str], str]:
+    """How names are written in the answer. Raises AwsError InvalidArgument."""
+    wanted = params.get("EncodingType")
+    if wanted is None:
+        return str
+    if wanted != "url":
+        raise AwsError(
+            "InvalidArgument", "Invalid Encoding Method specified in Request", 400,
+            members={"ArgumentName": "encoding-type", "ArgumentValue": wanted},
+        )  # fmt: skip
+    return lambda text: quote_plus(text, safe="/")
+
+
+def after(marker: str, delimiter: str, prefix: str) -> bytes:
+    """The first key that a page after `marker` may show; a marker that is a common prefix stands for all it holds."""
+    raw = marker.encode()
+    if delimiter and marker.startswith(prefix):
+        cut = marker.find(delimiter, len(prefix))
+        if cut >= 0 and cut + len(delimiter) == len(marker):
+            return prefix_end(raw)
+    return raw + b"\0" if raw else raw
+
+
+def list_conditions(call: Call, params: Params) -> dict[str, Any]:
+    """Condition keys of listings."""
+    found: dict[str, Any] = {}
+    if "Prefix" in params:
+        found["s3:prefix"] = params["Prefix"]
+    if "Delimiter" in params:
+        found["s3:delimiter"] = params["Delimiter"]
+    if "MaxKeys" in params:
+        found["s3:max-keys"] = params["MaxKeys"]
+    return found
+
+
+async def _page(call: Call, params: Params, begin: bytes, most: int) -> tuple[Page, str]:
+    name = params["Bucket"]
+    prefix, delimiter = params.get("Prefix", "").encode(), params.get("Delimiter", "").encode()
+
+    def body(txn: Transaction) -> tuple[Page, str]:
+        account = require_bucket(txn, call, params).account
+        if most == 0:
+            return Page([], None), account
+        return scan_page(txn, keys.objects(name), prefix, delimiter, begin, most), account
+
+    return await call.store.transact(body, read_only=True)
+
+
+def _contents(page: Page, encode: Callable[[str], str], shown_owner: dict[str, str] | None) -> Result:
+    """Contents and CommonPrefixes of a page."""
+    contents: list[dict[str, Any]] = []
+    prefixes: list[dict[str, Any]] = []
+    for key, record in page.entries:
+        if record is None:
+            prefixes.append({"Prefix": encode(key)})
+            continue
+        entry: dict[str, Any] = {
+            "Key": encode(key),
+            "LastModified": record.modified_ms // 1000,
+            "ETag": f'"{record.etag}"',
+            "Size": record.size,
+            "StorageClass": "STANDARD",
+        }
+        if record.checksum:
+            entry["ChecksumAlgorithm"] = [record.checksum]
+            entry["ChecksumType"] = record.checksum_type
+        if shown_owner is not None:
+            entry["Owner"] = shown_owner
+        contents.append(entry)
+    result: Result = {}
+    if contents:
+        result["Contents"] = contents
+    if prefixes:
+        result["CommonPrefixes"] = prefixes
+    return result
+
+
+@operation(
+    "s3:ListObjects",
+    action="s3:ListBucket",
+    resource=BUCKET_ARN,
+    policy=load_policy,
+    conditions=list_conditions,
+    unsupported={"OptionalObjectAttributes": ([],)},
+)
+async def list_objects(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html"""
+    most = page_size(params)
+    encode = encoder(params)
+    marker, delimiter, prefix = params.get("Marker", ""), params.get("Delimiter", ""), params.get("Prefix", "")
+    page, account = await _page(call, params, after(marker, delimiter, prefix), most)
+    result: Result = {
+        "Name": params["Bucket"],
+        "Prefix": encode(prefix),
+        "Marker": encode(marker),
+        "MaxKeys": most,
+        "IsTruncated": page.resume is not None,
+        **_contents(page, encode, owner(account)),
+    }
+    if delimiter:
+        result["Delimiter"] = encode(delimiter)
+        if page.resume is not None:
+            result["NextMarker"] = encode(page.entries[-1][0])
+    if "EncodingType" in params:
+        result["EncodingType"] = "url"
+    return result
+
+
+@operation(
+    "s3:ListObjectsV2",
+    action="s3:ListBucket",
+    resource=BUCKET_ARN,
+    policy=load_policy,
+    conditions=list_conditions,
+    unsupported={"OptionalObjectAttributes": ([],)},
+)
+async def list_objects_v2(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+    most = page_size(params)
+    encode = encoder(params)
+    delimiter, prefix, start = params.get("Delimiter", ""), params.get("Prefix", ""), params.get("StartAfter", "")
+    if "ContinuationToken" in params:
+        begin = _read_token(params["ContinuationToken"])
+    else:
+        begin = after(start, delimiter, prefix)
+    page, account = await _page(call, params, begin, most)
+    result: Result = {
+        "Name": params["Bucket"],
+        "Prefix": encode(prefix),
+        "MaxKeys": most,
+        "KeyCount": len(page.entries),
+        "IsTruncated": page.resume is not None,
+        **_contents(page, encode, owner(account) if params.get("FetchOwner") else None),
+    }
+    if "ContinuationToken" in params:
+        result["ContinuationToken"] = params["ContinuationToken"]
+    if page.resume is not None:
+        result["NextContinuationToken"] = _token(page.resume)
+    if start:
+        result["StartAfter"] = encode(start)
+    if delimiter:
+        result["Delimiter"] = encode(delimiter)
+    if "EncodingType" in params:
+        result["EncodingType"] = "url"
+    return result
+
+
+def _token(resume: bytes) -> str:
+    return base64.urlsafe_b64encode(b"1" + resume).decode()
+
+
+def _read_token(token: str) -> bytes:
+    try:
+        raw = base64.urlsafe_b64decode(token)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if raw[:1] != b"1":
+        raise AwsError(
+            "InvalidArgument", "The continuation token provided is incorrect", 400,
+            members={"ArgumentName": "continuation-token"},
+        )  # fmt: skip
+    return raw[1:]
+
+
+@operation(
+    "s3:ListObjectVersions",
+    action="s3:ListBucketVersions",
+    resource=BUCKET_ARN,
+    policy=load_policy,
+    conditions=list_conditions,
+    unsupported={"OptionalObjectAttributes": ([],)},
+)
+async def list_object_versions(call: Call, params: Params) -> Result:
+    """Every object has the one version "null", as in a bucket that never was versioned on AWS.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+    """
+    most = page_size(params)
+    encode = encoder(params)
+    delimiter, prefix, marker = params.get("Delimiter", ""), params.get("Prefix", ""), params.get("KeyMarker", "")
+    if params.get("VersionIdMarker") and not marker:
+        raise AwsError(
+            "InvalidArgument", "A version-id marker cannot be specified without a key marker.", 400,
+            members={"ArgumentName": "version-id-marker", "ArgumentValue": params["VersionIdMarker"]},
+        )  # fmt: skip
+    page, account = await _page(call, params, after(marker, delimiter, prefix), most)
+    shown = _contents(page, encode, owner(account))
+    result: Result = {
+        "Name": params["Bucket"],
+        "Prefix": encode(prefix),
+        "KeyMarker": encode(marker),
+        "VersionIdMarker": params.get("VersionIdMarker", ""),
+        "MaxKeys": most,
+        "IsTruncated": page.resume is not None,
+    }
+    if "Contents" in shown:
+        result["Versions"] = [{**entry, "VersionId": "null", "IsLatest": True} for entry in shown["Contents"]]
+    if "CommonPrefixes" in shown:
+        result["CommonPrefixes"] = shown["CommonPrefixes"]
+    if page.resume is not None:
+        last, record = page.entries[-1]
+        result["NextKeyMarker"] = encode(last)
+        if record is not None:
+            result["NextVersionIdMarker"] = "null"
+    if delimiter:
+        result["Delimiter"] = encode(delimiter)
+    if "EncodingType" in params:
+        result["EncodingType"] = "url"
+    return result

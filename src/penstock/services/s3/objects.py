@@ -1,0 +1,189 @@
+"""PutObject, GetObject and HeadObject."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.identity import Kind
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import checksums, conditions, events, rules, writing
+from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
+from penstock.services.s3.bodies import receive
+from penstock.services.s3.reading import Found, bytes_of, find_object, parse_range, part_range
+from penstock.services.s3.records import ObjectRecord
+from penstock.services.s3.tagging import parse_header
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+
+SYSTEM_HEADERS = (
+    "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires",
+    "WebsiteRedirectLocation",
+)  # fmt: skip
+"""Headers of an object that its writer sets and its readers get back."""
+DEFAULT_TYPE = "binary/octet-stream"
+_OVERRIDES = (
+    "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires",
+)  # fmt: skip
+
+
+def system_headers(params: Params) -> dict[str, str]:
+    """The system headers a write carries. aws-chunked is the transfer's encoding, not the object's."""
+    headers = {name: params[name] for name in SYSTEM_HEADERS if name in params}
+    if "ContentEncoding" in headers:
+        kept = [part.strip() for part in headers["ContentEncoding"].split(",")]
+        headers["ContentEncoding"] = ",".join(part for part in kept if part and part != "aws-chunked")
+        if not headers["ContentEncoding"]:
+            del headers["ContentEncoding"]
+    if not headers.get("ContentType"):
+        headers["ContentType"] = DEFAULT_TYPE
+    redirect = headers.get("WebsiteRedirectLocation")
+    if redirect is not None and not redirect.startswith(("/", "http://", "https://")):
+        raise AwsError(
+            "InvalidRedirectLocation",
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+            400,
+        )
+    return headers
+
+
+def write_conditions(call: Call, params: Params) -> dict[str, Any]:
+    """Condition keys of writes that policies speak of."""
+    found: dict[str, Any] = {}
+    if "ACL" in params:
+        found["s3:x-amz-acl"] = params["ACL"]
+    if "StorageClass" in params:
+        found["s3:x-amz-storage-class"] = params["StorageClass"]
+    if "IfNoneMatch" in params:
+        found["s3:if-none-match"] = params["IfNoneMatch"]
+    if "IfMatch" in params:
+        found["s3:if-match"] = params["IfMatch"]
+    if "Tagging" in params:
+        tags = parse_header(params["Tagging"])
+        found["s3:RequestObjectTagKeys"] = [key for key, _ in tags]
+        found.update({f"s3:RequestObjectTag/{key}": value for key, value in tags})
+    return found
+
+
+@operation(
+    "s3:PutObject",
+    resource=OBJECT_ARN,
+    policy=load_policy,
+    conditions=write_conditions,
+    unsupported={**rules.UNSUPPORTED_WRITE, **rules.UNSUPPORTED_CHECKSUMS, "WriteOffsetBytes": ()},
+)
+async def put_object(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
+    name, key = params["Bucket"], params["Key"]
+    rules.check_key(key)
+    rules.check_acl_parameters(params)
+    conditions.check_write_parameters(params)
+    metadata = params.get("Metadata") or {}
+    if metadata:
+        rules.check_metadata(metadata)
+    tags = parse_header(params["Tagging"]) if "Tagging" in params else []
+    headers = system_headers(params)
+    if not isinstance(params.get("Body", b""), bytes):
+        await call.store.transact(lambda txn: _may_write(txn, call, params), read_only=True)
+    received = await receive(call, params)
+    etag = received.md5.hex()
+    record = ObjectRecord(
+        etag, received.size, int(call.now * 1000), received.algorithm, checksums.FULL_OBJECT, received.checksum,
+        crc=received.crc, headers=headers, metadata=metadata, tags=tags,
+    )  # fmt: skip
+
+    def body(txn: Transaction) -> None:
+        bucket = require_bucket(txn, call, params)
+        old = writing.current(txn, name, key)
+        conditions.check_write(params, old)
+        record.segments = received.segments
+        writing.replace(txn, call, name, key, old, record, received.inline)
+        if bucket.has_notification:
+            events.emit(txn, call, name, bucket, "ObjectCreated:Put", key, record)
+
+    await received.commit(call, body)
+    result: Result = {"ETag": f'"{etag}"'}
+    checksums.tell(result, received.algorithm, received.checksum, checksums.FULL_OBJECT)
+    return result
+
+
+def _may_write(txn: Transaction, call: Call, params: Params) -> None:
+    """Refuse before the body is taken what would be refused after it; the writing transaction looks again."""
+    require_bucket(txn, call, params)
+    if "IfMatch" in params or "IfNoneMatch" in params:
+        conditions.check_write(params, writing.current(txn, params["Bucket"], params["Key"]))
+
+
+@operation("s3:GetObject", resource=OBJECT_ARN, policy=load_policy, unsupported=rules.UNSUPPORTED_READ)
+async def get_object(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
+    found = await find_object(call, params, with_body=True)
+    result, begin, end = _describe(call, params, found)
+    result["Body"] = await bytes_of(call, found, begin, end)
+    return result
+
+
+@operation(
+    "s3:HeadObject", action="s3:GetObject", resource=OBJECT_ARN, policy=load_policy, unsupported=rules.UNSUPPORTED_READ
+)
+async def head_object(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
+    found = await find_object(call, params, with_body=False, with_parts="PartNumber" in params)
+    return _describe(call, params, found)[0]
+
+
+def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, int]:
+    """The answer but for its body, and which bytes that is."""
+    record = found.record
+    conditions.check_read(params, record)
+    result: Result = {
+        "AcceptRanges": "bytes",
+        "LastModified": record.modified_ms // 1000,
+        "ETag": f'"{record.etag}"',
+        **record.headers,
+    }
+    if record.metadata:
+        result["Metadata"] = record.metadata
+    if record.tags:
+        result["TagCount"] = len(record.tags)
+    begin, end = _wanted(params, found, result)
+    result["ContentLength"] = end - begin
+    for name in _OVERRIDES:
+        override = params.get(f"Response{name}")
+        if override is not None:
+            if call.principal.kind is Kind.ANONYMOUS:
+                raise AwsError(
+                    "InvalidRequest",
+                    "Request specific response headers cannot be used for anonymous GET requests.",
+                    400,
+                )
+            result[name] = override
+    return result, begin, end
+
+
+def _wanted(params: Params, found: Found, result: Result) -> tuple[int, int]:
+    """Which bytes; with what belongs to a partial answer put into the result."""
+    record = found.record
+    size = record.size
+    with_checksum = params.get("ChecksumMode") == "ENABLED"
+    if "PartNumber" in params:
+        if "Range" in params:
+            raise AwsError("InvalidRequest", "Cannot specify both Range header and partNumber query parameter", 400)
+        begin, end, part = part_range(params["PartNumber"], record, found.parts)
+        if record.part_count:
+            result["PartsCount"] = record.part_count
+        if size:
+            result["ContentRange"] = f"bytes {begin}-{end - 1}/{size}"
+            result["StatusCode"] = 206
+        if with_checksum:
+            value = part.checksum if part is not None else record.checksum_value
+            checksums.tell(result, record.checksum, value, record.checksum_type)
+        return begin, end
+    wanted = parse_range(params["Range"], size) if "Range" in params else None
+    if wanted is not None:
+        result["ContentRange"] = f"bytes {wanted[0]}-{wanted[1] - 1}/{size}"
+        result["StatusCode"] = 206
+        return wanted
+    if with_checksum:
+        checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
+    return 0, size

@@ -1,0 +1,169 @@
+"""Finding an object and handing out its bytes, whole or in ranges, verified."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+from awscrt.checksums import crc64nvme
+
+from penstock.blobs.api import BlobMissing
+from penstock.core.call import Call
+from penstock.core.identity import Kind
+from penstock.core.operation import Params
+from penstock.services.s3 import keys, writing
+from penstock.services.s3.access import access_denied, may, no_such_key, require_bucket
+from penstock.services.s3.records import ObjectRecord, PartShape, Segment
+from penstock.services.s3.rules import check_version
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+from penstock.wire.message import OutgoingStream
+
+log = logging.getLogger(__name__)
+_RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
+
+
+class Found(NamedTuple):
+    """An object as one transaction saw it. inline: its body, if it is small and was asked for."""
+
+    record: ObjectRecord
+    segments: list[Segment]
+    parts: list[PartShape]
+    inline: bytes | None
+
+
+async def find_object(call: Call, params: Params, *, with_body: bool, with_parts: bool = False) -> Found:
+    """The object that a call names. Raises AwsError NoSuchBucket, NoSuchKey, AccessDenied."""
+    name, key = params["Bucket"], params["Key"]
+    check_version(params)
+
+    def body(txn: Transaction) -> Found | None:
+        require_bucket(txn, call, params)
+        record = writing.current(txn, name, key)
+        if record is None:
+            return None
+        if record.far:
+            if with_body or with_parts:
+                return Found(record, *writing.extents(txn, name, key, record), None)
+            return Found(record, [], [], None)
+        small = with_body and not record.segments
+        return Found(record, record.segments, record.parts, txn.get(keys.body(name, key)) if small else None)
+
+    found = await call.store.transact(body, read_only=True)
+    if found is None:
+        await hide_from_strangers(call, params)
+        raise no_such_key(key)
+    return found
+
+
+async def hide_from_strangers(call: Call, params: Params) -> None:
+    """Who may not list a bucket is not told that a key is not there. Raises AwsError AccessDenied.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions")
+    """
+    if call.principal.kind is Kind.ROOT and call.principal.account == call.account:
+        return
+    try:
+        await may(call, "ListObjectsV2", {"Bucket": params["Bucket"]})
+    except AwsError:
+        raise access_denied() from None
+
+
+def parse_range(text: str, size: int) -> tuple[int, int] | None:
+    """(begin, end) of a Range header over `size` bytes; None where it is to be ignored. Raises AwsError InvalidRange.
+
+    Several ranges, and what is no range at all, are ignored, as S3 does.
+    """
+    match = _RANGE.fullmatch(text.strip())
+    if match is None:
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        n = int(suffix)
+        if n == 0 or size == 0:
+            raise _unsatisfiable(text, size)
+        return max(0, size - n), size
+    begin = int(first)
+    end = min(int(last) + 1, size) if last else size
+    if last and int(last) < begin:
+        return None
+    if begin >= size:
+        raise _unsatisfiable(text, size)
+    return begin, end
+
+
+def _unsatisfiable(text: str, size: int) -> AwsError:
+    return AwsError(
+        "InvalidRange", "The requested range is not satisfiable", 416,
+        members={"RangeRequested": text, "ActualObjectSize": str(size)}, headers={"Content-Range": f"bytes */{size}"},
+    )  # fmt: skip
+
+
+def part_range(number: int, record: ObjectRecord, parts: list[PartShape]) -> tuple[int, int, PartShape | None]:
+    """(begin, end, part) of a part of the object. Raises AwsError InvalidPartNumber."""
+    if not record.part_count:
+        if number == 1:
+            return 0, record.size, None
+    elif 1 <= number <= len(parts):
+        begin = sum(part.size for part in parts[: number - 1])
+        return begin, begin + parts[number - 1].size, parts[number - 1]
+    raise AwsError(
+        "InvalidPartNumber", "The requested partnumber is not satisfiable", 416,
+        members={"ActualPartCount": str(record.part_count or 1), "PartNumberRequested": str(number)},
+    )  # fmt: skip
+
+
+def spans(segments: list[Segment], begin: int, end: int) -> list[Segment]:
+    """The stretches of blobs that hold bytes begin <= i < end of the object."""
+    found: list[Segment] = []
+    at = 0
+    for blob, first, last in segments:
+        size = last - first
+        low, high = max(begin - at, 0), min(end - at, size)
+        if low < high:
+            found.append((blob, first + low, first + high))
+        at += size
+        if at >= end:
+            break
+    return found
+
+
+async def bytes_of(call: Call, found: Found, begin: int, end: int) -> bytes | OutgoingStream:
+    """The object's bytes begin <= i < end: verified bytes, or a stream that verifies. Raises AwsError InternalError."""
+    if found.inline is not None:
+        if crc64nvme(found.inline) != found.record.crc or len(found.inline) != found.record.size:
+            raise damaged(call, "an inline body does not match its checksum")
+        return found.inline if end - begin == found.record.size else found.inline[begin:end]
+    if begin == end:
+        return b""
+    if not found.segments:
+        raise damaged(call, "an inline body is not there")
+    pieces = call.blobs.read_all(spans(found.segments, begin, end))
+    try:
+        first = await anext(pieces)
+    except (BlobMissing, OSError) as error:
+        raise damaged(call, str(error)) from error
+    if len(first) == end - begin:
+        await pieces.aclose()
+        return first
+    return OutgoingStream(_rest(call, first, pieces), end - begin)
+
+
+async def _rest(call: Call, first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    try:
+        yield first
+        async for piece in pieces:
+            yield piece
+    except (BlobMissing, OSError) as error:
+        raise damaged(call, str(error)) from error
+    finally:
+        await pieces.aclose()
+
+
+def damaged(call: Call, what: str) -> AwsError:
+    """The answer in place of wrong bytes; it is logged and counted, because data was lost below us."""
+    log.error("damaged data: %s", what)
+    call.node.telemetry.count("penstock_s3_damaged_reads_total")
+    return AwsError("InternalError", "We encountered an internal error. Please try again.", 500)

@@ -1,0 +1,112 @@
+"""What the store holds for S3, as bytes and back. Arrays of MessagePack: small, and decoded only as far as is needed.
+
+A field is only ever added at the end, with a default.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import msgspec
+
+Segment = tuple[str, int, int]
+"""(blob, begin, end): a stretch of a blob's bytes."""
+
+
+BLOCK_PUBLIC_POLICY, RESTRICT_PUBLIC_BUCKETS, ALL_BLOCKED, NO_BLOCK = 4, 8, 15, 16
+"""Bits of a bucket's Block Public Access, in AWS's order of the four settings; NO_BLOCK: the setting was deleted."""
+
+
+class Bucket(msgspec.Struct, array_like=True, frozen=True):
+    """A bucket. created_ms: since the epoch. The flags say which settings are worth reading on every request."""
+
+    account: str
+    region: str
+    created_ms: int
+    has_policy: bool = False
+    has_notification: bool = False
+    public_access_block: int = ALL_BLOCKED
+    has_public_policy: bool = False
+
+
+class Listed(msgspec.Struct, array_like=True):
+    """As much of an object's record as a listing shows. etag: without quotes. checksum: algorithm, or ""."""
+
+    etag: str
+    size: int
+    modified_ms: int
+    checksum: str = ""
+    checksum_type: str = ""
+
+
+class PartShape(msgspec.Struct, array_like=True):
+    """A part of a completed multipart upload. checksum: base64, or "" where the upload had none for parts."""
+
+    number: int
+    size: int
+    checksum: str = ""
+
+
+class ObjectRecord(Listed):
+    """One object. The first fields are `Listed`.
+
+    checksum_value: base64, for a composite one without "-N". crc: CRC64NVME of a body that is kept in the store;
+    segments: the blobs of one that is not (empty for an inline body). part_count: 0 unless it was a multipart upload.
+    sequencer: grows with every write of the key, microseconds at heart. headers: the system headers by member name.
+    far: segments and parts are at the extents key.
+    """
+
+    checksum_value: str = ""
+    crc: int = 0
+    segments: list[Segment] = []
+    part_count: int = 0
+    sequencer: int = 0
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    tags: list[tuple[str, str]] = []
+    parts: list[PartShape] = []
+    far: bool = False
+
+
+class Extents(msgspec.Struct, array_like=True):
+    """What an object's record cannot hold: thousands of segments and parts."""
+
+    segments: list[Segment]
+    parts: list[PartShape]
+
+
+class Upload(msgspec.Struct, array_like=True):
+    """A multipart upload in progress. checksum, checksum_type: as asked for at its creation, or ""."""
+
+    initiated_ms: int
+    initiator: str
+    checksum: str = ""
+    checksum_type: str = ""
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    tags: list[tuple[str, str]] = []
+
+
+class PartRecord(msgspec.Struct, array_like=True):
+    """An uploaded part. md5: hex. checksum: base64 of the upload's algorithm."""
+
+    md5: str
+    size: int
+    modified_ms: int
+    checksum: str
+    segments: list[Segment]
+
+
+encode = msgspec.msgpack.Encoder().encode
+_bucket = msgspec.msgpack.Decoder(Bucket).decode
+decode_listed = msgspec.msgpack.Decoder(Listed).decode
+decode_object = msgspec.msgpack.Decoder(ObjectRecord).decode
+decode_extents = msgspec.msgpack.Decoder(Extents).decode
+decode_upload = msgspec.msgpack.Decoder(Upload).decode
+decode_part = msgspec.msgpack.Decoder(PartRecord).decode
+
+
+@functools.lru_cache(4096)
+def decode_bucket(raw: bytes) -> Bucket:
+    """A bucket's record. The same bytes give the same (immutable) object, so that hot buckets are decoded once."""
+    return _bucket(raw)

@@ -1,0 +1,152 @@
+"""How things may be named and how large they may be: rules between fields, which the model does not hold.
+
+Sources: the pages "Bucket naming rules", "Naming Amazon S3 objects", "Working with object metadata" and "Categorizing
+your objects using tags" of the S3 User Guide, and "Error responses" of the API reference.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from penstock.wire.errors import AwsError, not_implemented
+
+KEY_BYTES = 1024
+METADATA_BYTES = 2048
+OBJECT_BYTES_PER_PUT = 5 * 1024**3
+OBJECT_BYTES = 5 * 1024**4
+OBJECT_TAGS = 10
+BUCKET_TAGS = 50
+POLICY_BYTES = 20 * 1024
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
+_TAG = re.compile(r"[\w\s+\-=.:/@]*", re.UNICODE)
+REGIONS = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+
+
+def check_new_bucket_name(name: str) -> None:
+    """Raises AwsError InvalidBucketName for what no new bucket may be called."""
+    good = (
+        _BUCKET.fullmatch(name) is not None
+        and ".." not in name
+        and not name.startswith(_PREFIXES)
+        and not name.endswith(_SUFFIXES)
+        and not _is_address(name)
+    )
+    if not good:
+        raise AwsError(
+            "InvalidBucketName", "The specified bucket is not valid.", 400, members={"BucketName": name}
+        )  # fmt: skip
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def check_key(key: str) -> None:
+    """Raises AwsError KeyTooLongError."""
+    if len(key) * 4 > KEY_BYTES and (size := len(key.encode())) > KEY_BYTES:
+        raise AwsError(
+            "KeyTooLongError", "Your key is too long", 400,
+            members={"Size": str(size), "MaxSizeAllowed": str(KEY_BYTES)},
+        )  # fmt: skip
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Names and values of user metadata come to 2 KB at most. Raises AwsError MetadataTooLarge."""
+    size = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
+    if size > METADATA_BYTES:
+        raise AwsError(
+            "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size", 400,
+            members={"Size": str(size), "MaxSizeAllowed": str(METADATA_BYTES)},
+        )  # fmt: skip
+
+
+def tag_set(tags: Iterable[Mapping[str, Any]], most: int, *, what: str) -> list[tuple[str, str]]:
+    """Checked (key, value) pairs, in the order given. Raises AwsError InvalidTag or BadRequest."""
+    pairs = [(str(tag.get("Key", "")), str(tag.get("Value", ""))) for tag in tags]
+    if len(pairs) > most:
+        raise AwsError("BadRequest", f"{what} tags cannot be greater than {most}", 400)
+    seen = set()
+    for key, value in pairs:
+        if not key or len(key) > 128 or not _TAG.fullmatch(key):
+            raise AwsError("InvalidTag", "The TagKey you have provided is invalid", 400, members={"TagKey": key})
+        if len(value) > 256 or not _TAG.fullmatch(value):
+            raise AwsError("InvalidTag", "The TagValue you have provided is invalid", 400, members={"TagKey": key})
+        if key.lower().startswith("aws:"):
+            raise AwsError(
+                "InvalidTag", "System tags cannot be added/updated by requester", 400, members={"TagKey": key}
+            )  # fmt: skip
+        if key in seen:
+            raise AwsError(
+                "InvalidTag", "Cannot provide multiple Tags with the same key", 400, members={"TagKey": key}
+            )  # fmt: skip
+        seen.add(key)
+    return pairs
+
+
+def check_acl_parameters(params: Mapping[str, Any]) -> None:
+    """ACLs are off (bucket owner enforced), as in every bucket of today. Raises AwsError AccessControlListNotSupported.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+    """
+    acl = params.get("ACL")
+    if (acl and acl != "bucket-owner-full-control") or any(name.startswith("Grant") for name in params):
+        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+
+
+def check_version(params: Mapping[str, Any], name: str = "VersionId") -> None:
+    """Buckets have no versions yet, so that the only one there can be is "null". Raises AwsError."""
+    version = params.get(name)
+    if version is None or version == "null":
+        return
+    raise AwsError(
+        "InvalidArgument", "Invalid version id specified", 400,
+        members={"ArgumentName": "versionId", "ArgumentValue": version},
+    )  # fmt: skip
+
+
+UNSUPPORTED_WRITE: dict[str, tuple[Any, ...]] = {
+    "ServerSideEncryption": (),
+    "SSECustomerAlgorithm": (),
+    "SSECustomerKey": (),
+    "SSECustomerKeyMD5": (),
+    "SSEKMSKeyId": (),
+    "SSEKMSEncryptionContext": (),
+    "BucketKeyEnabled": (False,),
+    "StorageClass": ("STANDARD",),
+    "ObjectLockMode": (),
+    "ObjectLockRetainUntilDate": (),
+    "ObjectLockLegalHoldStatus": (),
+    "ObjectLockEventHold": (),
+    "ObjectLockEventHoldDurationDays": (),
+    "ObjectLockEventHoldDurationYears": (),
+}
+"""What a write may ask for and this server does not do (see docs/services/s3.md)."""
+UNSUPPORTED_CHECKSUMS: dict[str, tuple[Any, ...]] = {
+    "ChecksumSHA512": (),
+    "ChecksumMD5": (),
+    "ChecksumXXHASH64": (),
+    "ChecksumXXHASH3": (),
+    "ChecksumXXHASH128": (),
+}
+UNSUPPORTED_READ: dict[str, tuple[Any, ...]] = {
+    "SSECustomerAlgorithm": (),
+    "SSECustomerKey": (),
+    "SSECustomerKeyMD5": (),
+}
+
+
+def refuse_member(structure: Mapping[str, Any], names: Iterable[str], where: str) -> None:
+    """Raises AwsError NotImplemented where a structure has one of these members."""
+    for name in names:
+        if structure.get(name):
+            raise not_implemented(f"{name} in {where}")
