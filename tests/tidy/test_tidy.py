@@ -8,9 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import penstock.services
+from penstock import cli
+from penstock.config import Settings
 from penstock.core.operation import REGISTRY
 from penstock.wire import models
 
@@ -178,6 +181,11 @@ def test_no_parameter_is_accepted_and_ignored(service: str) -> None:
         if member not in named and member not in found.unsupported
     ]
     assert not ignored, "\n".join(ignored)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    fields = {field.name for field in msgspec.structs.fields(Settings)}
+    assert fields == cli._HELP.keys()
 
 
 def test_nothing_committed_is_large_or_binary_by_accident() -> None:

@@ -33,6 +33,7 @@ _HELP: dict[str, str] = {
     "log_format": "text or json (default text)",
     "max_body_bytes": "largest request body",
     "max_connections": "connections at most",
+    "max_requests": "requests under way at most; more are told to slow down",
     "header_timeout_s": "a request's headers must arrive within this time",
     "body_timeout_s": "a request's body may pause this long",
     "idle_timeout_s": "an idle connection is closed after this time",
@@ -100,7 +101,7 @@ def _add_settings(parser: argparse.ArgumentParser, run: Any) -> None:
         "settings", "each also as PENSTOCK_<NAME> in the environment and <name> in the TOML file of --config"
     )
     for name in _fields():
-        group.add_argument("--" + name.replace("_", "-"), metavar="X", help=_HELP[name])
+        group.add_argument("--" + name.replace("_", "-"), metavar="X", help=_HELP.get(name, ""))
     group.add_argument("--config", metavar="FILE", help="TOML file of settings (or PENSTOCK_CONFIG)")
     parser.set_defaults(run=run)
 

@@ -50,7 +50,7 @@ async def _serve(settings: Settings) -> None:
     async with node_of(settings) as node:
         server = Server(node)
         node.runtime.serve = server.serve_socket
-        server.serve_socket(listening)
+        await server.start_on(listening)
         workers = asyncio.create_task(run_workers(node))
         await node.runtime.start()
         stop = asyncio.Event()
@@ -78,7 +78,9 @@ async def node_of(settings: Settings) -> AsyncIterator[Node]:
     telemetry = Telemetry()
     data = Path(settings.data)
     async with contextlib.AsyncExitStack() as parts:
-        parts.enter_context(claim(data))
+        if settings.store and Path(settings.store.removeprefix("rocks://")) != data:
+            # An embedded store claims its directory itself; this is for what else lies in ours.
+            parts.enter_context(claim(data))
         store = await open_store(settings.store, data)
         parts.push_async_callback(store.close)
         blobs = open_blobs(settings.blobs, data, store, clock)

@@ -45,9 +45,13 @@ class Server:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; port 0 takes a free one. Returns the port. Raises OSError where it is taken."""
+        return await self.start_on(socket.create_server((host, port), backlog=BACKLOG))
+
+    async def start_on(self, listening: socket.socket) -> int:
+        """Serve on a socket that listens already. Returns its port."""
         shared = self._share()
         server = await shared.loop.create_server(
-            lambda: Connection(shared, self._app), host, port, ssl=self._tls, backlog=BACKLOG
+            lambda: Connection(shared, self._app), sock=listening, ssl=self._tls, backlog=BACKLOG
         )
         self._servers.append(server)
         actual: int = server.sockets[0].getsockname()[1]

@@ -8,7 +8,7 @@ written by whoever wrote the function: every size is bounded.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -93,7 +93,7 @@ class RuntimeConnection(asyncio.Protocol):
         return (found[0], found[1]) if found else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's own class does not descend from it
         self._transport = transport
         if not self._ear.connection_made(self):
             transport.abort()
