@@ -15,9 +15,8 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rocksdict import (
     BlockBasedOptions,
@@ -26,6 +25,7 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
     ReadOptions,
     WriteBatch,
 )
@@ -293,7 +293,10 @@ class _RocksTransaction(OverlayTransaction):
             self.barrier = self._open_round
         elif self._syncing is not None and self.barrier is None and self._syncing.wrote(key):
             self.barrier = self._syncing
-        value: bytes | None = self._get(key)
+        try:
+            value: bytes | None = self._get(key)
+        except Exception as error:
+            raise EngineFailed(f"RocksDB cannot read its files: {error}") from error
         return value
 
     def _fetch_range(self, begin: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -306,48 +309,76 @@ class _RocksTransaction(OverlayTransaction):
         return self._forwards(begin, end, limit)
 
     def _forwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
+        # Not `items()`: rocksdict 0.3.29 ends those silently where RocksDB meets a corrupt block.
         bounds = _upper_bound(end)
-        pairs: Any = self._db.items(from_key=begin, read_opt=bounds)
+        rows = self._db.iter(bounds)
+        valid, key, value, step = rows.valid, rows.key, rows.value, rows.next
+        rows.seek(begin)
         taken = 0
-        for pair in pairs:
+        while valid():
             if not self.open:
                 raise used_after_body()
-            yield pair
+            yield key(), value()
             taken += 1
             if taken == limit:
                 return
+            step()
+        if not self.open:
+            raise used_after_body()
+        _check(rows)
 
     def _backwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
-        bounds = _upper_bound(end)
-        pairs: Any = self._db.items(backwards=True, read_opt=bounds)
+        rows = self._db.iter()
+        rows.seek_for_prev(end)
+        if rows.valid() and rows.key() == end:
+            rows.prev()
         taken = 0
-        for pair in pairs:
+        while rows.valid():
             if not self.open:
                 raise used_after_body()
-            if pair[0] < begin:
+            key: bytes = rows.key()
+            if key < begin:
                 return
-            yield pair
+            yield key, rows.value()
             taken += 1
             if taken == limit:
                 return
+            rows.prev()
+        if not self.open:
+            raise used_after_body()
+        _check(rows)
 
     def _clear_range(self, begin: bytes, end: bytes) -> None:
         bounds = _upper_bound(end)
-        keys: list[Any] = list(islice(self._db.keys(from_key=begin, read_opt=bounds), _CLEAR_ONE_BY_ONE + 1))
+        rows = self._db.iter(bounds)
+        rows.seek(begin)
+        keys: list[bytes] = []
+        while rows.valid() and len(keys) <= _CLEAR_ONE_BY_ONE:
+            keys.append(rows.key())
+            rows.next()
         self._forget(begin, end)
         if len(keys) > _CLEAR_ONE_BY_ONE:
             self.cleared.append((begin, end))
-        else:
-            for key in keys:
-                self.writes[key] = None
+            return
+        _check(rows)
+        for key in keys:
+            self.writes[key] = None
 
 
 def _upper_bound(end: bytes) -> ReadOptions:
-    """Options of an iterator that ends before `end`.
+    """Options of an iterator that ends before `end`, so that it does not wade through what was deleted beyond.
 
-    Keep them until the iterator has gone: rocksdict 0.3.29 lets RocksDB point into them. And do not use
-    `set_iterate_lower_bound`: it sets the upper bound there.
+    Keep them until the iterator has gone: RocksDB points into them. And do not use `set_iterate_lower_bound`: in
+    rocksdict 0.3.29 it sets the upper bound.
     """
     bounds = ReadOptions()
     bounds.set_iterate_upper_bound(end)
     return bounds
+
+
+def _check(rows: RdictIter) -> None:
+    """Raise EngineFailed if the iterator ended because of an error."""
+    try:
+        rows.status()
+    except Exception as error:
+        raise EngineFailed(f"RocksDB cannot read its files: {error}") from error
