@@ -57,16 +57,21 @@ def open_rocks(data: Path) -> RocksStore:
     try:
         path = data / "store"
         new = not path.exists()
-        try:
-            db = Rdict(str(path), _options())
-        except Exception as error:
-            raise EngineFailed(f"RocksDB cannot open {path}: {error}") from error
+        store = RocksStore(open_database(path), directory)
         if new:
             sync_directory(data)
-        return RocksStore(db, directory)
+        return store
     except BaseException:
         directory.close()
         raise
+
+
+def open_database(path: Path) -> Rdict:
+    """RocksDB as this engine wants it. Raises EngineFailed where its files cannot be read."""
+    try:
+        return Rdict(str(path), _options())
+    except Exception as error:
+        raise EngineFailed(f"RocksDB cannot open {path}: {error}") from error
 
 
 def _options() -> Options:
