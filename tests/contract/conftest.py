@@ -1,19 +1,43 @@
-"""A store of every engine."""
+"""A store of every engine, empty."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from penstock.store.api import Store
 from penstock.store.open import open_store
+from postgres import Cluster, NoPostgres, start_postgres
 
 
-@pytest.fixture(params=["memory", "rocks"])
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of this test process; skips where the machine has none."""
+    try:
+        cluster = start_postgres()
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: Cluster) -> str:
+    """An empty PostgreSQL database."""
+    return postgres_cluster.create_database()
+
+
+@pytest.fixture(params=["memory", "rocks", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    url = {"memory": "memory://", "rocks": ""}[request.param]
+    match request.param:
+        case "memory":
+            url = "memory://"
+        case "postgres":
+            url = request.getfixturevalue("postgres_url")
+        case _:
+            url = ""
     opened = await open_store(url, tmp_path / "data")
     yield opened
     await opened.close()

@@ -423,3 +423,29 @@ async def test_after_close(store: Store) -> None:
     await store.close()
     with pytest.raises(EngineFailed):
         await store.transact(lambda txn: txn.get(b"a"))
+
+
+async def test_long_keys(store: Store) -> None:
+    """Keys up to the limit are in order, also those that differ only past what an engine's index may hold."""
+    heads = [b"p" * n for n in (2399, 2400, 2401, 2500)]
+    keys = sorted({*heads, *(h + t for h in heads for t in (b"", b"\0", b"a", b"b" * 7000, b"\xff\xff", b"q"))})
+    await put(store, {key: key[-20:] for key in keys} | {b"o": b"", b"q": b""})
+
+    def body(txn: Transaction) -> None:
+        assert [k for k, _ in txn.scan(b"p", b"q")] == keys
+        assert [k for k, _ in txn.scan(b"p", b"q", reverse=True)] == keys[::-1]
+        for i, key in enumerate(keys):
+            assert txn.get(key) == key[-20:]
+            assert [k for k, _ in txn.scan(key, b"q", 3)] == keys[i : i + 3]
+            assert [k for k, _ in txn.scan(b"p", key, 3, reverse=True)] == keys[:i][::-1][:3]
+            assert [k for k, _ in txn.scan(key, keys[min(i + 2, len(keys) - 1)])] == keys[i : min(i + 2, len(keys) - 1)]
+        txn.clear(keys[5], keys[9])
+        txn.clear(keys[11])
+        left = keys[:5] + keys[9:11] + keys[12:]
+        assert [k for k, _ in txn.scan(b"p", b"q")] == left
+
+    await store.transact(body)
+    left = [b"o", *keys[:5], *keys[9:11], *keys[12:], b"q"]
+    assert list(await everything(store)) == left
+    stamp = await store.transact(lambda txn: txn.append(heads[-1], b"appended"))
+    assert await store.transact(lambda txn: txn.get(heads[-1] + stamp.value)) == b"appended"

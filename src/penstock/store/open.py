@@ -32,4 +32,11 @@ async def open_store(url: str, data: Path) -> Store:
         from penstock.store.rocks import open_rocks
 
         return open_rocks(data)
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from penstock.store.postgres import open_postgres
+        except ImportError as error:
+            raise StoreError("a postgresql:// store needs psycopg: pip install 'penstock[postgres]'") from error
+
+        return await open_postgres(url)
     raise StoreError(f"unknown store {url!r}: it is memory://, rocks://PATH or postgresql://USER@HOST/DATABASE")

@@ -14,12 +14,12 @@ class Watchers:
     def __init__(self) -> None:
         self._by_key: dict[bytes, set[asyncio.Future[None]]] = {}
 
-    def keys(self) -> list[bytes]:
-        """The keys that somebody waits for."""
-        return list(self._by_key)
+    def __contains__(self, key: bytes) -> bool:
+        """Whether anybody waits for `key`."""
+        return key in self._by_key
 
-    async def wait(self, key: bytes, timeout_s: float) -> None:
-        """Return when `key` is reported changed, or after `timeout_s`."""
+    async def wait(self, key: bytes, timeout_s: float) -> bool:
+        """Return True when `key` is reported changed, or False after `timeout_s`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._by_key.setdefault(key, set()).add(future)
         try:
@@ -30,6 +30,7 @@ class Watchers:
                 waiting.remove(future)
                 if not waiting:
                     del self._by_key[key]
+        return future.done()
 
     def changed(self, keys: Iterable[bytes], ranges: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Wake whoever waits for one of these keys or for a key within these ranges (begin <= key < end)."""

@@ -1,0 +1,338 @@
+"""The engine for more than one machine: any database that speaks PostgreSQL's protocol and is serializable.
+
+A body runs in a worker thread, inside one SERIALIZABLE transaction on one connection; its writes are kept back and sent
+with the COMMIT in one round trip. Serialization failures are retried here.
+
+* **Append order is commit order**: a transaction that appends takes one advisory lock, then its version from a
+  sequence, then commits; PostgreSQL makes a commit visible before it lets go of the transaction's locks. So versions
+  are taken in the order of commits, and who sees one version sees all before it.
+* **add() commutes** from outside only: two that add to one counter do conflict in PostgreSQL. From its second attempt
+  on a transaction runs alone among those that had to retry (another advisory lock, taken before its snapshot), so it
+  is slower under contention but does not fail.
+* **Other databases**: the locks must lock and sequences must not be cached. `open_postgres` tries both on two
+  connections and refuses a database where they fail (CockroachDB's advisory locks do nothing; YugabyteDB needs
+  ysql_sequence_cache_minval=1 and its advisory locks enabled).
+* **Long keys**: an index entry of PostgreSQL holds 2.7 kB at most. A key of more than 2,400 bytes is stored by its
+  first 2,400 and its SHA-256, with the whole key in front of the value; those that share 2,400 bytes are sorted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg
+from psycopg import errors
+from psycopg.pq import TransactionStatus
+
+from penstock.store.api import (
+    LIMITS,
+    Conflict,
+    EngineFailed,
+    Limits,
+    Transaction,
+    UnknownCommit,
+)
+from penstock.store.overlay import OverlayTransaction, added, used_after_body
+from penstock.store.postgres_schema import LOCK_CLASS, connect, prepare_database
+from penstock.store.postgres_watch import PostgresWatch
+
+T = TypeVar("T")
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+
+_CONNECTIONS = 8
+_ATTEMPTS = 40
+_BACKOFF_S = 0.002
+_BACKOFF_MAX_S = 0.1
+_PAGE_ROWS = 50
+_PAGE_ROWS_MAX = 2000
+_PAGE_BYTES = 1 << 20
+_HEAD_BYTES = 2400
+_DIGEST_BYTES = 32
+_RETRIED = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
+
+_GET = "SELECT value FROM penstock_kv WHERE key = %s"
+_SCAN = "SELECT key, value FROM penstock_kv WHERE key >= %s AND key < %s ORDER BY key LIMIT %s"
+_SCAN_BACK = "SELECT key, value FROM penstock_kv WHERE key >= %s AND key < %s ORDER BY key DESC LIMIT %s"
+_CLEAR_RANGE = "DELETE FROM penstock_kv WHERE key >= %s AND key < %s"
+_CLEAR = "DELETE FROM penstock_kv WHERE key = ANY(%s)"
+_SET = (
+    "INSERT INTO penstock_kv (key, value) SELECT * FROM unnest(%s::bytea[], %s::bytea[]) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
+_LOCK_APPENDS = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, hashtext(current_schema() || '/append'))"
+_NEXT_VERSION = "SELECT nextval('penstock_version')"
+_LOCK_RETRIES = f"SELECT pg_advisory_lock({LOCK_CLASS}, hashtext(current_schema() || '/retry'))"
+_UNLOCK_RETRIES = f"SELECT pg_advisory_unlock({LOCK_CLASS}, hashtext(current_schema() || '/retry'))"
+
+
+async def open_postgres(url: str) -> PostgresStore:
+    """Connect, create what is missing, and check the format.
+
+    Raises EngineFailed (no connection), StoreError (the database cannot keep the promises, or its data is newer).
+    """
+    await asyncio.to_thread(prepare_database, url)
+    watch = PostgresWatch(url)
+    await watch.start()
+    return PostgresStore(url, watch)
+
+
+class PostgresStore:
+    """See `penstock.store.api.Store`. Made by `open_postgres`."""
+
+    def __init__(self, url: str, watch: PostgresWatch) -> None:
+        self.limits: Limits = LIMITS
+        self._url = url
+        self._watch = watch
+        self._idle: list[Connection] = []
+        self._threads = ThreadPoolExecutor(_CONNECTIONS, "penstock-store")
+        self._closed = False
+
+    async def transact(self, body: Callable[[Transaction], T], *, read_only: bool = False) -> T:
+        """See `Store.transact`. EngineFailed here means that the database could not be reached; it may come back."""
+        if self._closed:
+            raise EngineFailed("the store is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._run, body, read_only)
+
+    async def watch(self, key: bytes, timeout_s: float) -> None:
+        """See `Store.watch`."""
+        await self._watch.wait(key, timeout_s)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._watch.close()
+        await asyncio.to_thread(self._threads.shutdown)
+        for connection in self._idle:
+            connection.close()
+
+    def _run(self, body: Callable[[Transaction], T], read_only: bool) -> T:
+        """Attempts, until one commits."""
+        last: Exception | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(random.random() * min(_BACKOFF_MAX_S, _BACKOFF_S * 2**attempt))
+            connection = self._idle.pop() if self._idle else connect(self._url)
+            alone = attempt > 0 and not read_only
+            try:
+                if alone:
+                    connection.execute(_LOCK_RETRIES)
+                try:
+                    return self._attempt(connection, body, read_only)
+                finally:
+                    if alone and not connection.closed:
+                        connection.execute(_UNLOCK_RETRIES)
+            except _RETRIED as error:
+                last = error
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if not connection.closed:
+                    raise EngineFailed(f"PostgreSQL: {error}") from error
+                # It died before the COMMIT was sent: nothing has happened. The other idle ones are likely dead too.
+                last = error
+                self._idle.clear()
+            except psycopg.Error as error:
+                raise EngineFailed(f"PostgreSQL: {error}") from error
+            finally:
+                if not connection.closed:
+                    self._idle.append(connection)
+        if isinstance(last, _RETRIED):
+            raise Conflict(f"lost against other transactions {_ATTEMPTS} times: {last}") from last
+        raise EngineFailed(f"PostgreSQL: {last}") from last
+
+    def _attempt(self, connection: Connection, body: Callable[[Transaction], T], read_only: bool) -> T:
+        connection.execute(
+            "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY" if read_only else "BEGIN ISOLATION LEVEL SERIALIZABLE"
+        )
+        txn = _PostgresTransaction(connection, read_only)
+        try:
+            try:
+                result = body(txn)
+                txn.fold_adds()
+            finally:
+                txn.open = False
+                if txn.error is not None:
+                    # Whatever the body made of it, its transaction is lost.
+                    raise txn.error
+            changed = self._commit(connection, txn)
+        finally:
+            if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+                connection.execute("ROLLBACK")
+        if changed and self._watch.wanted(changed, txn.cleared):
+            self._watch.tell(connection, changed, txn.cleared)
+        return result
+
+    def _commit(self, connection: Connection, txn: _PostgresTransaction) -> list[bytes]:
+        """Send the writes and COMMIT. Returns the keys that were written."""
+        if not (txn.writes or txn.cleared or txn.appends):
+            connection.execute("COMMIT")
+            return []
+        writes = txn.writes
+        if txn.appends:
+            connection.execute(_LOCK_APPENDS)
+            row = connection.execute(_NEXT_VERSION).fetchone()
+            assert row is not None
+            version = row[0].to_bytes(10, "big")
+            for index, (prefix, value, _) in enumerate(txn.appends):
+                writes[prefix + version + index.to_bytes(2, "big")] = value
+        # In the order of keys, so that two transactions wait for each other's rows in one order.
+        gone = sorted(_stored_key(key) for key, value in writes.items() if value is None)
+        kept = sorted(_stored(key, value) for key, value in writes.items() if value is not None)
+        try:
+            # Unprepared: psycopg believes that a statement was prepared even if the pipeline was aborted before it.
+            with connection.pipeline():
+                for begin, end in txn.cleared:
+                    connection.execute(_CLEAR_RANGE, (begin, end), prepare=False)
+                if gone:
+                    connection.execute(_CLEAR, (gone,), prepare=False)
+                if kept:
+                    connection.execute(_SET, ([key for key, _ in kept], [value for _, value in kept]), prepare=False)
+                connection.execute("COMMIT", prepare=False)
+        except _RETRIED:
+            raise
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if connection.closed or isinstance(error, errors.StatementCompletionUnknown):
+                raise UnknownCommit(f"the connection was lost while committing: {error}") from error
+            raise
+        for index, (_, _, stamp) in enumerate(txn.appends):
+            stamp.resolve(version + index.to_bytes(2, "big"))
+        return list(writes) or [txn.cleared[0][0]]
+
+
+class _PostgresTransaction(OverlayTransaction):
+    __slots__ = ("_adds", "_connection", "error")
+
+    def __init__(self, connection: Connection, read_only: bool) -> None:
+        super().__init__(read_only)
+        self._connection = connection
+        self._adds: dict[bytes, int] = {}
+        self.error: psycopg.Error | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        if self._adds and key in self._adds:
+            return added(super().get(key), self._adds[key])
+        return super().get(key)
+
+    def scan(self, begin: bytes, end: bytes, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self.fold_adds()
+        return super().scan(begin, end, limit, reverse)
+
+    def set(self, key: bytes, value: bytes) -> None:
+        super().set(key, value)
+        self._adds.pop(key, None)
+
+    def clear(self, begin: bytes, end: bytes | None = None) -> None:
+        super().clear(begin, end)
+        if self._adds:
+            for key in [k for k in self._adds if k == begin or (end is not None and begin <= k < end)]:
+                del self._adds[key]
+
+    def add(self, key: bytes, n: int) -> None:
+        self._admit(key, b"\0" * 8)
+        self._adds[key] = self._adds.get(key, 0) + n
+
+    def fold_adds(self) -> None:
+        """Turn what was added into plain writes. Done last, to read the counters late."""
+        if not self._adds:
+            return
+        adds, self._adds = self._adds, {}
+        for key, n in adds.items():
+            self.writes[key] = added(super().get(key), n)
+
+    def _execute(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, parameters, binary=True).fetchall()
+        except psycopg.Error as error:
+            self.error = error
+            raise
+
+    def _fetch(self, key: bytes) -> bytes | None:
+        rows = self._execute(_GET, (_stored_key(key),))
+        if not rows:
+            return None
+        value: bytes = rows[0][0]
+        return value if len(key) <= _HEAD_BYTES else value[2 + len(key) :]
+
+    def _fetch_range(self, begin: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        taken = 0
+        for key, value in self._sorted(begin, end, limit, reverse):
+            if not self.open:
+                raise used_after_body()
+            if begin <= key < end:
+                yield key, value
+                taken += 1
+                if taken == limit:
+                    return
+        if not self.open:
+            raise used_after_body()
+
+    def _sorted(self, begin: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs in the order of their whole keys: long ones that share a head come from the table in another order."""
+        group: list[tuple[bytes, bytes]] = []
+        head = b""
+        for stored, value in self._pages(_head(begin), _end(end), limit, reverse):
+            if group and stored[:_HEAD_BYTES] != head:
+                yield from sorted(group, reverse=reverse)
+                group.clear()
+            if len(stored) <= _HEAD_BYTES:
+                # A whole key that equals the head of long ones sorts before them, in either direction.
+                if group:
+                    yield from sorted(group, reverse=reverse)
+                    group.clear()
+                yield stored, value
+                continue
+            head = stored[:_HEAD_BYTES]
+            size = int.from_bytes(value[:2], "big")
+            group.append((value[2 : 2 + size], value[2 + size :]))
+        yield from sorted(group, reverse=reverse)
+
+    def _pages(self, begin: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        """Rows as they are stored, page by page, so that what is not taken is not read."""
+        rows_wanted = min(limit, _PAGE_ROWS_MAX) if limit > 0 else _PAGE_ROWS
+        while True:
+            if not self.open:
+                raise used_after_body()
+            rows = self._execute(_SCAN_BACK if reverse else _SCAN, (begin, end, rows_wanted))
+            yield from rows
+            if len(rows) < rows_wanted:
+                return
+            if reverse:
+                end = rows[-1][0]
+            else:
+                begin = rows[-1][0] + b"\0"
+            size_bytes = sum(len(value) for _, value in rows)
+            rows_wanted = max(1, min(_PAGE_ROWS_MAX, rows_wanted * 4, _PAGE_BYTES * len(rows) // (size_bytes + 1)))
+
+    def _clear_range(self, begin: bytes, end: bytes) -> None:
+        if len(begin) <= _HEAD_BYTES and len(end) <= _HEAD_BYTES:
+            super()._clear_range(begin, end)
+            return
+        for key in [key for key, _ in self._fetch_range(begin, end, 0, False)]:
+            self.writes[key] = None
+        for key in [key for key in self.writes if begin <= key < end]:
+            self.writes[key] = None
+
+
+def _stored_key(key: bytes) -> bytes:
+    return key if len(key) <= _HEAD_BYTES else key[:_HEAD_BYTES] + hashlib.sha256(key).digest()
+
+
+def _stored(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    if len(key) <= _HEAD_BYTES:
+        return key, value
+    return _stored_key(key), len(key).to_bytes(2, "big") + key + value
+
+
+def _head(begin: bytes) -> bytes:
+    return begin[:_HEAD_BYTES]
+
+
+def _end(end: bytes) -> bytes:
+    return end if len(end) <= _HEAD_BYTES else end[:_HEAD_BYTES] + b"\xff" * (_DIGEST_BYTES + 1)

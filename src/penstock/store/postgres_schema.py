@@ -1,0 +1,104 @@
+"""What Penstock keeps in a PostgreSQL database: its tables, their format, and whether the database is fit for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import psycopg
+
+from penstock.store.api import EngineFailed, StoreError
+
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+
+FORMAT = 1
+MIGRATIONS: Sequence[str] = ()
+"""Statement i turns format i + 1 into i + 2, in the transaction that records it."""
+LOCK_CLASS = 0x50454E53
+"""The first half of our advisory locks' keys; the second names the schema and the lock."""
+_CONNECT_TIMEOUT_S = 10
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS penstock_format (one boolean PRIMARY KEY DEFAULT true CHECK (one), format integer NOT NULL);
+CREATE TABLE IF NOT EXISTS penstock_kv (key bytea PRIMARY KEY, value bytea NOT NULL);
+CREATE SEQUENCE IF NOT EXISTS penstock_version CACHE 1;
+"""
+
+
+def connect(url: str) -> Connection:
+    """A connection in autocommit, with commits that are durable. Raises EngineFailed."""
+    try:
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="penstock", prepare_threshold=1
+        )
+    except psycopg.Error as error:
+        raise EngineFailed(f"no connection to PostgreSQL: {error}") from error
+    # "off" would acknowledge what a crash can take back; every other setting is at least durable on the primary.
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    return connection
+
+
+def prepare_database(url: str, *, current: int = FORMAT, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Create or migrate the tables, and check that the database keeps what the engine builds on.
+
+    Safe when several nodes start at once. Raises StoreError, EngineFailed.
+    """
+    with connect(url) as connection, connect(url) as other:
+        try:
+            _check_locks(connection, other)
+            # Not CREATE … IF NOT EXISTS alone: two at once can both find nothing and one then fails.
+            with connection.transaction():
+                connection.execute(
+                    f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, hashtext(current_schema() || '/schema'))"
+                )
+                connection.execute(_TABLES)
+                _settle_format(connection, current, migrations)
+            _check_sequence(connection, other)
+        except psycopg.Error as error:
+            raise EngineFailed(f"PostgreSQL: {error}") from error
+
+
+def _settle_format(connection: Connection, current: int, migrations: Sequence[str]) -> None:
+    row = connection.execute("SELECT format FROM penstock_format").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO penstock_format (format) VALUES (%s)", (current,))
+        return
+    found = row[0]
+    if found > current:
+        raise StoreError(
+            f"the database has data format {found}, and this version of Penstock knows formats up to {current}; "
+            "use the newer Penstock that wrote it"
+        )
+    for step in range(found, current):
+        connection.execute(migrations[step - 1].encode())
+    if found < current:
+        connection.execute("UPDATE penstock_format SET format = %s", (current,))
+
+
+def _check_locks(connection: Connection, other: Connection) -> None:
+    with connection.transaction():
+        probe = f"({LOCK_CLASS}, pg_backend_pid())"
+        held = connection.execute(
+            f"SELECT pg_backend_pid(), pg_advisory_xact_lock({LOCK_CLASS}, pg_backend_pid())"
+        ).fetchone()
+        assert held is not None, probe
+        taken = other.execute(f"SELECT pg_try_advisory_lock({LOCK_CLASS}, %s)", (held[0],)).fetchone()
+        if taken is None or taken[0]:
+            raise StoreError(
+                "this database's advisory locks do not lock, so it cannot promise that append order is commit order"
+            )
+
+
+def _check_sequence(connection: Connection, other: Connection) -> None:
+    taken = []
+    for each in (connection, other, connection):
+        row = each.execute("SELECT nextval('penstock_version')").fetchone()
+        assert row is not None
+        taken.append(row[0])
+    if taken != sorted(taken):
+        raise StoreError(
+            "this database hands out a sequence's numbers from a cache per connection, so it cannot promise that "
+            "append order is commit order (YugabyteDB: set ysql_sequence_cache_minval=1)"
+        )
