@@ -25,6 +25,8 @@ Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 _CHANNEL = "penstock_watch"
 _ANNOUNCED_S = 60.0
 """How long others tell about a key after it was announced; watchers announce it again at half of that."""
+_FIRST_WAIT_S = 0.05
+"""For an announcement to reach the other nodes."""
 _POLL_S = 1.0
 _RECONNECT_S = 1.0
 _VALUE = "SELECT md5(value) FROM penstock_kv WHERE key = %s"
@@ -80,12 +82,13 @@ class PostgresWatch:
         now = time.monotonic()
         deadline = now + timeout_s
         if self._announced.get(key, 0) < now - _ANNOUNCED_S / 2:
-            # What changes before the others know is not told: so the first wait returns early, to look again.
+            # What changes before the others know is not told: so the first wait returns soon, for the caller to look.
             first = self._announced.get(key, 0) < now - _ANNOUNCED_S
             self._announced[key] = now
             self._keys[_digest(key)] = key
             await self._announce(_digest(key))
             if first:
+                await self._watchers.wait(key, min(timeout_s, _FIRST_WAIT_S))
                 return
         if key in self._changed:
             self._changed.discard(key)
