@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres import start_postgres
 
 import flights
+from postgres import start_postgres
 from served import Served
 
 
