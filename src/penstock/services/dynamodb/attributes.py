@@ -181,7 +181,7 @@ def _strings(inner: Any) -> list[str]:
 def _list(value: Value, inner: Any, depth: int) -> int:
     if type(inner) is not list:
         raise _wrong_json(inner, "List")
-    if depth == MAX_DEPTH - 1:
+    if depth == MAX_DEPTH:
         raise invalid(INVALID + _TOO_DEEP)
     size = 3 + len(inner)
     for member in inner:
@@ -192,7 +192,7 @@ def _list(value: Value, inner: Any, depth: int) -> int:
 def _map(value: Value, inner: Any, depth: int) -> int:
     if type(inner) is not dict:
         raise _wrong_json(inner, "Map")
-    if depth == MAX_DEPTH - 1:
+    if depth == MAX_DEPTH:
         raise invalid(INVALID + _TOO_DEEP)
     size = 3 + len(inner)
     for name, member in inner.items():

@@ -22,9 +22,6 @@ def check_create(params: Mapping[str, Any]) -> None:
         raise invalid(f"{len(missing)} validation error{'s' if len(missing) > 1 else ''} detected: {found}")
     check_throughput(params)
     check_keys(params["KeySchema"], params["AttributeDefinitions"])
-    tag_names = [tag["Key"] for tag in params.get("Tags") or ()]
-    if len(set(tag_names)) != len(tag_names):
-        raise invalid("Tag keys must be unique")
 
 
 def check_throughput(params: Mapping[str, Any]) -> None:

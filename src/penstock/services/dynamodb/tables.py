@@ -18,7 +18,7 @@ from penstock.services.dynamodb import keys, names, table
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
 from penstock.services.dynamodb.table_rules import check_create, check_throughput, check_units
-from penstock.services.dynamodb.tags import save_tags
+from penstock.services.dynamodb.tags import checked, save_tags
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large_range
 from penstock.store.tuples import prefix_end, unpack
@@ -79,6 +79,7 @@ async def create_table(call: Call, params: Params) -> Result:
         on_demand_since=call.now if on_demand else 0.0,
     )
     key = keys.table(call.account, call.region, name)
+    given_tags = checked(params.get("Tags"))
     limited = call.node.settings.limits
 
     def body(txn: Transaction) -> None:
@@ -89,7 +90,7 @@ async def create_table(call: Call, params: Params) -> Result:
                 "LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables"
             )
         txn.set(key, table.encode(record))
-        save_tags(txn, uuid.UUID(record.id).bytes, params.get("Tags") or [])
+        save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
 
     await call.store.transact(body)
     return {"TableDescription": describe(record, "CREATING", 0, 0)}

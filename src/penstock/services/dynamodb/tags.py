@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from penstock.core import paging, tags
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import keys, names, table
@@ -11,19 +12,25 @@ from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
-MAX_TAGS = 50
 _PAGE = 10
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def save_tags(txn: Transaction, table_id: bytes, tags: list[dict[str, str]]) -> None:
+def checked(given: list[dict[str, str]] | None) -> dict[str, str]:
+    """The request's tags. Raises ValidationException for what AWS refuses."""
+    try:
+        return tags.from_list(given)
+    except tags.TagProblem as problem:
+        raise invalid(INVALID + str(problem)) from None
+
+
+def save_tags(txn: Transaction, table_id: bytes, added: dict[str, str]) -> None:
     """Add tags to those that are there. Raises ValidationException for more than 50."""
-    if not tags:
+    if not added:
         return
-    kept = load_tags(txn, table_id)
-    kept.update((tag["Key"], tag["Value"]) for tag in tags)
-    if len(kept) > MAX_TAGS:
-        raise invalid(f"{INVALID}The number of tags exceeds the maximum of {MAX_TAGS}")
+    kept = {**load_tags(txn, table_id), **added}
+    if len(kept) > tags.MAX_TAGS:
+        raise invalid(f"{INVALID}Too many tags: the maximum of tags on a resource is {tags.MAX_TAGS}")
     txn.set(keys.tags(table_id), msgspec.json.encode(kept))
 
 
@@ -51,9 +58,10 @@ def _load(txn: Transaction, key: bytes, arn: str) -> bytes:
 async def tag_resource(call: Call, params: Params) -> Result:
     """Add or replace tags."""
     key, arn = _record_key(call, params), params["ResourceArn"]
+    added = checked(params["Tags"])
 
     def body(txn: Transaction) -> None:
-        save_tags(txn, _load(txn, key, arn), params["Tags"])
+        save_tags(txn, _load(txn, key, arn), added)
 
     await call.store.transact(body)
     return {}
@@ -76,17 +84,22 @@ async def untag_resource(call: Call, params: Params) -> Result:
 
 @operation("dynamodb:ListTagsOfResource", resource="{ResourceArn}")
 async def list_tags_of_resource(call: Call, params: Params) -> Result:
-    """Ten tags at a time, in order of name; the token is the last name."""
+    """Ten tags at a time, in order of name; a token for the rest."""
     key, arn = _record_key(call, params), params["ResourceArn"]
 
     def body(txn: Transaction) -> dict[str, str]:
         return load_tags(txn, _load(txn, key, arn))
 
     found = sorted((await call.store.transact(body, read_only=True)).items())
-    after = params.get("NextToken")
-    if after is not None:
+    scope = f"dynamodb:ListTagsOfResource {arn}"
+    token = params.get("NextToken")
+    if token is not None:
+        try:
+            after = paging.decode(scope, token).decode()
+        except paging.BadToken:
+            raise invalid("The provided NextToken is invalid") from None
         found = [pair for pair in found if pair[0] > after]
-    result: Result = {"Tags": [{"Key": name, "Value": value} for name, value in found[:_PAGE]]}
+    result: Result = {"Tags": tags.to_list(dict(found[:_PAGE]))}
     if len(found) > _PAGE:
-        result["NextToken"] = found[_PAGE - 1][0]
+        result["NextToken"] = paging.encode(scope, found[_PAGE - 1][0])
     return result
