@@ -45,7 +45,7 @@ def test_what_is_created_reads_back(server: Served) -> None:
     body = package()
     made = create(
         server, Code={"ZipFile": body}, Description="d", Timeout=7, MemorySize=256,
-        Environment={"Variables": {"A": "b"}}, Tags={"k": "v"}, EphemeralStorage={"Size": 600},
+        Environment={"Variables": {"AB": "b"}}, Tags={"k": "v"}, EphemeralStorage={"Size": 600},
     )  # fmt: skip
     name = made["FunctionName"]
     assert (made["State"], made["ResponseMetadata"]["HTTPStatusCode"]) == ("Pending", 201)
@@ -55,7 +55,7 @@ def test_what_is_created_reads_back(server: Served) -> None:
     found = got["Configuration"]
     assert found["FunctionArn"] == f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
     assert (found["Timeout"], found["MemorySize"], found["Description"]) == (7, 256, "d")
-    assert found["Environment"] == {"Variables": {"A": "b"}}
+    assert found["Environment"] == {"Variables": {"AB": "b"}}
     assert found["EphemeralStorage"] == {"Size": 600}
     assert found["CodeSize"] == len(body)
     assert found["CodeSha256"] == base64.b64encode(hashlib.sha256(body).digest()).decode()
@@ -99,9 +99,9 @@ def test_new_code_runs_at_once(server: Served) -> None:
     assert json.load(client.invoke(FunctionName=name)["Payload"]) == 1
     client.update_function_code(FunctionName=name, ZipFile=package("def handler(event, context):\n    return 2\n"))
     assert json.load(client.invoke(FunctionName=name)["Payload"]) == 2
-    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"X": "y"}})
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"XY": "y"}})
     client.update_function_code(
-        FunctionName=name, ZipFile=package("import os\ndef handler(event, context):\n    return os.environ['X']\n")
+        FunctionName=name, ZipFile=package("import os\ndef handler(event, context):\n    return os.environ['XY']\n")
     )
     assert json.load(client.invoke(FunctionName=name)["Payload"]) == "y"
 
@@ -183,8 +183,7 @@ def test_a_zip_bomb_is_refused(server: Served) -> None:
     ("parameters", "message"),
     [
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "reserved keys"),
-        ({"Environment": {"Variables": {"A": "x" * 5000}}}, "exceeded the 4KB limit"),
-        ({"Handler": ""}, "Handler is mandatory"),
+        ({"Environment": {"Variables": {"AB": "x" * 5000}}}, "exceeded the 4KB limit"),
     ],
 )
 def test_configurations_that_cannot_be(server: Served, parameters: dict[str, Any], message: str) -> None:
@@ -192,6 +191,32 @@ def test_configurations_that_cannot_be(server: Served, parameters: dict[str, Any
         create(server, **parameters)
     assert error.value.response["Error"]["Code"] == "InvalidParameterValueException"
     assert message in error.value.response["Error"]["Message"]
+
+
+@pytest.mark.parametrize("missing", ["Runtime", "Handler"])
+def test_a_zip_needs_runtime_and_handler(server: Served, missing: str) -> None:
+    parameters = {"FunctionName": "f", "Runtime": RUNTIME, "Role": ROLE, "Handler": "app.handler"}
+    del parameters[missing]
+    with pytest.raises(ClientError) as error:
+        server.client("lambda").create_function(**parameters, Code={"ZipFile": package()})
+    assert code_of(error) == ("InvalidParameterValueException", 400)
+
+
+def test_another_accounts_function_is_out_of_reach(server: Served) -> None:
+    arn = create(server)["FunctionArn"]
+    other = server.client("lambda", access_key="333333333333")
+    for attempt in (
+        lambda: other.get_function(FunctionName=arn),
+        lambda: other.delete_function(FunctionName=arn),
+        lambda: other.update_function_configuration(FunctionName=arn, Timeout=9),
+        lambda: other.list_tags(Resource=arn),
+        lambda: other.add_permission(
+            FunctionName=arn, StatementId="s", Action="lambda:InvokeFunction", Principal="333333333333"
+        ),
+    ):
+        with pytest.raises(ClientError) as error:
+            attempt()
+        assert code_of(error) == ("AccessDeniedException", 403)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import msgspec
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import functions, rules
+from penstock.services.lambda_ import access, functions, rules
 from penstock.store import Transaction
 
 _FIELDS = {
@@ -20,7 +20,9 @@ _FIELDS = {
 _UNSUPPORTED = {k: v for k, v in functions.UNSUPPORTED.items() if k not in ("Publish", "PublishTo", "PackageType")}
 
 
-@operation("lambda:UpdateFunctionConfiguration", resource=rules.resource, unsupported=_UNSUPPORTED)
+@operation(
+    "lambda:UpdateFunctionConfiguration", resource=rules.resource, policy=access.load_policy, unsupported=_UNSUPPORTED
+)
 async def update_function_configuration(call: Call, params: Params) -> Result:
     account, region, name = rules.local_reference(call, params["FunctionName"])
     changes: dict[str, Any] = {field: params[member] for member, field in _FIELDS.items() if member in params}

@@ -11,7 +11,7 @@ import msgspec
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import keys, packages, rules
+from penstock.services.lambda_ import access, keys, packages, rules
 from penstock.services.lambda_.packages import Package
 from penstock.store import Transaction
 from penstock.wire.errors import AwsError, not_implemented
@@ -154,7 +154,7 @@ def _check_architectures(params: Params) -> None:
         raise not_implemented(f"functions for {wanted[0]} on a host of {rules.ARCHITECTURE}")
 
 
-@operation("lambda:CreateFunction", resource=rules.resource, unsupported=UNSUPPORTED)
+@operation("lambda:CreateFunction", resource=rules.resource, policy=access.load_policy, unsupported=UNSUPPORTED)
 async def create_function(call: Call, params: Params) -> Result:
     account, region, name = rules.local_reference(call, params["FunctionName"])
     for required in ("Runtime", "Handler"):
@@ -193,7 +193,7 @@ async def create_function(call: Call, params: Params) -> Result:
     )  # fmt: skip
 
 
-@operation("lambda:GetFunction", resource=rules.resource)
+@operation("lambda:GetFunction", resource=rules.resource, policy=access.load_policy)
 async def get_function(call: Call, params: Params) -> Result:
     account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
     function = await call.store.transact(lambda txn: read(txn, account, region, name), read_only=True)
@@ -203,7 +203,7 @@ async def get_function(call: Call, params: Params) -> Result:
     return result
 
 
-@operation("lambda:GetFunctionConfiguration", resource=rules.resource)
+@operation("lambda:GetFunctionConfiguration", resource=rules.resource, policy=access.load_policy)
 async def get_function_configuration(call: Call, params: Params) -> Result:
     account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
     return configuration(await call.store.transact(lambda txn: read(txn, account, region, name), read_only=True))
@@ -227,7 +227,7 @@ async def list_functions(call: Call, params: Params) -> Result:
     return result
 
 
-@operation("lambda:DeleteFunction", resource=rules.resource)
+@operation("lambda:DeleteFunction", resource=rules.resource, policy=access.load_policy)
 async def delete_function(call: Call, params: Params) -> Result:
     account, region, name, qualifier = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
     if qualifier == "$LATEST":
@@ -249,6 +249,7 @@ async def delete_function(call: Call, params: Params) -> Result:
 @operation(
     "lambda:UpdateFunctionCode",
     resource=rules.resource,
+    policy=access.load_policy,
     unsupported={
         "Publish": (False,), "PublishTo": (), "ImageUri": (), "SourceKMSKeyArn": ("",),
         "S3ObjectStorageMode": ("COPY",),

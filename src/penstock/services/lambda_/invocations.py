@@ -12,7 +12,7 @@ from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
-from penstock.services.lambda_ import events, functions, permissions, rules
+from penstock.services.lambda_ import access, events, functions, rules
 from penstock.services.lambda_.functions import Function
 from penstock.services.lambda_.packages import PackageFolders
 from penstock.store import Transaction
@@ -33,7 +33,7 @@ _check_json = msgspec.json.Decoder(msgspec.Raw).decode
     "lambda:Invoke",
     action="lambda:InvokeFunction",
     resource=rules.resource,
-    policy=permissions.load,
+    policy=access.load_policy,
     unsupported={"DurableExecutionName": (), "TenantId": ()},
 )
 async def invoke(call: Call, params: Params) -> Result:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import functions, keys, rules
+from penstock.services.lambda_ import access, functions, keys, rules
 from penstock.store import Transaction
 from penstock.wire.errors import AwsError
 
 POLICY_BYTES_MAX = 20 * 1024
 
 
-async def load(call: Call, params: Params) -> Mapping[str, Any] | None:
-    """The policy document of the function that a call names, for `authorize`."""
-    account, region, name, _ = rules.reference(call, params["FunctionName"])
-    raw = await call.store.transact(lambda txn: txn.get(keys.policy(account, region, name)), read_only=True)
-    return None if raw is None else json.loads(raw)["policy"]
-
-
 @operation(
     "lambda:AddPermission",
     resource=rules.resource,
+    policy=access.load_policy,
     unsupported={"FunctionUrlAuthType": (), "InvokedViaFunctionUrl": (False,), "EventSourceToken": ("",)},
 )
 async def add_permission(call: Call, params: Params) -> Result:
@@ -52,7 +45,7 @@ async def add_permission(call: Call, params: Params) -> Result:
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
 
 
-@operation("lambda:RemovePermission", resource=rules.resource)
+@operation("lambda:RemovePermission", resource=rules.resource, policy=access.load_policy)
 async def remove_permission(call: Call, params: Params) -> Result:
     account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
     sid = params["StatementId"]
@@ -76,7 +69,7 @@ async def remove_permission(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("lambda:GetPolicy", resource=rules.resource)
+@operation("lambda:GetPolicy", resource=rules.resource, policy=access.load_policy)
 async def get_policy(call: Call, params: Params) -> Result:
     account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
 

@@ -13,7 +13,6 @@ _REFERENCE = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:)?(?:(?P<region>[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?(?:(?P<account>\d{12}):)?"
     r"(?:function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
 )
-_ENVIRONMENT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
 
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 RESERVED_VARIABLES = frozenset(
@@ -84,14 +83,6 @@ def check_environment(variables: dict[str, str]) -> None:
             "provided contains reserved keys that are currently not supported for modification. Reserved keys used in "
             f"this request: {', '.join(reserved)}"
         )
-    for name in variables:
-        if not _ENVIRONMENT_NAME.fullmatch(name):
-            raise AwsError(
-                "ValidationException",
-                f"1 validation error detected: Value at 'environment.variables' failed to satisfy constraint: Map keys "
-                f"must satisfy constraint: [Member must satisfy regular expression pattern: "
-                f"[a-zA-Z]([a-zA-Z0-9_])+] ({name})",
-            )
     size = sum(len(k.encode()) + len(v.encode()) for k, v in variables.items())
     if size > ENVIRONMENT_BYTES_MAX:
         raise invalid(

@@ -6,7 +6,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import functions, rules
+from penstock.services.lambda_ import access, functions, rules
 from penstock.store import Transaction
 
 TAGS_MAX = 50
@@ -22,7 +22,7 @@ def _function(call: Call, params: Params) -> tuple[str, str, str]:
     return rules.local_reference(call, params["Resource"])
 
 
-@operation("lambda:TagResource", resource=_resource)
+@operation("lambda:TagResource", resource=_resource, policy=access.load_policy)
 async def tag_resource(call: Call, params: Params) -> Result:
     where = _function(call, params)
 
@@ -37,7 +37,7 @@ async def tag_resource(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("lambda:UntagResource", resource=_resource)
+@operation("lambda:UntagResource", resource=_resource, policy=access.load_policy)
 async def untag_resource(call: Call, params: Params) -> Result:
     where = _function(call, params)
     gone = set(params["TagKeys"])
@@ -51,7 +51,7 @@ async def untag_resource(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("lambda:ListTags", resource=_resource)
+@operation("lambda:ListTags", resource=_resource, policy=access.load_policy)
 async def list_tags(call: Call, params: Params) -> Result:
     where = _function(call, params)
     return {"Tags": (await call.store.transact(lambda txn: functions.read(txn, *where), read_only=True)).tags}
