@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -57,12 +58,15 @@ class Server:
         actual: int = server.sockets[0].getsockname()[1]
         return actual
 
-    def serve_socket(self, sock: socket.socket) -> None:
+    def serve_socket(self, sock: socket.socket) -> Callable[[], None]:
         """Serve on a listening socket that somebody else made, for a function's execution environment.
 
         Its peers count as loopback, wherever their namespace has them; the server's own endpoints are not there.
+        Returns what stops it listening, to be called when the environment ends.
         """
         shared = self._share()
+        stopped = False
+        served: list[asyncio.Server] = []
 
         async def adopt() -> None:
             try:
@@ -72,11 +76,25 @@ class Server:
             except OSError:
                 log.exception("a function's socket could not be served")
                 return
-            self._servers.append(server)
+            if stopped:
+                server.close()
+            else:
+                self._servers.append(server)
+                served.append(server)
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            for server in served:
+                server.close()
+                if server in self._servers:
+                    self._servers.remove(server)
+            served.clear()
 
         task = shared.loop.create_task(adopt())
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)
+        return stop
 
     async def stop(self) -> None:
         """Take no new connections, finish what is under way within `drain_timeout_s`, then end the rest. Idempotent."""
