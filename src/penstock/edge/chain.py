@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from penstock.core.authz import authorize
 from penstock.core.call import Call
+from penstock.core.identity import ANONYMOUS
 from penstock.core.operation import find
-from penstock.edge import origin, payload
+from penstock.edge import origin, payload, refusals
 from penstock.edge.admin import Admin
 from penstock.edge.authenticate import Authenticator
 from penstock.edge.refusals import Family
 from penstock.edge.route import FORM, Route, route
 from penstock.store.api import Conflict, StoreError
+from penstock.wire import models
 from penstock.wire.codec import codec, error_response
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Request, Response
@@ -34,6 +36,8 @@ BODY_BYTES = {
     Family.QUERY: 4 * 1024**2,
 }
 """The largest whole body by family: DynamoDB's 16 MB, a 50 MB package in base64, a thousand keys to delete."""
+OPEN = frozenset({"s3", "sns", "sqs"})
+"""Services that take unsigned requests and leave it to the resource's policy; elsewhere only what the model says."""
 FORM_BYTES = 4 * 1024**2
 
 
@@ -93,6 +97,12 @@ class Chain:
         principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
         if coding is None:
             raise to.problem or AwsError("UnknownOperationException", "", 404)
+        if (
+            principal is ANONYMOUS
+            and service not in OPEN
+            and models.service(service).operations[name].auth_type != "none"
+        ):
+            raise refusals.unsigned(kind)
         payload.settle(request, proof, kind)
         operation = find(service, name)
         params = coding.parse(request, to.labels)

@@ -251,7 +251,11 @@ def canonical_path(path: str, is_s3: bool) -> str:
     what was sent is encoded again.
     """
     if is_s3:
-        return path if _PLAIN_PATH(path) else quote(unquote_to_bytes(path), safe=_UNRESERVED + "/")
+        if _PLAIN_PATH(path):
+            return path
+        # An encoded slash is a character of the key, and stays what it is.
+        parts = re.split("%2F", path, flags=re.IGNORECASE)
+        return "%2F".join([quote(unquote_to_bytes(part), safe=_UNRESERVED + "/") for part in parts])
     if path == "/":
         return path
     if "//" in path or "/." in path:
