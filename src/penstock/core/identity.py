@@ -118,6 +118,14 @@ class Directory(Protocol):
         """The policies, boundary and tags of a principal that is neither root, a service nor anonymous."""
         ...
 
+    def used(self, principal: Principal, now: float, service: str, region: str) -> None:
+        """Note that a user's key or a role was used; costs a dict update."""
+        ...
+
+    def last_uses(self) -> dict[str, tuple[float, str, str]]:
+        """What was noted and is not written yet: access key id or role ARN -> (time, service, region)."""
+        ...
+
     async def issue(self, principal: Principal, duration_s: int) -> Credential:
         """Temporary credentials for a principal: STS's side. Its access key id and time of issue are filled in."""
         ...

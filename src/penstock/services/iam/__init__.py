@@ -5,6 +5,32 @@ Lives here: `records` (what is kept), `keys` and `state` (where), one file a nou
 `managed` (AWS's own policies). Knows no other service; policies are evaluated in `core.authz`.
 """
 
-from penstock.services.iam import attachments, inline, roles
+from penstock.services.iam import (
+    access_keys,
+    account,
+    attachments,
+    groups,
+    inline,
+    instance_profiles,
+    last_used,
+    login_profiles,
+    policies,
+    roles,
+    service_roles,
+    users,
+)
 
-__all__ = ["attachments", "inline", "roles"]
+__all__ = [
+    "access_keys",
+    "account",
+    "attachments",
+    "groups",
+    "inline",
+    "instance_profiles",
+    "last_used",
+    "login_profiles",
+    "policies",
+    "roles",
+    "service_roles",
+    "users",
+]

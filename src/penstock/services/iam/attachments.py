@@ -9,8 +9,7 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.iam import arns, errors, keys, listing, quotas
 from penstock.services.iam.records import Group, Role, User
 from penstock.services.iam.roles import modifiable
-from penstock.services.iam.state import KINDS, State
-from penstock.store.api import Transaction
+from penstock.services.iam.state import KINDS, State, changing, reading
 
 Kind: TypeAlias = type[User] | type[Group] | type[Role]
 
@@ -24,53 +23,42 @@ def _entity(state: State, kind: Kind, name: str) -> User | Group | Role:
     return modifiable(state, name) if kind is Role else state.get(kind, name)
 
 
-async def _attach(call: Call, params: Params, kind: Kind, name: str) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        entity = _entity(state, kind, name)
-        arn = params["PolicyArn"]
-        if not arn.startswith("arn:") or ":policy/" not in arn:
-            raise errors.invalid_input(f"ARN {arn} is not valid.")
-        if state.policy_text(arn) is None:
-            raise errors.no_such_entity(f"Policy {arn} does not exist or is not attachable.")
-        if arn in entity.attached:
-            return {}
-        quota = quotas.ATTACHED[KINDS[kind]]
-        if call.node.settings.limits and len(entity.attached) >= quota:
-            raise errors.limit(f"Cannot exceed quota for PoliciesPer{kind.__name__}: {quota}")
-        entity.attached.append(arn)
-        txn.set(keys.use(call.account, "attached", arn, KINDS[kind], name), b"")
-        state.save(entity)
+def _attach(state: State, call: Call, params: Params, kind: Kind, name: str) -> Result:
+    entity = _entity(state, kind, name)
+    arn = params["PolicyArn"]
+    if not arn.startswith("arn:") or ":policy/" not in arn:
+        raise errors.invalid_input(f"ARN {arn} is not valid.")
+    if state.policy_text(arn) is None:
+        raise errors.no_such_entity(f"Policy {arn} does not exist or is not attachable.")
+    if arn in entity.attached:
         return {}
-
-    return await call.store.transact(body)
-
-
-async def _detach(call: Call, params: Params, kind: Kind, name: str) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        entity = _entity(state, kind, name)
-        arn = params["PolicyArn"]
-        if arn not in entity.attached:
-            raise errors.no_such_entity(f"Policy {arn} was not found.")
-        entity.attached.remove(arn)
-        txn.clear(keys.use(call.account, "attached", arn, KINDS[kind], name))
-        state.save(entity)
-        return {}
-
-    return await call.store.transact(body)
+    quota = quotas.ATTACHED[KINDS[kind]]
+    if call.node.settings.limits and len(entity.attached) >= quota:
+        raise errors.limit(f"Cannot exceed quota for PoliciesPer{kind.__name__}: {quota}")
+    entity.attached.append(arn)
+    state.txn.set(keys.use(call.account, "attached", arn, KINDS[kind], name), b"")
+    state.save(entity)
+    return {}
 
 
-async def _list(call: Call, params: Params, kind: Kind, name: str) -> Result:
+def _detach(state: State, call: Call, params: Params, kind: Kind, name: str) -> Result:
+    entity = _entity(state, kind, name)
+    arn = params["PolicyArn"]
+    if arn not in entity.attached:
+        raise errors.no_such_entity(f"Policy {arn} was not found.")
+    entity.attached.remove(arn)
+    state.txn.clear(keys.use(call.account, "attached", arn, KINDS[kind], name))
+    state.save(entity)
+    return {}
+
+
+def _list(state: State, call: Call, params: Params, kind: Kind, name: str) -> Result:
     prefix = params.get("PathPrefix", "/")
 
-    def body(txn: Transaction) -> Result:
-        arns_ = [arn for arn in State(txn, call.account).get(kind, name).attached if _path(arn).startswith(prefix)]
-        return listing.page_of_list(
-            arns_, params, f"Attached:{KINDS[kind]}:{name}", "AttachedPolicies", lambda arn: arn, attached_view
-        )  # fmt: skip
-
-    return await call.store.transact(body, read_only=True)
+    carried = [arn for arn in state.get(kind, name).attached if _path(arn).startswith(prefix)]
+    return listing.page_of_list(
+        carried, params, f"Attached:{KINDS[kind]}:{name}", "AttachedPolicies", lambda arn: arn, attached_view
+    )  # fmt: skip
 
 
 def attached_view(arn: str) -> dict[str, str]:
@@ -80,81 +68,88 @@ def attached_view(arn: str) -> dict[str, str]:
 
 def _path(arn: str) -> str:
     """The path in a managed policy's ARN."""
-    return "/" + arn.partition(":policy/")[2].rpartition("/")[0].rstrip("/") + ("/" if arn.count("/") > 1 else "")
+    tail = arn.partition(":policy")[2]
+    return tail[: tail.rfind("/") + 1]
 
 
 @operation("iam:ListEntitiesForPolicy", resource=arns.policy_arn)
-async def list_entities_for_policy(call: Call, params: Params) -> Result:
+@reading
+def list_entities_for_policy(state: State, call: Call, params: Params) -> Result:
     arn = params["PolicyArn"]
     usage = params.get("PolicyUsageFilter", "")
     wanted = {"User": "user", "Role": "role", "Group": "group"}.get(params.get("EntityFilter", ""), "")
     prefix = params.get("PathPrefix", "/")
 
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        if state.policy_text(arn) is None:
-            raise errors.no_such("policy", arn)
-        found: set[tuple[str, str]] = set()
-        if usage != "PermissionsBoundary":
-            found |= {(key[4], key[5]) for key in state.names(keys.uses(call.account, "attached", arn))}
-        if usage != "PermissionsPolicy":
-            found |= {(key[4], key[5]) for key in state.names(keys.uses(call.account, "bounded", arn))}
-        result: Result = {"PolicyGroups": [], "PolicyUsers": [], "PolicyRoles": []}
-        kinds: dict[str, Kind] = {"group": Group, "user": User, "role": Role}
-        shown = listing.page_of_list(
-            [pair for pair in found if wanted in ("", pair[0])], params, f"Entities:{arn}", "found",
-            "/".join, lambda pair: pair,
-        )  # fmt: skip
-        for kind, name in shown.pop("found"):
-            entity = state.taken(kinds[kind], name)
-            if entity is not None and entity.path.startswith(prefix):
-                noun = kind.capitalize()
-                result[f"Policy{noun}s"].append({f"{noun}Name": entity.name, f"{noun}Id": entity.id})
-        return result | shown
-
-    return await call.store.transact(body, read_only=True)
+    if state.policy_text(arn) is None:
+        raise errors.no_such("policy", arn)
+    found: set[tuple[str, str]] = set()
+    if usage != "PermissionsBoundary":
+        found |= {(key[4], key[5]) for key in state.names(keys.uses(call.account, "attached", arn))}
+    if usage != "PermissionsPolicy":
+        found |= {(key[4], key[5]) for key in state.names(keys.uses(call.account, "bounded", arn))}
+    result: Result = {"PolicyGroups": [], "PolicyUsers": [], "PolicyRoles": []}
+    kinds: dict[str, Kind] = {"group": Group, "user": User, "role": Role}
+    shown = listing.page_of_list(
+        [pair for pair in found if wanted in ("", pair[0])], params, f"Entities:{arn}", "found",
+        "/".join, lambda pair: pair,
+    )  # fmt: skip
+    for kind, name in shown.pop("found"):
+        entity = state.taken(kinds[kind], name)
+        if entity is not None and entity.path.startswith(prefix):
+            noun = kind.capitalize()
+            result[f"Policy{noun}s"].append({f"{noun}Name": entity.name, f"{noun}Id": entity.id})
+    return result | shown
 
 
 @operation("iam:AttachUserPolicy", resource=arns.existing(User), conditions=policy_condition)
-async def attach_user_policy(call: Call, params: Params) -> Result:
-    return await _attach(call, params, User, params["UserName"])
+@changing
+def attach_user_policy(state: State, call: Call, params: Params) -> Result:
+    return _attach(state, call, params, User, params["UserName"])
 
 
 @operation("iam:DetachUserPolicy", resource=arns.existing(User), conditions=policy_condition)
-async def detach_user_policy(call: Call, params: Params) -> Result:
-    return await _detach(call, params, User, params["UserName"])
+@changing
+def detach_user_policy(state: State, call: Call, params: Params) -> Result:
+    return _detach(state, call, params, User, params["UserName"])
 
 
 @operation("iam:ListAttachedUserPolicies", resource=arns.existing(User))
-async def list_attached_user_policies(call: Call, params: Params) -> Result:
-    return await _list(call, params, User, params["UserName"])
+@reading
+def list_attached_user_policies(state: State, call: Call, params: Params) -> Result:
+    return _list(state, call, params, User, params["UserName"])
 
 
 @operation("iam:AttachGroupPolicy", resource=arns.existing(Group), conditions=policy_condition)
-async def attach_group_policy(call: Call, params: Params) -> Result:
-    return await _attach(call, params, Group, params["GroupName"])
+@changing
+def attach_group_policy(state: State, call: Call, params: Params) -> Result:
+    return _attach(state, call, params, Group, params["GroupName"])
 
 
 @operation("iam:DetachGroupPolicy", resource=arns.existing(Group), conditions=policy_condition)
-async def detach_group_policy(call: Call, params: Params) -> Result:
-    return await _detach(call, params, Group, params["GroupName"])
+@changing
+def detach_group_policy(state: State, call: Call, params: Params) -> Result:
+    return _detach(state, call, params, Group, params["GroupName"])
 
 
 @operation("iam:ListAttachedGroupPolicies", resource=arns.existing(Group))
-async def list_attached_group_policies(call: Call, params: Params) -> Result:
-    return await _list(call, params, Group, params["GroupName"])
+@reading
+def list_attached_group_policies(state: State, call: Call, params: Params) -> Result:
+    return _list(state, call, params, Group, params["GroupName"])
 
 
 @operation("iam:AttachRolePolicy", resource=arns.existing(Role), conditions=policy_condition)
-async def attach_role_policy(call: Call, params: Params) -> Result:
-    return await _attach(call, params, Role, params["RoleName"])
+@changing
+def attach_role_policy(state: State, call: Call, params: Params) -> Result:
+    return _attach(state, call, params, Role, params["RoleName"])
 
 
 @operation("iam:DetachRolePolicy", resource=arns.existing(Role), conditions=policy_condition)
-async def detach_role_policy(call: Call, params: Params) -> Result:
-    return await _detach(call, params, Role, params["RoleName"])
+@changing
+def detach_role_policy(state: State, call: Call, params: Params) -> Result:
+    return _detach(state, call, params, Role, params["RoleName"])
 
 
 @operation("iam:ListAttachedRolePolicies", resource=arns.existing(Role))
-async def list_attached_role_policies(call: Call, params: Params) -> Result:
-    return await _list(call, params, Role, params["RoleName"])
+@reading
+def list_attached_role_policies(state: State, call: Call, params: Params) -> Result:
+    return _list(state, call, params, Role, params["RoleName"])

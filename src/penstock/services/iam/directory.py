@@ -39,6 +39,17 @@ class StoreDirectory:
         self._keys: dict[bytes, tuple[bytes, Credential]] = {}
         self._tokens: dict[tuple[str, str], tuple[bytes, Credential]] = {}
 
+        self._uses: dict[str, tuple[float, str, str]] = {}
+
+    def used(self, principal: Principal, now: float, service: str, region: str) -> None:
+        if principal.role_arn:
+            self._uses[principal.role_arn] = (now, service, region)
+        elif not principal.issued_at:
+            self._uses[principal.access_key_id] = (now, service, region)
+
+    def last_uses(self) -> dict[str, tuple[float, str, str]]:
+        return self._uses
+
     async def credential(self, access_key_id: str, session_token: str = "") -> Credential | None:
         if session_token:
             return await self._temporary(access_key_id, session_token)

@@ -55,3 +55,15 @@ def malformed(text: str) -> AwsError:
 
 def unmodifiable(text: str) -> AwsError:
     return AwsError("UnmodifiableEntity", text, 400)
+
+
+def denied(text: str) -> AwsError:
+    return AwsError("AccessDenied", text, 403)
+
+
+def already(text: str) -> AwsError:
+    return AwsError("EntityAlreadyExists", text, 409)
+
+
+def password(text: str) -> AwsError:
+    return AwsError("PasswordPolicyViolation", text, 400)

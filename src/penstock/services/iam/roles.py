@@ -7,11 +7,10 @@ from typing import Any
 from penstock.core.authz.validate import Purpose
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.iam import arns, documents, errors, ids, keys, listing, quotas, tagging
+from penstock.services.iam import arns, documents, errors, ids, keys, last_used, listing, quotas, tagging
 from penstock.services.iam.boundaries import boundary_conditions, boundary_view, clear_boundary, set_boundary
 from penstock.services.iam.records import Role
-from penstock.services.iam.state import State
-from penstock.store.api import Transaction
+from penstock.services.iam.state import State, changing, reading
 
 ROLE = arns.existing(Role)
 
@@ -54,7 +53,8 @@ def modifiable(state: State, name: str) -> Role:
 
 
 @operation("iam:CreateRole", resource=arns.new(Role), conditions=boundary_conditions)
-async def create_role(call: Call, params: Params) -> Result:
+@changing
+def create_role(state: State, call: Call, params: Params) -> Result:
     if params.get("Path", "/").startswith("/aws-service-role/"):
         raise errors.invalid("Path /aws-service-role/ is reserved for service-linked roles.")
     role = Role(
@@ -68,146 +68,116 @@ async def create_role(call: Call, params: Params) -> Result:
         tags=tagging.given(params.get("Tags")),
     )
 
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        state.check_count(Role, quotas.ROLES, "RolesPerAccount", call)
-        state.add(role)
-        if "PermissionsBoundary" in params:
-            set_boundary(state, role, params["PermissionsBoundary"])
-        return {"Role": view(call.account, role)}
-
-    return await call.store.transact(body)
+    state.check_count(Role, quotas.ROLES, "RolesPerAccount", call)
+    state.add(role)
+    if "PermissionsBoundary" in params:
+        set_boundary(state, role, params["PermissionsBoundary"])
+    return {"Role": view(call.account, role)}
 
 
 @operation("iam:GetRole", resource=ROLE)
-async def get_role(call: Call, params: Params) -> Result:
-    def body(txn: Transaction) -> Result:
-        role = State(txn, call.account).get(Role, params["RoleName"])
-        return {"Role": view(call.account, role) | {"RoleLastUsed": {}}}
-
-    return await call.store.transact(body, read_only=True)
+@reading
+def get_role(state: State, call: Call, params: Params) -> Result:
+    role = state.get(Role, params["RoleName"])
+    return {"Role": view(call.account, role) | {"RoleLastUsed": last_used.of_role(state, call, role)}}
 
 
 @operation("iam:ListRoles", resource=arns.all_of(Role))
-async def list_roles(call: Call, params: Params) -> Result:
+@reading
+def list_roles(state: State, call: Call, params: Params) -> Result:
     prefix = params.get("PathPrefix", "/")
     after = listing.marker(params, "ListRoles")
 
-    def body(txn: Transaction) -> Result:
-        found = (role for role in State(txn, call.account).all(Role, after) if role.path.startswith(prefix))
-        return listing.page(
-            found, params, "ListRoles", "Roles", lambda r: r.name, lambda r: view(call.account, r, full=False)
-        )  # fmt: skip
-
-    return await call.store.transact(body, read_only=True)
+    found = (role for role in state.all(Role, after) if role.path.startswith(prefix))
+    return listing.page(
+        found, params, "ListRoles", "Roles", lambda r: r.name, lambda r: view(call.account, r, full=False)
+    )  # fmt: skip
 
 
 @operation("iam:UpdateRole", resource=ROLE)
-async def update_role(call: Call, params: Params) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        role = modifiable(state, params["RoleName"])
-        role.description = params.get("Description", role.description)
-        role.max_session_s = params.get("MaxSessionDuration", 3600)
-        state.save(role)
-        return {}
-
-    return await call.store.transact(body)
+@changing
+def update_role(state: State, call: Call, params: Params) -> Result:
+    role = modifiable(state, params["RoleName"])
+    role.description = params.get("Description", role.description)
+    role.max_session_s = params.get("MaxSessionDuration", 3600)
+    state.save(role)
+    return {}
 
 
 @operation("iam:UpdateRoleDescription", resource=ROLE)
-async def update_role_description(call: Call, params: Params) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        role = state.get(Role, params["RoleName"])
-        role.description = params["Description"]
-        state.save(role)
-        return {"Role": view(call.account, role)}
-
-    return await call.store.transact(body)
+@changing
+def update_role_description(state: State, call: Call, params: Params) -> Result:
+    role = state.get(Role, params["RoleName"])
+    role.description = params["Description"]
+    state.save(role)
+    return {"Role": view(call.account, role)}
 
 
 @operation("iam:UpdateAssumeRolePolicy", resource=ROLE)
-async def update_assume_role_policy(call: Call, params: Params) -> Result:
+@changing
+def update_assume_role_policy(state: State, call: Call, params: Params) -> Result:
     trust = trust_checked(params["PolicyDocument"])
 
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        role = modifiable(state, params["RoleName"])
-        role.trust = trust
-        state.save(role)
-        return {}
-
-    return await call.store.transact(body)
+    role = modifiable(state, params["RoleName"])
+    role.trust = trust
+    state.save(role)
+    return {}
 
 
 @operation("iam:DeleteRole", resource=ROLE)
-async def delete_role(call: Call, params: Params) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        role = modifiable(state, params["RoleName"])
-        if state.names(keys.holders(call.account, role.name)):
-            raise errors.conflict("Cannot delete entity, must remove roles from instance profile first.")
-        if role.attached:
-            raise errors.conflict("Cannot delete entity, must detach all policies first.")
-        if role.inline:
-            raise errors.conflict("Cannot delete entity, must delete policies first.")
-        clear_boundary(state, role)
-        state.remove(role)
-        return {}
-
-    return await call.store.transact(body)
+@changing
+def delete_role(state: State, call: Call, params: Params) -> Result:
+    role = modifiable(state, params["RoleName"])
+    if state.names(keys.holders(call.account, role.name)):
+        raise errors.conflict("Cannot delete entity, must remove roles from instance profile first.")
+    if role.attached:
+        raise errors.conflict("Cannot delete entity, must detach all policies first.")
+    if role.inline:
+        raise errors.conflict("Cannot delete entity, must delete policies first.")
+    clear_boundary(state, role)
+    state.txn.clear(keys.last_used(arns.arn(call.account, role)))
+    state.remove(role)
+    return {}
 
 
 @operation("iam:PutRolePermissionsBoundary", resource=ROLE, conditions=boundary_conditions)
-async def put_role_permissions_boundary(call: Call, params: Params) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        set_boundary(state, modifiable(state, params["RoleName"]), params["PermissionsBoundary"])
-        return {}
-
-    return await call.store.transact(body)
+@changing
+def put_role_permissions_boundary(state: State, call: Call, params: Params) -> Result:
+    set_boundary(state, modifiable(state, params["RoleName"]), params["PermissionsBoundary"])
+    return {}
 
 
 @operation("iam:DeleteRolePermissionsBoundary", resource=ROLE)
-async def delete_role_permissions_boundary(call: Call, params: Params) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        role = modifiable(state, params["RoleName"])
-        if not role.boundary:
-            raise errors.no_such_entity(f"Cannot find permissions boundary for role {role.name}")
-        clear_boundary(state, role)
-        return {}
-
-    return await call.store.transact(body)
+@changing
+def delete_role_permissions_boundary(state: State, call: Call, params: Params) -> Result:
+    role = modifiable(state, params["RoleName"])
+    if not role.boundary:
+        raise errors.no_such_entity(f"Cannot find permissions boundary for role {role.name}")
+    clear_boundary(state, role)
+    return {}
 
 
 @operation("iam:TagRole", resource=ROLE)
-async def tag_role(call: Call, params: Params) -> Result:
+@changing
+def tag_role(state: State, call: Call, params: Params) -> Result:
     tags = tagging.given(params["Tags"])
 
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        role = state.get(Role, params["RoleName"])
-        role.tags = tagging.merged(role.tags, tags)
-        state.save(role)
-        return {}
-
-    return await call.store.transact(body)
+    role = state.get(Role, params["RoleName"])
+    role.tags = tagging.merged(role.tags, tags)
+    state.save(role)
+    return {}
 
 
 @operation("iam:UntagRole", resource=ROLE)
-async def untag_role(call: Call, params: Params) -> Result:
-    def body(txn: Transaction) -> Result:
-        state = State(txn, call.account)
-        role = state.get(Role, params["RoleName"])
-        role.tags = tagging.removed(role.tags, params["TagKeys"])
-        state.save(role)
-        return {}
-
-    return await call.store.transact(body)
+@changing
+def untag_role(state: State, call: Call, params: Params) -> Result:
+    role = state.get(Role, params["RoleName"])
+    role.tags = tagging.removed(role.tags, params["TagKeys"])
+    state.save(role)
+    return {}
 
 
 @operation("iam:ListRoleTags", resource=ROLE)
-async def list_role_tags(call: Call, params: Params) -> Result:
-    return await tagging.list_tags(call, params, Role, params["RoleName"])
+@reading
+def list_role_tags(state: State, call: Call, params: Params) -> Result:
+    return tagging.list_tags(state.get(Role, params["RoleName"]).tags, params, "role")

@@ -4,14 +4,16 @@ which is how `directory` knows that what it remembers is still true.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from penstock.core.call import Call
+from penstock.core.operation import Handler, Params, Result
 from penstock.services.iam import errors, keys, managed
-from penstock.services.iam.records import AccountSettings, Group, InstanceProfile, Policy, Role, User
+from penstock.services.iam.records import AccessKey, AccountSettings, Group, InstanceProfile, Policy, Role, User
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large, expand, get_large, set_large
 from penstock.store.tuples import prefix_end, unpack
@@ -101,6 +103,13 @@ class State:
         policy = self.policy_by_arn(arn)
         return None if policy is None else policy.default_text()
 
+    def access_key(self, access_key_id: str) -> AccessKey:
+        """The record of a key that a user has."""
+        raw = self.txn.get(keys.access_key(access_key_id))
+        if raw is None:
+            raise errors.no_such_entity(f"The Access Key with id {access_key_id} cannot be found.")
+        return msgspec.msgpack.decode(raw, type=AccessKey)
+
     def check_count(self, kind: type[Any], quota: int, name: str, call: Call) -> None:
         """Raises AwsError LimitExceeded where the account already has as many of a kind as its quota."""
         if not call.node.settings.limits:
@@ -116,3 +125,26 @@ class State:
     def save_settings(self, settings: AccountSettings) -> None:
         self.txn.set(keys.settings(self.account), encode(settings))
         self.changed()
+
+
+Body: TypeAlias = Callable[[State, Call, Params], Result]
+
+
+def changing(body: Body) -> Handler:
+    """An operation that is one transaction over the account's state."""
+
+    @wraps(body)
+    async def handler(call: Call, params: Params) -> Result:
+        return await call.store.transact(lambda txn: body(State(txn, call.account), call, params))
+
+    return handler
+
+
+def reading(body: Body) -> Handler:
+    """An operation that only reads the account's state."""
+
+    @wraps(body)
+    async def handler(call: Call, params: Params) -> Result:
+        return await call.store.transact(lambda txn: body(State(txn, call.account), call, params), read_only=True)
+
+    return handler

@@ -1,0 +1,137 @@
+"""The account as a whole: its alias, its password policy, its summary."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.iam import errors, keys, quotas
+from penstock.services.iam.records import AccountSettings, Group, InstanceProfile, Policy, Role, User
+from penstock.services.iam.state import State, changing, reading
+
+_ALIAS = re.compile(r"[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]")
+_PASSWORD_POLICY: dict[str, int | bool] = {
+    "MinimumPasswordLength": 6,
+    "RequireSymbols": False,
+    "RequireNumbers": False,
+    "RequireUppercaseCharacters": False,
+    "RequireLowercaseCharacters": False,
+    "AllowUsersToChangePassword": False,
+}
+
+
+@operation("iam:CreateAccountAlias")
+@changing
+def create_account_alias(state: State, call: Call, params: Params) -> Result:
+    """An account has one alias: a new one takes the old one's place."""
+    name = params["AccountAlias"]
+    if not _ALIAS.fullmatch(name):
+        raise errors.invalid(f"1 validation error detected: Value '{name}' at 'accountAlias' failed to satisfy "
+                             "constraint: Member must satisfy regular expression pattern: "
+                             "^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$")  # fmt: skip
+    taken = state.txn.get(keys.alias(name))
+    if taken is not None and taken.decode() != call.account:
+        raise errors.already(f"The account alias {name} already exists.")
+    settings = state.settings()
+    if settings.alias:
+        state.txn.clear(keys.alias(settings.alias))
+    settings.alias = name
+    state.txn.set(keys.alias(name), call.account.encode())
+    state.save_settings(settings)
+    return {}
+
+
+@operation("iam:DeleteAccountAlias")
+@changing
+def delete_account_alias(state: State, call: Call, params: Params) -> Result:
+    settings = state.settings()
+    if settings.alias != params["AccountAlias"]:
+        raise errors.no_such_entity(f"The account alias {params['AccountAlias']} cannot be found.")
+    state.txn.clear(keys.alias(settings.alias))
+    settings.alias = ""
+    state.save_settings(settings)
+    return {}
+
+
+@operation("iam:ListAccountAliases")
+@reading
+def list_account_aliases(state: State, call: Call, params: Params) -> Result:
+    alias = state.settings().alias
+    return {"AccountAliases": [alias] if alias else [], "IsTruncated": False}
+
+
+@operation("iam:UpdateAccountPasswordPolicy")
+@changing
+def update_account_password_policy(state: State, call: Call, params: Params) -> Result:
+    settings = state.settings()
+    settings.password_policy = {**_PASSWORD_POLICY, **params}
+    state.save_settings(settings)
+    return {}
+
+
+@operation("iam:GetAccountPasswordPolicy")
+@reading
+def get_account_password_policy(state: State, call: Call, params: Params) -> Result:
+    return {"PasswordPolicy": _password_policy(state.settings(), call)}
+
+
+def _password_policy(settings: AccountSettings, call: Call) -> dict[str, Any]:
+    policy = settings.password_policy
+    if policy is None:
+        raise errors.no_such_entity(f"The Password Policy with domain name {call.account} cannot be found.")
+    return policy | {"ExpirePasswords": bool(policy.get("MaxPasswordAge", 0))}
+
+
+@operation("iam:DeleteAccountPasswordPolicy")
+@changing
+def delete_account_password_policy(state: State, call: Call, params: Params) -> Result:
+    settings = state.settings()
+    _password_policy(settings, call)
+    settings.password_policy = None
+    state.save_settings(settings)
+    return {}
+
+
+@operation("iam:GetAccountSummary")
+@reading
+def get_account_summary(state: State, call: Call, params: Params) -> Result:
+    users, policies = list(state.all(User)), list(state.all(Policy))
+    summary = {
+        "Users": len(users),
+        "UsersQuota": quotas.USERS,
+        "Groups": sum(1 for _ in state.all(Group)),
+        "GroupsQuota": quotas.GROUPS,
+        "GroupsPerUserQuota": quotas.GROUPS_PER_USER,
+        "Roles": sum(1 for _ in state.all(Role)),
+        "RolesQuota": quotas.ROLES,
+        "Policies": len(policies),
+        "PoliciesQuota": quotas.POLICIES,
+        "PolicySizeQuota": quotas.MANAGED_CHARS,
+        "PolicyVersionsInUse": sum(len(policy.versions) for policy in policies),
+        "PolicyVersionsInUseQuota": 10000,
+        "VersionsPerPolicyQuota": quotas.POLICY_VERSIONS,
+        "InstanceProfiles": sum(1 for _ in state.all(InstanceProfile)),
+        "InstanceProfilesQuota": quotas.INSTANCE_PROFILES,
+        "AttachedPoliciesPerUserQuota": quotas.ATTACHED["user"],
+        "AttachedPoliciesPerGroupQuota": quotas.ATTACHED["group"],
+        "AttachedPoliciesPerRoleQuota": quotas.ATTACHED["role"],
+        "UserPolicySizeQuota": quotas.INLINE_CHARS["user"],
+        "GroupPolicySizeQuota": quotas.INLINE_CHARS["group"],
+        "RolePolicySizeQuota": quotas.INLINE_CHARS["role"],
+        "AssumeRolePolicySizeQuota": quotas.TRUST_CHARS,
+        "AccessKeysPerUserQuota": quotas.ACCESS_KEYS_PER_USER,
+        "ServerCertificates": 0,
+        "ServerCertificatesQuota": quotas.SERVER_CERTIFICATES,
+        "SigningCertificatesPerUserQuota": 2,
+        "MFADevices": 0,
+        "MFADevicesInUse": 0,
+        "AccountMFAEnabled": 0,
+        "AccountAccessKeysPresent": 0,
+        "AccountPasswordPresent": 1,
+        "AccountSigningCertificatesPresent": 0,
+        "Providers": 0,
+        "GlobalEndpointTokenVersion": 1,
+    }
+    return {"SummaryMap": summary}
