@@ -13,12 +13,11 @@ from penstock.services.dynamodb import capacity, names, records, table
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.projection import Projector
-from penstock.services.dynamodb.expressions.request import compile_request
 from penstock.services.dynamodb.items import refuse_below_keys
+from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
-from penstock.wire.errors import not_implemented
 
 MAX_GETS = 100
 MAX_WRITES = 25
@@ -79,10 +78,8 @@ def _check_gets(call: Call, requested: dict[str, dict[str, Any]]) -> list[_Gets]
     wanted = []
     count = 0
     for name, each in requested.items():
-        if "AttributesToGet" in each:
-            raise not_implemented("dynamodb:BatchGetItem with AttributesToGet")
         check_expression_parameters(each, ("ProjectionExpression",), ("AttributesToGet",))
-        expressions, _ = compile_request(each)
+        expressions, _ = compile_either(each)
         seen: set[Any] = set()
         for key in each["Keys"]:
             check_item(key)

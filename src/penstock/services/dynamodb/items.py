@@ -12,9 +12,10 @@ from penstock.services.dynamodb import capacity, names, records, table
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate
-from penstock.services.dynamodb.expressions.request import NO_VALUES, compile_request
+from penstock.services.dynamodb.expressions.request import NO_VALUES
 from penstock.services.dynamodb.expressions.scope import Values
 from penstock.services.dynamodb.expressions.update import Update
+from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters, check_return_values
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
@@ -23,12 +24,11 @@ from penstock.wire.errors import AwsError
 _LEGACY_READ = ("AttributesToGet",)
 _LEGACY_WRITE = ("Expected", "ConditionalOperator")
 _LEGACY_UPDATE = ("AttributeUpdates", *_LEGACY_WRITE)
-_NO_LEGACY_WRITE: dict[str, tuple[Any, ...]] = dict.fromkeys(_LEGACY_WRITE, ())
 _BARE_READ = frozenset(("TableName", "Key", "ConsistentRead"))
 _BARE_PUT = frozenset(("TableName", "Item"))
 
 
-@operation("dynamodb:GetItem", resource=names.resource, unsupported=dict.fromkeys(_LEGACY_READ, ()))
+@operation("dynamodb:GetItem", resource=names.resource)
 async def get_item(call: Call, params: Params) -> Result:
     """One item by its key: the stored bytes as they are, unless a projection wants less."""
     projection = None
@@ -38,7 +38,7 @@ async def get_item(call: Call, params: Params) -> Result:
     key = params["Key"]
     check_item(key)
     if not bare:
-        expressions, _ = compile_request(params)
+        expressions, _ = compile_either(params)
         projection = expressions.projection
         head_names = expressions.projected
     record_key = names.record_key(call, params["TableName"])
@@ -80,7 +80,7 @@ def refuse_below_keys(found: Table, heads: dict[str, bool]) -> None:
             )
 
 
-@operation("dynamodb:PutItem", resource=names.resource, unsupported=_NO_LEGACY_WRITE)
+@operation("dynamodb:PutItem", resource=names.resource)
 async def put_item(call: Call, params: Params) -> Result:
     """Write an item whole, in place of any of that key."""
     condition: Predicate | None = None
@@ -94,7 +94,7 @@ async def put_item(call: Call, params: Params) -> Result:
     if size > MAX_ITEM_BYTES:
         raise invalid("Item size has exceeded the maximum allowed size")
     if not bare:
-        expressions, values = compile_request(params)
+        expressions, values = compile_either(params)
         condition = expressions.condition
     want_old = not bare and params.get("ReturnValues") == "ALL_OLD"
     record_key = names.record_key(call, params["TableName"])
@@ -147,14 +147,14 @@ def written(params: Params, found: Table, size: int, old: bytes | None, attribut
     return result
 
 
-@operation("dynamodb:DeleteItem", resource=names.resource, unsupported=_NO_LEGACY_WRITE)
+@operation("dynamodb:DeleteItem", resource=names.resource)
 async def delete_item(call: Call, params: Params) -> Result:
     """Remove an item; one that is not there is no error."""
     check_expression_parameters(params, ("ConditionExpression",), _LEGACY_WRITE)
     check_return_values(params, ("ALL_OLD", "NONE"))
     key = params["Key"]
     check_item(key)
-    expressions, values = compile_request(params)
+    expressions, values = compile_either(params)
     condition = expressions.condition
     want_old = params.get("ReturnValues") == "ALL_OLD"
     record_key = names.record_key(call, params["TableName"])
@@ -176,13 +176,13 @@ async def delete_item(call: Call, params: Params) -> Result:
     return written(params, found, 0, old, msgspec.Raw(old_json) if old_json else None)
 
 
-@operation("dynamodb:UpdateItem", resource=names.resource, unsupported=dict.fromkeys(_LEGACY_UPDATE, ()))
+@operation("dynamodb:UpdateItem", resource=names.resource)
 async def update_item(call: Call, params: Params) -> Result:
     """Change parts of an item, or make it."""
     check_expression_parameters(params, ("UpdateExpression", "ConditionExpression"), _LEGACY_UPDATE)
     key = params["Key"]
     check_item(key)
-    expressions, values = compile_request(params)
+    expressions, values = compile_either(params)
     update, condition = expressions.update, expressions.condition
     wanted = params.get("ReturnValues", "NONE")
     record_key = names.record_key(call, params["TableName"])

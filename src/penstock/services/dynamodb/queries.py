@@ -7,9 +7,10 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import names, pages, table
 from penstock.services.dynamodb.attributes import Item
 from penstock.services.dynamodb.errors import invalid
-from penstock.services.dynamodb.expressions.request import Expressions, compile_request
+from penstock.services.dynamodb.expressions.request import Expressions
 from penstock.services.dynamodb.items import refuse_below_keys
 from penstock.services.dynamodb.key_ranges import KeyRange, key_range
+from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
@@ -18,16 +19,16 @@ _LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditio
 _EXPRESSIONS = ("ProjectionExpression", "FilterExpression", "KeyConditionExpression")
 
 
-@operation("dynamodb:Query", resource=names.resource, unsupported=dict.fromkeys(_LEGACY, ()))
+@operation("dynamodb:Query", resource=names.resource)
 async def query(call: Call, params: Params) -> Result:
     """One page of the items that the key conditions mean."""
     check_expression_parameters(params, _EXPRESSIONS, _LEGACY)
     pages.check_select(params, "Querying")
     start = pages.check_start_key(params)
-    if "KeyConditionExpression" not in params:
+    if "KeyConditionExpression" not in params and "KeyConditions" not in params:
         raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
-    expressions, values = compile_request(params)
-    if len(expressions.key_conditions) > 2:
+    expressions, values = compile_either(params)
+    if not 1 <= len(expressions.key_conditions) <= 2:
         raise invalid("Conditions can be of length 1 or 2 only")
     reverse = params.get("ScanIndexForward") is False
     count_only = params.get("Select") == "COUNT" and expressions.filter is None
@@ -42,7 +43,7 @@ async def query(call: Call, params: Params) -> Result:
         if start is not None:
             after = _start(found, wanted, start)
             begin, end = (begin, min(end, after)) if reverse else (max(begin, after + b"\0"), end)
-        check_filter(found, expressions)
+        check_filter(found, expressions, "QueryFilter" if "QueryFilter" in params else "Filter Expression")
         page = pages.read(
             txn, found, begin, max(begin, end), limit=params.get("Limit", 0), reverse=reverse, count_only=count_only
         )
@@ -68,12 +69,10 @@ def _start(found: Table, wanted: KeyRange, start: Item) -> bytes:
     return after
 
 
-def check_filter(found: Table, expressions: Expressions) -> None:
+def check_filter(found: Table, expressions: Expressions, called: str) -> None:
     """A filter is about what is no key; paths do not go below keys. Raises ValidationException."""
     if expressions.projected:
         refuse_below_keys(found, {str(path[0]): len(path) > 1 for path in expressions.projected})
     for name in found.key_names:
         if name in expressions.filter_heads:
-            raise invalid(
-                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
-            )
+            raise invalid(f"{called} can only contain non-primary key attributes: Primary key attribute: {name}")

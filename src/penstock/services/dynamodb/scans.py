@@ -6,8 +6,8 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import keys, names, pages, table
 from penstock.services.dynamodb.errors import invalid
-from penstock.services.dynamodb.expressions.request import compile_request
 from penstock.services.dynamodb.items import refuse_below_keys
+from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters, check_segments
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
@@ -15,14 +15,14 @@ from penstock.store.api import Transaction
 _LEGACY = ("AttributesToGet", "ScanFilter", "ConditionalOperator")
 
 
-@operation("dynamodb:Scan", resource=names.resource, unsupported=dict.fromkeys(_LEGACY, ()))
+@operation("dynamodb:Scan", resource=names.resource)
 async def scan(call: Call, params: Params) -> Result:
     """One page of the table or of a segment of it."""
     check_expression_parameters(params, ("ProjectionExpression", "FilterExpression"), _LEGACY)
     pages.check_select(params, "Scanning")
     start = pages.check_start_key(params)
     check_segments(params)
-    expressions, values = compile_request(params)
+    expressions, values = compile_either(params)
     segment, total = params.get("Segment", 0), params.get("TotalSegments", 1)
     count_only = params.get("Select") == "COUNT" and expressions.filter is None
     record_key = names.record_key(call, params["TableName"])

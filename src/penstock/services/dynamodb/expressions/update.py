@@ -31,13 +31,13 @@ _ARGUMENTS = {"if_not_exists": 2, "list_append": 2, "+": 2, "-": 2}
 _LONG_NAMES = {
     "S": "STRING", "N": "NUMBER", "B": "BINARY", "NULL": "NULL", "BOOL": "BOOLEAN", "L": "LIST", "M": "MAP",
 }  # fmt: skip
-_SET_TYPES = ("SS", "NS", "BS")
+WRONG_TYPE = "An operand in the update expression has an incorrect data type"
 _SORT_KEYS: dict[str, Callable[[str], Any] | None] = {"SS": None, "NS": Decimal, "BS": binascii.a2b_base64}
 
 
 def wrong_type() -> AwsError:
     """An operand does not fit what the item holds."""
-    return invalid("An operand in the update expression has an incorrect data type")
+    return invalid(WRONG_TYPE)
 
 
 def bad_path() -> AwsError:
@@ -50,7 +50,12 @@ class Update:
 
     __slots__ = ("_removals", "_sets", "_steps", "creates", "heads", "paths", "touched")
 
-    def __init__(self, actions: list[tuple[str, Path, OperandGetter | None]], paths: list[Path]) -> None:
+    def __init__(
+        self,
+        actions: list[tuple[str, Path, OperandGetter | None]],
+        paths: list[Path],
+        mismatch: str = WRONG_TYPE,
+    ) -> None:
         self.paths = paths
         self.heads = {str(path[0]): len(path) > 1 for path in paths}
         """Attribute names that are updated -> whether only below them."""
@@ -61,7 +66,7 @@ class Update:
         sets = [(path, get) for section, path, get in actions if section == "SET" and get is not None]
         self._sets = sorted(sets, key=_list_index_last)
         self._steps = [
-            _add(path, get) if section == "ADD" else _delete(path, get)
+            _add(path, get, mismatch) if section == "ADD" else _delete(path, get, mismatch)
             for section, path, get in actions
             if section in ("ADD", "DELETE") and get is not None
         ]
@@ -237,7 +242,7 @@ def _present(holder: Any, last: str | int) -> Value | None:
     return holder.get(last)  # type: ignore[no-any-return]
 
 
-def _add(path: Path, get: OperandGetter) -> Step:
+def _add(path: Path, get: OperandGetter, mismatch: str) -> Step:
     def step(item: Item, values: Values) -> None:
         holder = _parent(item, path)
         old, operand = _present(holder, path[-1]), get(item, values)
@@ -246,9 +251,11 @@ def _add(path: Path, get: OperandGetter) -> Step:
             return
         kind = type_of(operand)
         if kind not in old:
-            raise wrong_type()
+            raise invalid(mismatch)
         if kind == "N":
             new: Any = _exact(numbers.add, old[kind], operand[kind])
+        elif kind == "L":  # only AttributeUpdates can
+            new = old[kind] + operand[kind]
         else:
             new = sorted({*old[kind], *operand[kind]}, key=_SORT_KEYS[kind])
         holder[path[-1]] = {kind: new}
@@ -256,7 +263,7 @@ def _add(path: Path, get: OperandGetter) -> Step:
     return step
 
 
-def _delete(path: Path, get: OperandGetter) -> Step:
+def _delete(path: Path, get: OperandGetter, mismatch: str) -> Step:
     def step(item: Item, values: Values) -> None:
         holder = _parent(item, path)
         old, operand = _present(holder, path[-1]), get(item, values)
@@ -264,7 +271,7 @@ def _delete(path: Path, get: OperandGetter) -> Step:
             return
         kind = type_of(operand)
         if kind not in old:
-            raise wrong_type()
+            raise invalid(mismatch)
         gone = set(operand[kind])
         left = [member for member in old[kind] if member not in gone]
         if left:
