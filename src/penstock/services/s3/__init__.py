@@ -10,18 +10,38 @@ alone. This folder knows no other service and no HTTP.
 from pathlib import Path
 
 from penstock.services.s3 import (
+    attributes,
     buckets,
+    completion,
+    copying,
     defaults,
     deleting,
     listing,
     notifications,
     objects,
+    parts,
     policies,
     tagging,
+    uploads,
     workers,
 )
 from penstock.wire import models
 
 models.patch("s3", Path(__file__).with_name("model-patch.json"))
 
-__all__ = ["buckets", "defaults", "deleting", "listing", "notifications", "objects", "policies", "tagging", "workers"]
+__all__ = [
+    "attributes",
+    "buckets",
+    "completion",
+    "copying",
+    "defaults",
+    "deleting",
+    "listing",
+    "notifications",
+    "objects",
+    "parts",
+    "policies",
+    "tagging",
+    "uploads",
+    "workers",
+]

@@ -29,7 +29,7 @@ INLINE_BYTES = 64 * 1024
 class Received:
     """A body that has come in whole and right. Until `commit` nothing of it can be seen.
 
-    crc: CRC64NVME of an inline body. algorithm, checksum: what the client gave (verified), else what we computed.
+    crc: CRC64NVME. algorithm, checksum: what the client gave (verified), else what we computed.
     """
 
     __slots__ = ("algorithm", "checksum", "crc", "inline", "md5", "size", "writer")
@@ -48,6 +48,11 @@ class Received:
         """Where the bytes are, if not inline."""
         return [] if self.writer is None else [(self.writer.name, 0, self.size)]
 
+    async def discard(self) -> None:
+        """Take nothing after all."""
+        if self.writer is not None:
+            await self.writer.abort()
+
     async def commit(self, call: Call, body: Callable[[Transaction], T]) -> T:
         """Run the transaction that makes a record name these bytes; if it fails, they go."""
         try:
@@ -55,8 +60,7 @@ class Received:
         except UnknownCommit:
             raise  # it may have happened: if not, the sweep finds the blob
         except BaseException as error:
-            if self.writer is not None:
-                await self.writer.abort()
+            await self.discard()
             if isinstance(error, BlobMissing):
                 raise _internal() from error
             raise
@@ -85,8 +89,7 @@ async def receive(call: Call, params: Params, wanted: str = "", *, inline_bytes:
     try:
         _verify(received, params, expected, expected_md5, getattr(source, "trailers", None))
     except BaseException:
-        if received.writer is not None:
-            await received.writer.abort()
+        await received.discard()
         raise
     return received
 
@@ -123,7 +126,7 @@ def _verify(
 
 
 async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inline_bytes: int) -> Received:
-    taps: dict[str, Running] = {"MD5": running("MD5"), algorithm: running(algorithm)}
+    taps: dict[str, Running] = {name: running(name) for name in ("MD5", CRC64NVME, algorithm)}
     length = len(source) if isinstance(source, bytes) else source.length
     if length is not None and length > rules.OBJECT_BYTES_PER_PUT:
         raise too_large(length)
@@ -145,9 +148,7 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
                     if writer.size_bytes > rules.OBJECT_BYTES_PER_PUT:
                         raise too_large(writer.size_bytes)
         if writer is None:
-            if inline_bytes:
-                return _whole(bytes(gathered), algorithm)
-            writer = await call.blobs.create(*(tap.update for tap in taps.values()))
+            return _whole(bytes(gathered), algorithm)
         await writer.finish()
     except BaseException as error:
         if writer is not None:
@@ -157,6 +158,7 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
             raise _internal() from error
         raise
     received = Received(taps["MD5"].digest(), writer.size_bytes, algorithm, encode(taps[algorithm].digest()))
+    received.crc = int.from_bytes(taps[CRC64NVME].digest(), "big")
     received.writer = writer
     return received
 

@@ -11,6 +11,7 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import keys, rules
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.records import Bucket, decode_bucket, encode
+from penstock.services.s3.uploads import forget_upload
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError, not_implemented
@@ -205,21 +206,28 @@ async def get_bucket_location(call: Call, params: Params) -> Result:
 async def delete_bucket(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html
 
-    Uploads in progress keep a bucket from being deleted, as its objects do.
+    Uploads in progress do not keep a bucket from being deleted: they go with it.
     """
-    name = params["Bucket"]
-
-    def body(txn: Transaction) -> None:
-        bucket = require_bucket(txn, call, params)
-        for prefix in (keys.objects(name), keys.uploads(name)):
-            if next(txn.scan(prefix, prefix_end(prefix), limit=1), None) is not None:
-                raise AwsError(
-                    "BucketNotEmpty", "The bucket you tried to delete is not empty", 409,
-                    members={"BucketName": name},
-                )  # fmt: skip
-        txn.clear(keys.bucket(name))
-        txn.clear(keys.owned(bucket.account) + name.encode())
-        txn.clear(*keys.settings(name))
-
-    await call.store.transact(body)
+    while await call.store.transact(lambda txn: _delete(txn, call, params)):
+        pass
     return {}
+
+
+def _delete(txn: Transaction, call: Call, params: Params) -> bool:
+    """Delete the bucket, or one of its uploads; whether to come again. Raises AwsError BucketNotEmpty."""
+    name = params["Bucket"]
+    bucket = require_bucket(txn, call, params)
+    space = keys.objects(name)
+    if next(txn.scan(space, prefix_end(space), limit=1), None) is not None:
+        raise AwsError(
+            "BucketNotEmpty", "The bucket you tried to delete is not empty", 409, members={"BucketName": name}
+        )  # fmt: skip
+    space = keys.uploads(name)
+    upload = next(txn.scan(space, prefix_end(space), limit=1), None)
+    if upload is not None:
+        forget_upload(txn, call, name, *keys.split_upload(upload[0][len(space) :]))
+        return True
+    txn.clear(keys.bucket(name))
+    txn.clear(keys.owned(bucket.account) + name.encode())
+    txn.clear(*keys.settings(name))
+    return False

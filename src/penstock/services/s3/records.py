@@ -53,7 +53,7 @@ class ObjectRecord(Listed):
     checksum_value: base64, for a composite one without "-N". crc: CRC64NVME of a body that is kept in the store;
     segments: the blobs of one that is not (empty for an inline body). part_count: 0 unless it was a multipart upload.
     sequencer: grows with every write of the key, microseconds at heart. headers: the system headers by member name.
-    far: segments and parts are at the extents key.
+    far: segments and parts are at the extents key. upload_id: the multipart upload that made it, or "".
     """
 
     checksum_value: str = ""
@@ -66,6 +66,7 @@ class ObjectRecord(Listed):
     tags: list[tuple[str, str]] = []
     parts: list[PartShape] = []
     far: bool = False
+    upload_id: str = ""
 
 
 class Extents(msgspec.Struct, array_like=True):
@@ -88,13 +89,14 @@ class Upload(msgspec.Struct, array_like=True):
 
 
 class PartRecord(msgspec.Struct, array_like=True):
-    """An uploaded part. md5: hex. checksum: base64 of the upload's algorithm."""
+    """An uploaded part. md5: hex. checksum: base64 of the upload's algorithm, or "". crc: CRC64NVME."""
 
     md5: str
     size: int
     modified_ms: int
     checksum: str
     segments: list[Segment]
+    crc: int
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from penstock.blobs.api import Blobs
 from penstock.core.call import Call
 from penstock.services.s3 import keys
@@ -65,8 +67,9 @@ def replace(
         _release(txn, call.blobs, name, key, old, keep_body=inline is not None)
     if len(new.segments) > NEAR or len(new.parts) > NEAR:
         set_large(txn, keys.extents(name, key), encode(Extents(new.segments, new.parts)))
-        new.segments, new.parts, new.far = [], [], True
-    txn.set(keys.record(name, key), encode(new))
+        txn.set(keys.record(name, key), encode(msgspec.structs.replace(new, segments=[], parts=[], far=True)))
+    else:
+        txn.set(keys.record(name, key), encode(new))
     if inline is not None:
         txn.set(keys.body(name, key), inline)
 

@@ -1,0 +1,61 @@
+"""GetObjectAttributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import checksums, reading, rules
+from penstock.services.s3.access import OBJECT_ARN, load_policy
+from penstock.services.s3.listing import page_size
+from penstock.wire.errors import AwsError
+
+_KNOWN = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
+
+
+@operation("s3:GetObjectAttributes", resource=OBJECT_ARN, policy=load_policy, unsupported=rules.UNSUPPORTED_READ)
+async def get_object_attributes(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html"""
+    wanted = params.get("ObjectAttributes") or []
+    for name in wanted:
+        if name not in _KNOWN:
+            raise AwsError(
+                "InvalidArgument", "Invalid attribute name specified.", 400,
+                members={"ArgumentName": "x-amz-object-attributes", "ArgumentValue": name},
+            )  # fmt: skip
+    found = await reading.find_object(call, params, with_body=False, with_parts="ObjectParts" in wanted)
+    record = found.record
+    result: Result = {"LastModified": record.modified_ms // 1000}
+    if "ETag" in wanted:
+        result["ETag"] = record.etag
+    if "StorageClass" in wanted:
+        result["StorageClass"] = "STANDARD"
+    if "ObjectSize" in wanted:
+        result["ObjectSize"] = record.size
+    if "Checksum" in wanted and record.checksum:
+        told: dict[str, Any] = {}
+        value = record.checksum_value.partition("-")[0]
+        checksums.tell(told, record.checksum, value, record.checksum_type)
+        result["Checksum"] = told
+    if "ObjectParts" in wanted and record.part_count:
+        result["ObjectParts"] = _parts(params, found)
+    return result
+
+
+def _parts(params: Params, found: reading.Found) -> dict[str, Any]:
+    record = found.record
+    told: dict[str, Any] = {"TotalPartsCount": record.part_count}
+    if not found.parts or not found.parts[0].checksum:
+        return told
+    most = page_size(params, "MaxParts")
+    marker = int(params.get("PartNumberMarker") or 0)
+    rest = [part for part in found.parts if part.number > marker]
+    shown = rest[:most]
+    member = checksums.MEMBER_OF[record.checksum]
+    told["PartNumberMarker"] = marker
+    told["NextPartNumberMarker"] = shown[-1].number if shown else 0
+    told["MaxParts"] = most
+    told["IsTruncated"] = len(rest) > most
+    told["Parts"] = [{"PartNumber": p.number, "Size": p.size, member: p.checksum} for p in shown]
+    return told

@@ -1,0 +1,212 @@
+"""CompleteMultipartUpload: the parts' blobs become the object's, without a byte being copied."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from penstock.blobs.checksums import COMBINABLE, CRC64NVME, combine, decode, digest, encode
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import checksums, conditions, events, keys, rules, writing
+from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
+from penstock.services.s3.copying import etag_of_parts
+from penstock.services.s3.objects import write_conditions
+from penstock.services.s3.parts import MOST_PARTS
+from penstock.services.s3.records import ObjectRecord, PartRecord, PartShape, Upload, decode_part, decode_upload
+from penstock.services.s3.uploads import no_such_upload
+from penstock.store.api import Transaction
+from penstock.store.tuples import prefix_end
+from penstock.wire.errors import AwsError
+
+SMALLEST_PART_BYTES = 5 * 1024**2
+
+
+class Named(NamedTuple):
+    """A part as the request names it."""
+
+    number: int
+    etag: str
+    checksum: tuple[str, str] | None
+
+
+def _named_parts(params: Params) -> list[Named]:
+    """The request's list of parts. Raises AwsError MalformedXML, InvalidPartOrder."""
+    items = (params.get("MultipartUpload") or {}).get("Parts") or []
+    if not items or len(items) > MOST_PARTS or any("PartNumber" not in item or "ETag" not in item for item in items):
+        raise AwsError(
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published schema",
+            400,
+        )
+    named = [Named(item["PartNumber"], item["ETag"].strip('"'), checksums.given(item)) for item in items]
+    if any(a.number >= b.number for a, b in itertools.pairwise(named)):
+        raise AwsError(
+            "InvalidPartOrder",
+            "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+            400,
+            members={"UploadId": params["UploadId"]},
+        )
+    return named
+
+
+def _invalid_part(params: Params, named: Named) -> AwsError:
+    return AwsError(
+        "InvalidPart",
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+        "specified entity tag may not match the part's entity tag.",
+        400,
+        members={"UploadId": params["UploadId"], "PartNumber": str(named.number), "ETag": named.etag},
+    )
+
+
+def _choose(
+    params: Params, upload: Upload, named: list[Named], parts: dict[int, PartRecord]
+) -> list[tuple[int, PartRecord]]:
+    """The parts that the object is made of. Raises AwsError InvalidPart, EntityTooSmall, InvalidRequest."""
+    chosen: list[tuple[int, PartRecord]] = []
+    for item in named:
+        part = parts.get(item.number)
+        if part is None or part.md5 != item.etag:
+            raise _invalid_part(params, item)
+        if item.checksum is not None and upload.checksum and item.checksum != (upload.checksum, part.checksum):
+            raise _invalid_part(params, item)
+        if upload.checksum_type == checksums.COMPOSITE and item.checksum is None:
+            raise AwsError(
+                "InvalidRequest",
+                f"The upload was created using a {upload.checksum.lower()} checksum. The complete request must "
+                f"include the checksum for each part. It was missing for part {item.number} in the request.",
+                400,
+            )
+        chosen.append((item.number, part))
+    for number, part in chosen[:-1]:
+        if part.size < SMALLEST_PART_BYTES:
+            raise AwsError(
+                "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", 400,
+                members={
+                    "ETag": part.md5, "MinSizeAllowed": str(SMALLEST_PART_BYTES), "PartNumber": str(number),
+                    "ProposedSize": str(part.size),
+                },
+            )  # fmt: skip
+    return chosen
+
+
+def _checksum(upload: Upload, chosen: list[tuple[int, PartRecord]]) -> tuple[str, str, str]:
+    """(algorithm, type, value) of the whole."""
+    if not upload.checksum:
+        whole = combine(CRC64NVME, [(part.crc.to_bytes(8, "big"), part.size) for _, part in chosen])
+        return CRC64NVME, checksums.FULL_OBJECT, encode(whole)
+    values = [(decode(upload.checksum, part.checksum) or b"", part.size) for _, part in chosen]
+    if upload.checksum_type == checksums.FULL_OBJECT and upload.checksum in COMBINABLE:
+        return upload.checksum, checksums.FULL_OBJECT, encode(combine(upload.checksum, values))
+    composite = digest(upload.checksum, b"".join(value for value, _ in values))
+    return upload.checksum, checksums.COMPOSITE, f"{encode(composite)}-{len(chosen)}"
+
+
+def _check_whole(params: Params, upload: Upload, record: ObjectRecord) -> None:
+    """What the request says of the whole object. Raises AwsError InvalidRequest, BadDigest, EntityTooLarge."""
+    if record.size > rules.OBJECT_BYTES:
+        raise AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", 400)
+    wanted_type = params.get("ChecksumType")
+    if wanted_type and upload.checksum_type and wanted_type != upload.checksum_type:
+        raise AwsError(
+            "InvalidRequest",
+            f"The upload was created using the {upload.checksum_type} checksum mode. The complete request must use "
+            "the same checksum mode.",
+            400,
+        )
+    size = params.get("MpuObjectSize")
+    if size is not None and int(size) != record.size:
+        raise AwsError(
+            "InvalidRequest",
+            f"The provided 'x-amz-mp-object-size' header value {size} does not match what was computed: {record.size}",
+            400,
+        )
+    for member, algorithm in checksums.MEMBERS.items():
+        value = params.get(member)
+        if value is not None and algorithm == record.checksum:
+            expected = record.checksum_value
+            if value not in (expected, expected.partition("-")[0]):
+                raise checksums.mismatch(algorithm.lower())
+
+
+@operation(
+    "s3:CompleteMultipartUpload",
+    action="s3:PutObject",
+    resource=OBJECT_ARN,
+    policy=load_policy,
+    conditions=write_conditions,
+    unsupported={**rules.UNSUPPORTED_READ, **rules.UNSUPPORTED_CHECKSUMS},
+)
+async def complete_multipart_upload(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+
+    Completing again gives the same answer for as long as the object is what the upload made it.
+    """
+    conditions.check_write_parameters(params)
+    named = _named_parts(params)
+    record = await call.store.transact(lambda txn: _complete(txn, call, params, named))
+    result: Result = {
+        "Location": f"{call.endpoint}/{params['Bucket']}/{quote(params['Key'])}",
+        "Bucket": params["Bucket"],
+        "Key": params["Key"],
+        "ETag": f'"{record.etag}"',
+    }
+    checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
+    return result
+
+
+def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) -> ObjectRecord:
+    name, key, upload_id = params["Bucket"], params["Key"], params["UploadId"]
+    bucket = require_bucket(txn, call, params)
+    old = writing.current(txn, name, key)
+    raw = txn.get(keys.upload(name, key, upload_id)) if len(upload_id) < 200 and "\0" not in upload_id else None
+    if raw is None:
+        if old is not None and old.upload_id == upload_id and old.etag == _etag(named):
+            return old
+        raise no_such_upload(upload_id)
+    upload = decode_upload(raw)
+    begin = keys.parts(upload_id)
+    end = prefix_end(begin)
+    parts = {int.from_bytes(k[-2:], "big"): decode_part(v) for k, v in txn.scan(begin, end)}
+    chosen = _choose(params, upload, named, parts)
+    record = _assembled(upload, chosen)
+    _check_whole(params, upload, record)
+    conditions.check_write(params, old)
+    record.upload_id = upload_id
+    used = {number for number, _ in chosen}
+    for number, part in parts.items():
+        if number not in used:
+            for segment in part.segments:
+                call.blobs.release(txn, segment[0])
+    txn.clear(begin, end)
+    txn.clear(keys.upload(name, key, upload_id))
+    writing.replace(txn, call, name, key, old, record, None, adopted=True)
+    if bucket.has_notification:
+        events.emit(txn, call, name, bucket, "ObjectCreated:CompleteMultipartUpload", key, record)
+    return record
+
+
+def _etag(named: list[Named]) -> str:
+    try:
+        return etag_of_parts([item.etag for item in named])
+    except ValueError:
+        return ""
+
+
+def _assembled(upload: Upload, chosen: list[tuple[int, PartRecord]]) -> ObjectRecord:
+    """The object that the parts make. Its date is that of the upload's creation, as on AWS."""
+    algorithm, checksum_type, value = _checksum(upload, chosen)
+    fields: dict[str, Any] = {
+        "headers": upload.headers,
+        "metadata": upload.metadata,
+        "tags": upload.tags,
+        "segments": [segment for _, part in chosen for segment in part.segments],
+        "parts": [PartShape(number, part.size, part.checksum) for number, part in chosen],
+        "part_count": len(chosen),
+    }
+    return ObjectRecord(
+        etag_of_parts([part.md5 for _, part in chosen]), sum(part.size for _, part in chosen), upload.initiated_ms,
+        algorithm, checksum_type, value, **fields,
+    )  # fmt: skip

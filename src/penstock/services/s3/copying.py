@@ -1,0 +1,200 @@
+"""CopyObject. Bytes are not copied: the new record adopts the blobs of the old one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from penstock.blobs.checksums import Running, encode, running
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import checksums, conditions, events, reading, rules, writing
+from penstock.services.s3.access import OBJECT_ARN, load_policy, may, require_bucket
+from penstock.services.s3.objects import system_headers, write_conditions
+from penstock.services.s3.records import ObjectRecord
+from penstock.services.s3.tagging import parse_header
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+from penstock.wire.message import OutgoingStream
+
+MOST_BYTES = 5 * 1024**3
+_ATTEMPTS = 5
+_UNSUPPORTED = {
+    **rules.UNSUPPORTED_WRITE,
+    "CopySourceSSECustomerAlgorithm": (),
+    "CopySourceSSECustomerKey": (),
+    "CopySourceSSECustomerKeyMD5": (),
+    "AnnotationDirective": ("EXCLUDE",),
+}
+
+
+class Source(NamedTuple):
+    """What a copy reads: the call as which it reads it, its parameters, and the object found."""
+
+    call: Call
+    params: Params
+    found: reading.Found
+
+
+def parse_source(text: str) -> Params:
+    """Bucket and key (and version) of x-amz-copy-source. Raises AwsError InvalidArgument."""
+    path, separator, version = text.partition("?versionId=")
+    bucket, slash, key = unquote(path).removeprefix("/").partition("/")
+    if not slash or not bucket or not key or bucket.startswith("arn:"):
+        raise AwsError(
+            "InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", 400,
+            members={"ArgumentName": "x-amz-copy-source", "ArgumentValue": text},
+        )  # fmt: skip
+    found: Params = {"Bucket": bucket, "Key": key}
+    if separator:
+        found["VersionId"] = version
+    return found
+
+
+async def find_source(call: Call, params: Params) -> Source:
+    """The object to copy from, which the caller may read and whose conditions hold. Raises AwsError."""
+    source = parse_source(params["CopySource"])
+    if "ExpectedSourceBucketOwner" in params:
+        source["ExpectedBucketOwner"] = params["ExpectedSourceBucketOwner"]
+    as_reader = await may(call, "GetObject", source)
+    found = await reading.find_object(as_reader, source, with_body=True)
+    conditions.check_copy_source(params, found.record)
+    return Source(as_reader, source, found)
+
+
+async def digests(call: Call, found: reading.Found, begin: int, end: int, algorithms: list[str]) -> list[bytes]:
+    """Checksums over the object's bytes begin <= i < end, computed off the event-loop thread. Raises AwsError."""
+    running_ones = [running(algorithm) for algorithm in algorithms]
+    body = await reading.bytes_of(call, found, begin, end)
+    if isinstance(body, OutgoingStream):
+        gathered: list[bytes] = []
+        async for piece in body.chunks:
+            gathered.append(piece)
+            if len(gathered) == 4:
+                await asyncio.to_thread(_feed, running_ones, gathered)
+                gathered = []
+        await asyncio.to_thread(_feed, running_ones, gathered)
+    else:
+        await asyncio.to_thread(_feed, running_ones, [body])
+    return [one.digest() for one in running_ones]
+
+
+def _feed(running_ones: list[Running], pieces: list[bytes]) -> None:
+    for piece in pieces:
+        for one in running_ones:
+            one.update(piece)
+
+
+def unchanged(txn: Transaction, source: Source) -> bool:
+    """Whether the source is still the object that was found: its blobs can be adopted only while it holds them."""
+    require_bucket(txn, source.call, source.params)
+    now = writing.current(txn, source.params["Bucket"], source.params["Key"])
+    return now is not None and now.sequencer == source.found.record.sequencer
+
+
+def busy() -> AwsError:
+    return AwsError(
+        "OperationAborted",
+        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+        409,
+    )
+
+
+@operation(
+    "s3:CopyObject",
+    action="s3:PutObject",
+    resource=OBJECT_ARN,
+    policy=load_policy,
+    conditions=write_conditions,
+    unsupported=_UNSUPPORTED,
+)
+async def copy_object(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+    name, key = params["Bucket"], params["Key"]
+    rules.check_key(key)
+    rules.check_acl_parameters(params)
+    conditions.check_write_parameters(params)
+    if "Metadata" in params:
+        rules.check_metadata(params["Metadata"])
+    await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    for _ in range(_ATTEMPTS):
+        source = await find_source(call, params)
+        _check_itself(params, source)
+        record = await _copied(call, params, source)
+
+        def body(txn: Transaction, source: Source = source, record: ObjectRecord = record) -> bool:
+            bucket = require_bucket(txn, call, params)
+            if not unchanged(txn, source):
+                return False
+            old = writing.current(txn, name, key)
+            conditions.check_write(params, old)
+            writing.replace(txn, call, name, key, old, record, source.found.inline)
+            if bucket.has_notification:
+                events.emit(txn, call, name, bucket, "ObjectCreated:Copy", key, record)
+            return True
+
+        if await call.store.transact(body):
+            result: Result = {"ETag": f'"{record.etag}"', "LastModified": record.modified_ms // 1000}
+            checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
+            return {"CopyObjectResult": result}
+    raise busy()
+
+
+def _check_itself(params: Params, source: Source) -> None:
+    if source.found.record.size > MOST_BYTES:
+        raise AwsError(
+            "InvalidRequest",
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {MOST_BYTES}",
+            400,
+        )
+    same = (source.params["Bucket"], source.params["Key"]) == (params["Bucket"], params["Key"])
+    changes = params.get("MetadataDirective") == "REPLACE" or "WebsiteRedirectLocation" in params
+    if same and not changes and "StorageClass" not in params:
+        raise AwsError(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes.",
+            400,
+        )
+
+
+async def _copied(call: Call, params: Params, source: Source) -> ObjectRecord:
+    """The new object's record. A copy is one part: its ETag is the MD5 of the whole, its checksum over the whole."""
+    old = source.found.record
+    record = ObjectRecord(
+        old.etag, old.size, int(call.now * 1000), old.checksum, checksums.FULL_OBJECT, old.checksum_value,
+        crc=old.crc, segments=list(source.found.segments), headers=_headers(params, old),
+        metadata=params.get("Metadata") or {}, tags=old.tags,
+    )  # fmt: skip
+    if params.get("MetadataDirective", "COPY") != "REPLACE":
+        record.metadata = old.metadata
+    if params.get("TaggingDirective", "COPY") == "REPLACE":
+        record.tags = parse_header(params.get("Tagging", ""))
+    wanted = checksums.declared(params) or old.checksum
+    needs_md5 = old.part_count > 0
+    if wanted != old.checksum or old.checksum_type != checksums.FULL_OBJECT or needs_md5:
+        md5, value = await digests(source.call, source.found, 0, old.size, ["MD5", wanted])
+        record.checksum, record.checksum_value = wanted, encode(value)
+        if needs_md5:
+            record.etag = md5.hex()
+    elif source.found.inline is not None:
+        await reading.bytes_of(source.call, source.found, 0, old.size)
+    return record
+
+
+def _headers(params: Params, old: ObjectRecord) -> dict[str, str]:
+    """REPLACE takes the request's headers, COPY the source's, except for the redirect, which is never copied."""
+    if params.get("MetadataDirective", "COPY") == "REPLACE":
+        return system_headers(params)
+    headers = {name: value for name, value in old.headers.items() if name != "WebsiteRedirectLocation"}
+    if "WebsiteRedirectLocation" in params:
+        headers["WebsiteRedirectLocation"] = system_headers(params)["WebsiteRedirectLocation"]
+    return headers
+
+
+def etag_of_parts(md5s: list[str]) -> str:
+    """The ETag of a multipart object: the MD5 of its parts' MD5s, and how many there are."""
+    joined = b"".join(bytes.fromhex(md5) for md5 in md5s)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(md5s)}"

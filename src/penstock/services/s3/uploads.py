@@ -1,0 +1,191 @@
+"""Multipart uploads in progress: create, abort, list."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.s3 import checksums, keys, rules
+from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
+from penstock.services.s3.listing import encoder, list_conditions, page_size
+from penstock.services.s3.objects import system_headers, write_conditions
+from penstock.services.s3.records import Upload, decode_part, decode_upload, encode
+from penstock.services.s3.tagging import parse_header
+from penstock.store.api import Transaction
+from penstock.store.tuples import prefix_end
+from penstock.wire.errors import AwsError
+
+
+def no_such_upload(upload_id: str) -> AwsError:
+    return AwsError(
+        "NoSuchUpload",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed.",
+        404,
+        members={"UploadId": upload_id},
+    )
+
+
+def require_upload(txn: Transaction, params: Params) -> Upload:
+    """The upload in progress that a call names. Raises AwsError NoSuchUpload."""
+    upload_id = params["UploadId"]
+    raw = None
+    if len(upload_id) < 200 and "\0" not in upload_id:
+        raw = txn.get(keys.upload(params["Bucket"], params["Key"], upload_id))
+    if raw is None:
+        raise no_such_upload(upload_id)
+    return decode_upload(raw)
+
+
+@operation(
+    "s3:CreateMultipartUpload",
+    action="s3:PutObject",
+    resource=OBJECT_ARN,
+    policy=load_policy,
+    conditions=write_conditions,
+    unsupported=rules.UNSUPPORTED_WRITE,
+)
+async def create_multipart_upload(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html"""
+    name, key = params["Bucket"], params["Key"]
+    rules.check_key(key)
+    rules.check_acl_parameters(params)
+    metadata = params.get("Metadata") or {}
+    rules.check_metadata(metadata)
+    algorithm = checksums.declared(params)
+    upload = Upload(
+        int(call.now * 1000), call.principal.arn, algorithm, checksums.upload_type(algorithm, params.get("ChecksumType")),
+        headers=system_headers(params), metadata=metadata,
+        tags=parse_header(params["Tagging"]) if "Tagging" in params else [],
+    )  # fmt: skip
+    upload_id = f"{upload.initiated_ms:012x}{secrets.token_urlsafe(32)}"
+
+    def body(txn: Transaction) -> None:
+        require_bucket(txn, call, params)
+        txn.set(keys.upload(name, key, upload_id), encode(upload))
+
+    await call.store.transact(body)
+    result: Result = {"Bucket": name, "Key": key, "UploadId": upload_id}
+    if algorithm:
+        result["ChecksumAlgorithm"] = algorithm
+        result["ChecksumType"] = upload.checksum_type
+    return result
+
+
+@operation("s3:AbortMultipartUpload", resource=OBJECT_ARN, policy=load_policy, unsupported={"IfMatchInitiatedTime": ()})
+async def abort_multipart_upload(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
+
+    def body(txn: Transaction) -> None:
+        require_bucket(txn, call, params)
+        require_upload(txn, params)
+        forget_upload(txn, call, params["Bucket"], params["Key"], params["UploadId"])
+
+    await call.store.transact(body)
+    return {}
+
+
+def forget_upload(txn: Transaction, call: Call, name: str, key: str, upload_id: str) -> None:
+    """Take an upload and all its parts away."""
+    begin = keys.parts(upload_id)
+    end = prefix_end(begin)
+    for _, raw in txn.scan(begin, end):
+        for segment in decode_part(raw).segments:
+            call.blobs.release(txn, segment[0])
+    txn.clear(begin, end)
+    txn.clear(keys.upload(name, key, upload_id))
+
+
+@operation(
+    "s3:ListMultipartUploads",
+    action="s3:ListBucketMultipartUploads",
+    resource=BUCKET_ARN,
+    policy=load_policy,
+    conditions=list_conditions,
+)
+async def list_multipart_uploads(call: Call, params: Params) -> Result:
+    """By key, and the uploads of one key by age.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
+    """
+    most = page_size(params, "MaxUploads")
+    encode_key = encoder(params)
+    prefix, delimiter = params.get("Prefix", ""), params.get("Delimiter", "")
+    marker, id_marker = params.get("KeyMarker", ""), params.get("UploadIdMarker", "") if params.get("KeyMarker") else ""
+
+    def body(txn: Transaction) -> tuple[str, list[tuple[str, str, Upload | None]], bool]:
+        account = require_bucket(txn, call, params).account
+        return account, *_page(txn, params["Bucket"], prefix, delimiter, (marker, id_marker), most)
+
+    account, entries, truncated = await call.store.transact(body, read_only=True)
+    result: Result = {
+        "Bucket": params["Bucket"],
+        "KeyMarker": encode_key(marker),
+        "UploadIdMarker": id_marker,
+        "Prefix": encode_key(prefix),
+        "MaxUploads": most,
+        "IsTruncated": truncated,
+        "Uploads": [
+            _told(account, encode_key(key), upload_id, upload)
+            for key, upload_id, upload in entries
+            if upload is not None
+        ],
+        "CommonPrefixes": [{"Prefix": encode_key(key)} for key, _, upload in entries if upload is None],
+    }
+    if delimiter:
+        result["Delimiter"] = encode_key(delimiter)
+    if "EncodingType" in params:
+        result["EncodingType"] = "url"
+    if entries and truncated:
+        result["NextKeyMarker"] = encode_key(entries[-1][0])
+        result["NextUploadIdMarker"] = entries[-1][1]
+    return result
+
+
+def _told(account: str, key: str, upload_id: str, upload: Upload) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "Key": key,
+        "UploadId": upload_id,
+        "Initiated": upload.initiated_ms // 1000,
+        "StorageClass": "STANDARD",
+        "Owner": owner(account),
+        "Initiator": {"ID": upload.initiator},
+    }
+    if upload.checksum:
+        told["ChecksumAlgorithm"] = upload.checksum
+        told["ChecksumType"] = upload.checksum_type
+    return told
+
+
+def _page(
+    txn: Transaction, name: str, prefix: str, delimiter: str, after: tuple[str, str], most: int
+) -> tuple[list[tuple[str, str, Upload | None]], bool]:
+    """((key, upload id, upload) or (common prefix, "", None), ..., whether there are more)."""
+    space = keys.uploads(name)
+    begin = space + keys.escape(prefix.encode())
+    end = prefix_end(begin)
+    marker, id_marker = after
+    if marker:
+        past = keys.upload_suffix(marker, id_marker)
+        begin = max(begin, space + past + b"\0" if id_marker else prefix_end(space + past))
+        if delimiter and marker.startswith(prefix) and marker.endswith(delimiter) and not id_marker:
+            begin = max(begin, prefix_end(space + keys.escape(marker.encode())))
+    found: list[tuple[str, str, Upload | None]] = []
+    while begin < end:
+        common = None
+        for stored, raw in txn.scan(begin, end):
+            if len(found) == most:
+                return found, most > 0
+            key, upload_id = keys.split_upload(stored[len(space) :])
+            cut = key.find(delimiter, len(prefix)) if delimiter else -1
+            if cut >= 0:
+                common = key[: cut + len(delimiter)]
+                found.append((common, "", None))
+                break
+            found.append((key, upload_id, decode_upload(raw)))
+        if common is None:
+            break
+        begin = prefix_end(space + keys.escape(common.encode()))
+    return found, False
