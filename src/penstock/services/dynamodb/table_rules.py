@@ -13,6 +13,8 @@ _MAX_UNITS = 1_000_000_000_000
 
 def check_create(params: Mapping[str, Any]) -> None:
     """Raises ValidationException."""
+    if "TableName" not in params:
+        raise invalid("The parameter 'TableName' is required but was not present in the request")
     names.check(params["TableName"], 3)
     missing = [name for name in ("attributeDefinitions", "keySchema") if name[0].upper() + name[1:] not in params]
     if missing:
