@@ -14,7 +14,7 @@ class Entry(NamedTuple):
     name: botocore's service name. version: the model's folder. signing: the name in the credential scope.
     target: the part of X-Amz-Target before the dot. protocols: what it accepts, old and new, the usual one first.
     namespace: what precedes "#" in `__type`. validation: the code of a broken constraint. iso_millis: timestamps in
-    XML always carry milliseconds.
+    XML always carry milliseconds. crc32: every reply carries the CRC-32 of its body in x-amz-crc32.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Entry(NamedTuple):
     namespace: str = ""
     validation: str = "ValidationException"
     iso_millis: bool = False
+    crc32: bool = False
 
 
 _JSON = ("json",)
@@ -33,10 +34,12 @@ _REST = ("rest-json",)
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("s3", "2006-03-01", "s3", ("rest-xml",), validation="InvalidArgument", iso_millis=True),
-    Entry("dynamodb", "2012-08-10", "dynamodb", _JSON, "DynamoDB_20120810", "com.amazonaws.dynamodb.v20120810#"),
+    Entry(
+        "dynamodb", "2012-08-10", "dynamodb", _JSON, "DynamoDB_20120810", "com.amazonaws.dynamodb.v20120810#", crc32=True,
+    ),
     Entry(
         "dynamodbstreams", "2012-08-10", "dynamodb", _JSON, "DynamoDBStreams_20120810",
-        "com.amazonaws.dynamodb.v20120810#",
+        "com.amazonaws.dynamodb.v20120810#", crc32=True,
     ),
     Entry("lambda", "2015-03-31", "lambda", _REST),
     Entry("iam", "2010-05-08", "iam", _QUERY, validation="ValidationError"),

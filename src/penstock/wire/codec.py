@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -128,7 +129,12 @@ def _json_serialize(model: models.ServiceModel, operation: str) -> Callable[[dic
     def serialize(result: dict[str, Any], request_id: str) -> Response:
         return Response(200, [("x-amzn-RequestId", request_id), content_type], encode(result))
 
-    return serialize
+    def serialize_checked(result: dict[str, Any], request_id: str) -> Response:
+        body = encode(result)
+        checksum = ("x-amz-crc32", str(zlib.crc32(body)))
+        return Response(200, [("x-amzn-RequestId", request_id), content_type, checksum], body)
+
+    return serialize_checked if model.entry.crc32 else serialize
 
 
 def _query_parse(model: models.ServiceModel, operation: str) -> Callable[[Request, dict[str, str]], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -141,7 +142,10 @@ def _json(
         headers.append(("x-amzn-query-error", f"{query_code};{fault}"))
     headers += located
     headers.extend(error.headers.items())
-    return Response(status, headers, msgspec.json.encode(body))
+    encoded = msgspec.json.encode(body)
+    if model is not None and model.entry.crc32:
+        headers.append(("x-amz-crc32", str(zlib.crc32(encoded))))
+    return Response(status, headers, encoded)
 
 
 def _split(
