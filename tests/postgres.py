@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 import psycopg
+import pytest
 
 
 class NoPostgres(Exception):
@@ -111,22 +112,25 @@ class Cluster:
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
         )
 
-    def __enter__(self) -> Cluster:
-        return self
+    def __enter__(self) -> str:
+        return self.create_database()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.stop()
 
 
 def start_postgres() -> Cluster:
-    """Create and start a cluster. Raises NoPostgres where there is none to start."""
-    binaries = find_binaries()
+    """Create and start a cluster; skips the test where the machine has none to start."""
+    try:
+        binaries = find_binaries()
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
     user = pwd.getpwuid(os.getuid()).pw_name
     if os.getuid() == 0:  # which PostgreSQL refuses to run as
         known = {entry.pw_name for entry in pwd.getpwall()}
         user = next((name for name in ("postgres", "nobody") if name in known), "")
         if not user:
-            raise NoPostgres("PostgreSQL does not run as root, and there is no user postgres or nobody")
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres or nobody")
     home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: a unix socket's path has 107 bytes at most
     if os.getuid() == 0:
         shutil.chown(home, user)

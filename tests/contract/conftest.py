@@ -9,18 +9,15 @@ import pytest
 
 from penstock.store.api import Store
 from penstock.store.open import open_store
-from postgres import Cluster, NoPostgres, start_postgres
+from postgres import Cluster, start_postgres
 
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Cluster]:
     """A PostgreSQL server of this test process; skips where the machine has none."""
-    try:
-        cluster = start_postgres()
-    except NoPostgres as reason:
-        pytest.skip(str(reason))
-    with cluster:
-        yield cluster
+    cluster = start_postgres()
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture
