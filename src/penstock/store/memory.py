@@ -22,6 +22,8 @@ class MemoryStore:
         self.data: SortedDict[bytes, bytes] = SortedDict()
         self.version = 0
         self.closed = False
+        self.journal: list[tuple[list[tuple[bytes, bytes]], dict[bytes, bytes | None]]] | None = None
+        """If a list: every commit's cleared ranges and writes, in order. For simulated crashes."""
         self._watchers = Watchers()
 
     async def transact(self, body: Callable[[Transaction], T], *, read_only: bool = False) -> T:
@@ -54,15 +56,16 @@ class MemoryStore:
                 data.pop(key, None)
             else:
                 data[key] = value
-        appended = []
+        appended: dict[bytes, bytes | None] = {}
         if txn.appends:
             self.version += 1
             version = self.version.to_bytes(10, "big")
             for index, (prefix, value, stamp) in enumerate(txn.appends):
                 position = version + index.to_bytes(2, "big")
-                data[prefix + position] = value
-                appended.append(prefix + position)
+                data[prefix + position] = appended[prefix + position] = value
                 stamp.resolve(position)
+        if self.journal is not None and (txn.writes or txn.cleared or appended):
+            self.journal.append((txn.cleared, txn.writes | appended))
         self._watchers.changed(txn.writes, txn.cleared)
         self._watchers.changed(appended)
 
