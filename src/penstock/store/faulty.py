@@ -46,6 +46,8 @@ class FaultyStore:
         self._transactions = 0
         self._durable = 0
         """How many commits of the journal are synced."""
+        self._last: asyncio.Future[None] | None = None
+        """Done when the latest transaction has returned."""
         self._survivors: dict[bytes, bytes] = {}
         if isinstance(store, MemoryStore):
             store.journal = []
@@ -113,11 +115,21 @@ class FaultyStore:
         return reborn
 
     async def _sync(self) -> None:
-        """Return when all that is committed now would survive a crash; reads wait too, as on the read barrier."""
+        """Return when all that is committed now would survive a crash; reads wait too, as on the read barrier.
+
+        Transactions return in the order of their commits, as they do from a group commit.
+        """
         if not isinstance(self.inner, MemoryStore) or self.inner.journal is None:
             return
         committed = self._durable + len(self.inner.journal)
-        await self._delay()
+        before, self._last = self._last, asyncio.get_running_loop().create_future()
+        mine = self._last
+        try:
+            await self._delay()
+            if before is not None:
+                await asyncio.wait((before,))
+        finally:
+            mine.set_result(None)
         self._raise_if_failed()
         self._settle(committed)
 
