@@ -7,6 +7,7 @@ import base64
 from typing import Any
 
 import pytest
+
 from dynamodb_calls import Calls
 
 KEY = {"pk": {"S": "k"}}

@@ -6,9 +6,10 @@ import base64
 from typing import Any
 
 import pytest
-from dynamodb_calls import Calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dynamodb_calls import Calls
 
 V = "ValidationException: "
 KEYS = "pk = :p AND sk "
