@@ -29,6 +29,11 @@ PRELOAD = (
     "concurrent.futures.thread", "xml.etree.ElementTree", "encodings.idna", "csv", "uuid", "base64", "random",
     "urllib.request", "decimal", "gzip", "zipfile", "dateutil.tz",
 )  # fmt: skip
+SERVICES = (
+    "dynamodb", "s3", "sqs", "sns", "kinesis", "lambda", "events", "sts", "logs", "firehose", "secretsmanager",
+    "stepfunctions",
+)  # fmt: skip
+"""Whose models the zygote parses, the first before it is ready, the others when it has nothing else to do."""
 
 
 class ZygoteFailed(Exception):
@@ -71,6 +76,7 @@ class Zygote:
             "site": interpreter.site,
             "packages": interpreter.packages(),
             "preload": PRELOAD,
+            "services": SERVICES,
             "host_network": self._host_network,
         }
         command = [interpreter.path, "-S", "-B", "-X", "utf8", "-c", _START, json.dumps(boot)]

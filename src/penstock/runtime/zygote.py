@@ -16,15 +16,16 @@ import socket
 import sys
 from typing import Any
 
-from penstock.runtime import linux, probe, rootfs, sandbox
+from penstock.runtime import linux, probe, rootfs, sandbox, warmth
 
 MESSAGE_BYTES = 200_000
+_IDLE_MS = 50
 
 
 def main(server: socket.socket, boot: dict[str, Any]) -> None:
     """Prepare, then fork until the server's end of the socket closes.
 
-    boot: parent (process id), template (empty folder), prefixes, site, packages, preload (modules), host_network.
+    boot: parent (process id), template (empty folder), prefixes, site, packages, preload (modules), services (whose models to parse, the first at once), host_network.
     Answers "ready" with what isolation was found to work.
     """
     linux.die_with_parent()
@@ -47,10 +48,12 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     own = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     sys.path[:] = [p for p in sys.path if p not in ("", own)] + [runtime_path]
     extra = _preload(boot["preload"], frozenset(sys.modules))
+    pending = list(boot["services"])
+    warmth.make_client(pending.pop(0))  # the first also fills what all clients share
     gc.collect()
     gc.freeze()
     server.send(json.dumps({"event": "ready", "found": found}).encode())
-    _serve(server, sandbox.Host(namespaces, is_root, runtime_path, extra, pid_namespace))
+    _serve(server, sandbox.Host(namespaces, is_root, runtime_path, extra, pid_namespace), pending)
 
 
 def _preload(names: list[str], core: frozenset[str]) -> frozenset[str]:
@@ -71,30 +74,11 @@ def _preload(names: list[str], core: frozenset[str]) -> frozenset[str]:
             importlib.import_module(name)
         except ImportError:
             continue
-    _keep_parsed_models()
+    warmth.keep_what_never_changes()
     return frozenset(sys.modules) - base - core
 
 
-def _keep_parsed_models() -> None:
-    """Parse botocore's model files once for all environments: a client then costs its construction only."""
-    loaders = sys.modules.get("botocore.loaders")
-    if loaders is None:
-        return
-    load = loaders.JSONFileLoader.load_file
-    parsed: dict[str, Any] = {}
-
-    def load_file(self: Any, file_path: str) -> Any:
-        found = parsed.get(file_path)
-        if found is None:
-            found = load(self, file_path)
-            if found is not None:
-                parsed[file_path] = found
-        return found
-
-    loaders.JSONFileLoader.load_file = load_file
-
-
-def _serve(server: socket.socket, host: sandbox.Host) -> None:
+def _serve(server: socket.socket, host: sandbox.Host, pending: list[str]) -> None:
     wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
@@ -103,7 +87,11 @@ def _serve(server: socket.socket, host: sandbox.Host) -> None:
     poll.register(wake_r, select.POLLIN)
     children: dict[int, str] = {}
     while True:
-        for fd, _ in poll.poll():
+        ready = poll.poll(_IDLE_MS if pending else None)
+        if not ready:
+            warmth.make_client(pending.pop(0))
+            gc.freeze()
+        for fd, _ in ready:
             if fd == wake_r:
                 os.read(wake_r, 4096)
                 _reap(server, children)
