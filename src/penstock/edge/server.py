@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
+INSIDE = "169.254.76.1"
+"""What a function's requests come from: link-local, as inside a Lambda environment."""
 
 
 class Server:
@@ -61,7 +63,8 @@ class Server:
     def serve_socket(self, sock: socket.socket) -> Callable[[], None]:
         """Serve on a listening socket that somebody else made, for a function's execution environment.
 
-        Its peers count as loopback, wherever their namespace has them; the server's own endpoints are not there.
+        Its peers are a function, wherever their namespace has them: not loopback, so the well-known keys do not make
+        them root; and the server's own endpoints are not there.
         Returns what stops it listening, to be called when the environment ends.
         """
         shared = self._share()
@@ -71,7 +74,7 @@ class Server:
         async def adopt() -> None:
             try:
                 server = await shared.loop.create_server(
-                    lambda: Connection(shared, self._inside, peer="127.0.0.1"), sock=sock, backlog=BACKLOG
+                    lambda: Connection(shared, self._inside, peer=INSIDE), sock=sock, backlog=BACKLOG
                 )
             except OSError:
                 log.exception("a function's socket could not be served")
