@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from penstock.clock import Clock
 from penstock.config import Settings
-from penstock.runtime import variables
+from penstock.runtime import protections, variables
 from penstock.runtime.api import (
     Credentials,
     FunctionSpec,
@@ -66,6 +67,7 @@ class LocalRuntime:
         self._checker: asyncio.TimerHandle | None = None
         self._reaper: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._warned: set[str] = set()
         self._closed = False
 
     async def start(self) -> None:
@@ -147,8 +149,7 @@ class LocalRuntime:
     ) -> Environment:
         name = secrets.token_hex(16)
         stream = f"{datetime.fromtimestamp(self._clock.now(), UTC):%Y/%m/%d}/[{spec.version}]{name}"
-        if self._groups is None:
-            self._groups = open_groups()
+        assert self._groups is not None  # opened with the zygote
         limit = (spec.memory_mb + spec.ephemeral_mb) * _MB
         group = self._groups.create(name, limit, _PROCESSES_MAX, spec.memory_mb * 1024 // _VCPU_MB)
         self._uids = (self._uids + 1) % 100_000_000
@@ -216,6 +217,12 @@ class LocalRuntime:
     async def _new_zygote(self, interpreter: Interpreter) -> Zygote:
         zygote = Zygote(interpreter, self._scratch, host_network=self._host_network)
         await zygote.start()
+        if self._groups is None:
+            self._groups = open_groups()
+        for weakness in protections.weaknesses(zygote.found, self._groups):
+            if weakness not in self._warned:
+                self._warned.add(weakness)
+                log.warning("%s (see `penstock doctor`)", weakness)
         return zygote
 
     def _serve(self, environment: Environment, sockets: list[socket.socket]) -> None:
@@ -281,8 +288,14 @@ class LocalRuntime:
                     environment.end()
 
     def protections(self) -> dict[str, str]:
-        """See `runtime.api.Runtime`."""
-        return {}
+        """See `runtime.api.Runtime`. Before any function ran, it tries what the host allows in a process of its own."""
+        found: dict[str, str] | None = None
+        for task in self._zygotes.values():
+            if task.done() and not task.cancelled() and task.exception() is None:
+                found = task.result().found
+        if found is None and sys.platform == "linux":
+            found = protections.probe_namespaces(self._interpreters.own())
+        return protections.describe(found or {}, self._groups, host_network=self._host_network)
 
     async def close(self) -> None:
         """End every environment and the zygotes."""

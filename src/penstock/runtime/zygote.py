@@ -25,7 +25,8 @@ _IDLE_MS = 50
 def main(server: socket.socket, boot: dict[str, Any]) -> None:
     """Prepare, then fork until the server's end of the socket closes.
 
-    boot: parent (process id), template (empty folder), prefixes, site, packages, preload (modules), services (whose models to parse, the first at once), host_network.
+    boot: parent (process id), template (empty folder), prefixes, site, packages, preload (modules), services (whose
+    models to parse, the first at once), host_network.
     Answers "ready" with what isolation was found to work.
     """
     linux.die_with_parent()
