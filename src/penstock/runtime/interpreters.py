@@ -59,14 +59,14 @@ class Interpreters:
         if sys.platform != "linux":
             raise RuntimeUnsupported(f"functions need Linux: AWS's runtime client is not made for {sys.platform}")
         if runtime in _PROVIDED:
-            return self._own()
+            return self.own()
         wanted = self._mapping.get(runtime) or self._mapping.get("*") or runtime
         if not re.fullmatch(r"python3\.\d+", runtime):
             raise RuntimeUnsupported(
                 f"the runtime {runtime} is not supported; python3.x and {', '.join(_PROVIDED)} are"
             )
         if wanted == f"python{sys.version_info[0]}.{sys.version_info[1]}":
-            return self._own()
+            return self.own()
         if wanted not in self._asked:
             self._asked[wanted] = _ask(wanted)
         found = self._asked[wanted]
@@ -79,7 +79,8 @@ class Interpreters:
             )
         return found
 
-    def _own(self) -> Interpreter:
+    def own(self) -> Interpreter:
+        """The Python that the server runs on. Raises RuntimeUnsupported if it lacks awslambdaric."""
         found = importlib.util.find_spec("awslambdaric")
         if found is None or not found.origin or importlib.util.find_spec("runtime_client") is None:
             raise RuntimeUnsupported("awslambdaric is not installed beside Penstock: `pip install awslambdaric`")

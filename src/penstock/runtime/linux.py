@@ -109,12 +109,16 @@ def show_memory() -> None:
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
-def drop_capabilities() -> None:
-    """Give up every capability for good, set-uid programs included (no_new_privs)."""
+def drop_privileges(uid: int, *, is_root: bool) -> None:
+    """Give up every capability for good, set-uid programs included, and as root become the user `uid`. Raises OSError."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    for capability in range(64):
+    for capability in range(64):  # while we may: changing user takes the right to
         if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break  # past the last one this kernel knows, or not ours to drop: then no_new_privs bounds it
+    if is_root:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
     header = struct.pack("=Ii", 0x20080522, 0)
     _check(_libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(bytes(24))), "capset")
 

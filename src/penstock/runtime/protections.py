@@ -65,7 +65,7 @@ def describe(found: dict[str, str], groups: Groups | None, *, host_network: bool
         "memory": limits or f"off (checked every 50 ms and by rlimit only: {why_not})",
         "process count": limits or ("on (rlimit)" if is_root else f"off ({why_not})"),
         "cpu share": limits or f"off ({why_not})",
-        "/tmp size": on("mount", "a tmpfs of the function's ephemeral storage"),
+        "temporary files": on("mount", "a tmpfs each, as large as the ephemeral storage"),
         "end with the server": on("pid", "parent death signal and pid namespace"),
         "system calls": "off (not filtered: the kernel's own surface is shared)",
     }

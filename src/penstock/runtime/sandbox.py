@@ -50,7 +50,7 @@ def enter(request: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
         child = os.fork()
         if child == 0:
             _become_runtime(request, host, control)
-        _drop(request["uid"], host)
+        linux.drop_privileges(request["uid"], is_root=host.is_root)
         linux.die_with_parent()
         linux.hide_memory()
         _watch(child, control, own_pids="pid" in host.namespaces)
@@ -110,14 +110,6 @@ def _listen(port: int) -> socket.socket:
     s.bind(("127.0.0.1", port))
     s.listen(128)
     return s
-
-
-def _drop(uid: int, host: Host) -> None:
-    if host.is_root:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-    linux.drop_capabilities()
 
 
 def _watch(child: int, control: socket.socket, *, own_pids: bool) -> NoReturn:
@@ -181,7 +173,7 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
             resource.setrlimit(limit, (value, value))
         if request["data_bytes"]:
             resource.setrlimit(resource.RLIMIT_DATA, (request["data_bytes"], request["data_bytes"]))
-        _drop(request["uid"], host)
+        linux.drop_privileges(request["uid"], is_root=host.is_root)
         linux.show_memory()
         if "pid" not in host.namespaces:
             linux.die_with_parent()
