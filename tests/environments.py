@@ -81,7 +81,7 @@ def make_bench(folder: Path, **settings: Any) -> Bench:
     """A bench with settings of its own; the caller closes `bench.runtime`."""
     chosen = Settings(**settings)
     clock = Clock()
-    (folder / "state").mkdir()
+    (folder / "state").mkdir(parents=True)
     return Bench(LocalRuntime(chosen, clock, folder / "state"), folder, chosen, clock)
 
 

@@ -7,6 +7,7 @@ from any of them. An invocation's end never depends on its caller still waiting.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from penstock.runtime.api import FunctionSpec, Invocation, Outcome
 from penstock.runtime.logs import FunctionLog
 from penstock.runtime.processes import Processes, socket_owner
 from penstock.runtime.runtime_api import RuntimeConnection
+
+log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 64
 _MB = 1024 * 1024
@@ -95,6 +98,7 @@ class Environment:
         self._releases: list[Callable[[], object]] = []
         self._connections: set[RuntimeConnection] = set()
         processes.exited = self._exited
+        processes.failed = self._failed
         log.write(_init_start(spec))
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(
             spec.timeout_s if init_in_invoke else spec.init_timeout_s, self._init_timed_out
@@ -314,6 +318,14 @@ class Environment:
         if not job.done.done():
             job.done.set_exception(InitTimedOut())
         self.end()
+
+    def _failed(self, kind: str, reason: str) -> None:
+        """No runtime came to run: the function's fault (its bootstrap), or this host's."""
+        if kind == "Sandbox.Failure":
+            log.error("an execution environment could not be made: %s", reason)
+        job = self._job
+        message = f"RequestId: {job.invocation.request_id if job else ''} Error: {reason}"
+        self._fail(outcomes.error_document(kind, message), f"Status: error\tError Type: {kind}", message + "\n")
 
     def _exited(self, wait_status: int) -> None:
         """The runtime's process is gone, or the whole environment."""

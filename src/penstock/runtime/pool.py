@@ -93,6 +93,12 @@ class LocalRuntime:
                 return await environment.invoke(invocation)
             except NeverDelivered:
                 continue
+        task = asyncio.get_running_loop().create_task(self._invoke_cold(spec, invocation, credentials))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return await asyncio.shield(task)  # a caller that gives up does not undo the invocation
+
+    async def _invoke_cold(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
         try:
             environment = await self._start(spec, credentials, init_in_invoke=False)
             return await environment.invoke(invocation)
@@ -278,6 +284,16 @@ class LocalRuntime:
                 environment.end()
         if self._all:
             self._reaper = loop.call_later(_REAP_EVERY_S, self._reap)
+
+    @property
+    def environments(self) -> int:
+        """How many there are."""
+        return len(self._all)
+
+    def zygote_pids(self) -> list[int]:
+        """Process ids of the zygotes that are up."""
+        up = (t.result() for t in self._zygotes.values() if t.done() and not t.cancelled() and t.exception() is None)
+        return [zygote.pid for zygote in up if zygote.alive]
 
     async def retire(self, key_prefix: str) -> None:
         """See `runtime.api.Runtime`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import socket
@@ -14,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penstock.runtime.cgroups import Group
-
-log = logging.getLogger(__name__)
 
 _ANCILLARY_BYTES = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(12)
 _REMOVE_AGAIN_S = 0.1
@@ -34,6 +31,8 @@ class Processes:
         """The environment's /tmp, to see how full it is; -1 where it has none of its own."""
         self.listening: Callable[[list[socket.socket]], None] = lambda _: None
         self.exited: Callable[[int], None] = lambda _: None
+        self.failed: Callable[[str, str], None] = lambda _, __: None
+        """(error type, reason): no runtime came to run."""
         self._loop = asyncio.get_running_loop()
         self._pidfd = -1
         self._status: int | None = None
@@ -83,8 +82,7 @@ class Processes:
             self._status = event["status"]
             self.exited(event["status"])
         elif kind == "failed":
-            log.error("an execution environment could not be made: %s", event["reason"])
-            self.exited(1 << 8)
+            self.failed(event["kind"], event["reason"])
 
     def ended(self, status: int) -> None:
         """The zygote has reaped the environment's first process: nothing of it is left."""

@@ -55,7 +55,7 @@ def enter(request: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
         linux.hide_memory()
         _watch(child, control, own_pids="pid" in host.namespaces)
     except BaseException as error:
-        _tell(control, {"event": "failed", "reason": f"{type(error).__name__}: {error}"})
+        _tell(control, {"event": "failed", "kind": "Sandbox.Failure", "reason": f"{type(error).__name__}: {error}"})
         os._exit(71)
 
 
@@ -180,14 +180,14 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
         with open("/proc/self/oom_score_adj", "w") as f:
             f.write("500")
         _tell(control, {"event": "running"})  # the kernel adds our process id, as the server knows it
-        control.close()
         os.umask(0o022)
         task = rootfs.TASK if "mount" in host.namespaces else request["code"]
         os.chdir(task)
         environment = request["environment"]
         environment["AWS_LAMBDA_RUNTIME_API"] = request["runtime_api"]
         if request["bootstrap"]:
-            _exec_bootstrap(task, environment)
+            _exec_bootstrap(task, environment, control)
+        control.close()
         environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(_LOG_FD)
         _run_python(task, environment, host, request)
         status = 0
@@ -207,19 +207,21 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
             os._exit(status & 0xFF)
 
 
-def _exec_bootstrap(task: str, environment: dict[str, str]) -> NoReturn:
+def _exec_bootstrap(task: str, environment: dict[str, str], control: socket.socket) -> NoReturn:
+    """Become the function's own executable. The control socket closes as that succeeds."""
     os.close(_LOG_FD)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    reason = f"Couldn't find valid bootstrap(s): [{task}/bootstrap {rootfs.LAYERS}/bootstrap]"
     for folder in (task, rootfs.LAYERS):
         path = os.path.join(folder, "bootstrap")
         if os.path.isfile(path):
             try:
                 os.execve(path, [path], environment)  # noqa: S606
             except OSError as error:
-                os.write(2, f"Error: fork/exec {path}: {str(error.strerror).lower()}\n".encode())
-                os._exit(126)
-    os.write(2, f"Couldn't find valid bootstrap(s): [{task}/bootstrap /opt/bootstrap]\n".encode())
-    os._exit(127)
+                reason = f"fork/exec {path}: {str(error.strerror).lower()}"
+            break
+    _tell(control, {"event": "failed", "kind": "Runtime.InvalidEntrypoint", "reason": reason})
+    os._exit(1)
 
 
 def _run_python(task: str, environment: dict[str, str], host: Host, request: dict[str, Any]) -> None:
