@@ -73,9 +73,8 @@ def load(
     values: dict[str, Any] = {}
     types_by_field = typing.get_type_hints(Settings)
     if file:
-        with Path(file).open("rb") as f:
-            for name, value in tomllib.load(f).items():
-                values[name] = _convert(types_by_field, name, value, f"{file}: {name}")
+        for name, value in _read(file).items():
+            values[name] = _convert(types_by_field, name, value, f"{file}: {name}")
     for variable, text in environment.items():
         name = variable.removeprefix("PENSTOCK_").lower()
         if variable.startswith("PENSTOCK_") and name in types_by_field:
@@ -83,6 +82,13 @@ def load(
     for name, value in flags.items():
         values[name] = _convert(types_by_field, name, value, "--" + name.replace("_", "-"))
     return Settings(**values)
+
+
+def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(file).read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSettingError(f"the settings in {file} cannot be read: {error}") from error
 
 
 def _convert(types_by_field: Mapping[str, Any], name: str, value: Any, where: str) -> Any:
