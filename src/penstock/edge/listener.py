@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableSequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -83,6 +83,9 @@ class Refused(Exception):
         self.why = why
 
 
+_BLANKS = frozenset({" ", "\t"})
+_NOWHERE: deque[tuple[bytes, bytes]] = deque(maxlen=0)
+"""Where HTTP's own trailers go: they carry nothing that any AWS protocol knows."""
 _NAMES: dict[bytes, str] = {}
 """Header names as sent -> lower case. Bounded, as clients choose them."""
 
@@ -94,12 +97,11 @@ class Connection(asyncio.Protocol):
         "_app",
         "_body",
         "_busy",
+        "_chunk_bytes",
         "_closing",
         "_drained",
         "_head_bytes",
-        "_header_count",
         "_headers",
-        "_hosts",
         "_in_head",
         "_keep_alive",
         "_limits",
@@ -135,9 +137,9 @@ class Connection(asyncio.Protocol):
         self._secure = False
         self._owed_continue = False
         self._in_head = False
-        self._headers: dict[str, str] = {}
+        self._headers: MutableSequence[tuple[bytes, bytes]] = []
         self._url = b""
-        self._head_bytes = self._header_count = self._hosts = 0
+        self._head_bytes = self._chunk_bytes = 0
         self._request: Request | None = None
         self._parts: list[bytes] | None = None
         self._body: IncomingBody | None = None
@@ -195,6 +197,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing and self._body is None:
             return
+        self._chunk_bytes = len(data)
         if self._in_head:
             self._head_bytes += len(data)
         try:
@@ -257,9 +260,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._head_bytes = self._header_count = self._hosts = 0
+        self._head_bytes = 0
         self._url = b""
-        self._headers = {}
+        self._headers = []
         if not self._busy:
             self.deadline = time.monotonic() + self._limits.header_timeout_s
 
@@ -269,28 +272,38 @@ class Connection(asyncio.Protocol):
             raise Refused(414, "the request's URI is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_count += 1
-        self._head_bytes += len(name) + len(value) + 4
-        if self._header_count > self._limits.header_count or self._head_bytes > self._limits.header_bytes:
+        self._headers.append((name, value))
+
+    def _read_headers(self) -> dict[str, str]:
+        """The headers by lower-case name. Those sent twice are joined."""
+        raw, self._headers = self._headers, _NOWHERE
+        limits = self._limits
+        if len(raw) > limits.header_count or (
+            self._head_bytes + self._chunk_bytes > limits.header_bytes
+            and sum(len(n) + len(v) + 4 for n, v in raw) > limits.header_bytes
+        ):
             raise Refused(431, "the request has too many or too large headers")
-        if not self._in_head:
-            return  # HTTP's own trailers carry nothing that any AWS protocol knows
-        key = _NAMES.get(name)
-        if key is None:
-            key = name.decode("latin-1").lower()
-            if len(_NAMES) < 4096:
-                _NAMES[name] = key
-        text = value.decode("latin-1").strip(" \t")
-        headers = self._headers
-        if key in headers:
-            if key == "host":
+        headers: dict[str, str] = {}
+        for name, value in raw:
+            key = _NAMES.get(name)
+            if key is None:
+                key = name.decode("latin-1").lower()
+                if len(_NAMES) < 4096 and len(name) < 100:
+                    _NAMES[name] = key
+            text = value.decode("latin-1")
+            if text[-1:] in _BLANKS:
+                text = text.rstrip(" \t")
+            if key not in headers:
+                headers[key] = text
+            elif key == "host":
                 raise Refused(400, "more than one Host header")
-            headers[key] += "," + text
-        else:
-            headers[key] = text
+            else:
+                headers[key] += "," + text
+        return headers
 
     def on_headers_complete(self) -> None:
-        parser, headers = self._parser, self._headers
+        parser = self._parser
+        headers = self._read_headers()
         version = parser.get_http_version()
         method = parser.get_method().decode("ascii")
         self._in_head = False
