@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+import uvloop
 
 from penstock import services
 from penstock.clock import Clock
@@ -81,6 +82,11 @@ def parse(raw: bytes) -> Answer:
     lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
     return Answer(int(lines[0].split()[1]), headers, body)
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """As in production."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
