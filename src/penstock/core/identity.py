@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Kind(enum.Enum):
@@ -101,6 +101,8 @@ class Identity:
     tags: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
     session: tuple[PolicyText, ...] = ()
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """For `core.authz`, which keeps the compiled form here."""
 
 
 class Directory(Protocol):

@@ -1,6 +1,6 @@
 """May this principal do this? Policy documents compiled to predicates, evaluated as AWS documents it.
 
-Lives here: `pattern`, `conditions`, `principals` and `document` (a policy compiled), `facts` (a request's condition
+Lives here: `pattern`, `conditions`, `principals` and `document` and `group` (policies compiled), `facts` (a request's condition
 keys), `evaluate` (the decision), `denial` and `decisions` (how it is told), `validate` (a policy as it is written).
 Knows policies and condition keys; knows no service and no storage (documents come through `identity.Directory` and the
 operation's own policy loader).
@@ -120,7 +120,7 @@ def _check(
 def _tell(call: Call, action: str, resource: str, decision: Decision) -> None:
     principal = call.principal
     call.node.decisions.ring.append(
-        Decided(call.now, call.request_id, principal.arn, action, resource, decision.allowed, decision.where)
+        (call.now, call.request_id, principal.arn, action, resource, decision.allowed, decision.where)
     )
     if not decision.allowed:
         how = "denied by" if decision.explicit else "not allowed:"

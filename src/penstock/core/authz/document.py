@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.core.authz.conditions import Condition, compile_condition
 from penstock.core.authz.facts import Facts
-from penstock.core.authz.pattern import Predicate, compile_pattern
+from penstock.core.authz.pattern import Predicate, compile_pattern, plain_patterns
 from penstock.core.authz.principals import Named, PrincipalSet
 from penstock.core.identity import Principal
 
@@ -32,7 +32,8 @@ class Statement:
     """One statement, compiled. `index` counts from 0 in its document."""
 
     __slots__ = (
-        "_actions", "_conditions", "_not_action", "_not_resource", "_resources", "allows", "index", "principals", "sid",
+        "_actions", "_conditions", "_not_action", "_not_resource", "_resources", "allows", "index", "plain",
+        "principals", "sid",
     )  # fmt: skip
 
     def __init__(self, source: Mapping[str, Any], index: int, variables: bool) -> None:
@@ -49,9 +50,13 @@ class Statement:
         )
         self._not_resource = "NotResource" in source
         self._resources: tuple[Predicate, ...] | None = None
+        self.plain: tuple[tuple[str, str], ...] | None = None
+        """What the resource has to match, where nothing else matters: (literal, "") or ("", regular expression)."""
         if self._not_resource or "Resource" in source:
             texts = _texts(source, "NotResource" if self._not_resource else "Resource", index)
             self._resources = tuple(compile_pattern(text, variables=variables, arn=True) for text in texts)
+            if not self._not_resource and not source.get("Condition"):
+                self.plain = plain_patterns(texts, variables)
         self._conditions = _conditions(source.get("Condition", {}), index, variables)
         self.principals: PrincipalSet | None = None
         for name in ("Principal", "NotPrincipal"):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from penstock.core.authz.document import Policy, PolicyError, Statement, compile_policy
 from penstock.core.authz.facts import Facts
+from penstock.core.authz.group import Group
 from penstock.core.authz.principals import Named
 from penstock.core.identity import Identity, Kind, PolicyText, Principal
 
@@ -89,7 +90,7 @@ def _decide(q: Question) -> Decision:
     principal, identity = q.principal, q.identity
     if identity.missing:
         return Decision(False, False, IDENTITY, identity.missing)
-    by_identity = _allows(identity.policies, IDENTITY, q)
+    by_identity = bool(identity.policies) and _identity_allows(q)
     bounded = identity.boundary is None or _allows((identity.boundary,), BOUNDARY, q)
     in_session = not principal.session_policies or _allows(_session(q), SESSION, q)
     named = Named.NOT if q.resource_policy is None else _named(q.resource_policy, q)
@@ -112,6 +113,20 @@ def _decide(q: Question) -> Decision:
     if not bounded:
         return _missing(BOUNDARY, q)
     return ALLOWED if in_session else _missing(SESSION, q)
+
+
+def _identity_allows(q: Question) -> bool:
+    """Whether the principal's own policies allow. Raises _Found where one denies."""
+    group = q.identity.memo.get("group")
+    if group is None:
+        group = q.identity.memo["group"] = Group(q.identity.policies)
+    if group.broken:
+        raise _Found(IDENTITY, group.broken)
+    denying, allowing = group.about(q.action)
+    if denying.applies(q.resource, q.facts):
+        raise _Found(IDENTITY, denying.which(q.resource, q.facts))
+    applies: bool = allowing.applies(q.resource, q.facts)
+    return applies
 
 
 def _session(q: Question) -> list[PolicyText]:

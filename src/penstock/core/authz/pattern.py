@@ -104,8 +104,27 @@ def _with_variables(parts: list[str | Variable], ignore_case: bool, arn: bool) -
     return check
 
 
+def plain_patterns(texts: list[str], variables: bool) -> tuple[tuple[str, str], ...] | None:
+    """Resource patterns without variables: a literal ARN as (literal, ""), else ("", regular expression)."""
+    found: list[tuple[str, str]] = []
+    for text in texts:
+        parts = tokens(text, wildcards=True, variables=variables)
+        plain = tuple(part for part in parts if isinstance(part, str))
+        if len(plain) != len(parts):
+            return None
+        if any(part in (_STAR, _ANY) for part in plain):
+            found.append(("", _source(plain, arn=True)))
+        else:
+            found.append(("".join(plain), ""))
+    return tuple(found)
+
+
 @lru_cache(maxsize=4096)
 def _regex(parts: tuple[str, ...], ignore_case: bool, arn: bool) -> re.Pattern[str]:
+    return re.compile(_source(parts, arn=arn), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+
+
+def _source(parts: tuple[str, ...], *, arn: bool) -> str:
     source: list[str] = []
     colons = 0
     for i, part in enumerate(parts):
@@ -118,4 +137,4 @@ def _regex(parts: tuple[str, ...], ignore_case: bool, arn: bool) -> re.Pattern[s
         else:
             colons += part.count(":")
             source.append(re.escape(part))
-    return re.compile("".join(source), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+    return "".join(source)
