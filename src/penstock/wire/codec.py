@@ -14,6 +14,7 @@ from penstock.wire import (
     json_in,
     json_out,
     json_typed,
+    json_words,
     models,
     query_in,
     querystring,
@@ -102,7 +103,7 @@ def _json_parse(model: models.ServiceModel, operation: str) -> Callable[[Request
             if keeps is not None and not keeps(params):
                 raise constraints.violations(model, shape, params)
         except RecursionError:
-            raise json_in.wrong("") from None
+            raise json_words.refusal("") from None
         return params
 
     decoder = json_typed.decoder(model, shape)

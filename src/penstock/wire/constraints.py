@@ -6,6 +6,7 @@ that failed, by walking the model once more. The wording is Coral's, AWS's own f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -17,6 +18,8 @@ Check: TypeAlias = Callable[[Any], bool]
 
 MAX_REPORTED = 10
 MAX_VALUE_SHOWN = 4096
+MAX_ITEMS_SHOWN = 200
+MAX_DEPTH_SHOWN = 8
 _SIZED = frozenset({"string", "list", "map", "blob"})
 _NUMBERS = frozenset({"integer", "long", "float", "double", "short", "byte", "bigInteger", "bigDecimal"})
 
@@ -39,21 +42,21 @@ def _walk(model: models.ServiceModel, shape: Shape, value: Any, path: str) -> It
         yield from _walk_structure(model, shape, value, path)
         return
     for rule in _broken(shape, value):
-        yield f"Value '{shown(value)}' at '{path}' failed to satisfy constraint: {rule}"
+        yield f"Value '{shown(model, shape, value)}' at '{path}' failed to satisfy constraint: {rule}"
     if shape.type == "list" and shape.member:
         element = model.shapes[shape.member.shape]
         if _simple(element):
             if any(True for v in value for _ in _broken(element, v)):
-                yield _nested(value, path, "Member", element)
+                yield _nested(model, shape, value, path, "Member", element)
         else:
             for at, each in enumerate(value, 1):
                 yield from _walk(model, element, each, f"{path}.{at}.member")
     elif shape.type == "map" and shape.key and shape.value:
         key, element = model.shapes[shape.key.shape], model.shapes[shape.value.shape]
         if any(True for k in value for _ in _broken(key, k)):
-            yield _nested(value, path, "Map keys", key)
+            yield _nested(model, shape, value, path, "Map keys", key)
         if _simple(element) and any(True for v in value.values() for _ in _broken(element, v)):
-            yield _nested(value, path, "Map value", element)
+            yield _nested(model, shape, value, path, "Map value", element)
         elif not _simple(element):
             for name, each in value.items():
                 yield from _walk(model, element, each, f"{path}.{name}.member")
@@ -69,9 +72,11 @@ def _walk_structure(model: models.ServiceModel, shape: Shape, value: Any, path: 
             yield f"Value null at '{here}' failed to satisfy constraint: Member must not be null"
 
 
-def _nested(value: Any, path: str, what: str, shape: Shape) -> str:
-    rules = ", ".join(_rules(shape))
-    return f"Value '{shown(value)}' at '{path}' failed to satisfy constraint: {what} must satisfy constraint: [{rules}]"
+def _nested(model: models.ServiceModel, shape: Shape, value: Any, path: str, what: str, element: Shape) -> str:
+    """A container's line for elements that are scalars: Coral words all rules of the element, broken or not."""
+    rules = ", ".join(_rules(element))
+    text = shown(model, shape, value)
+    return f"Value '{text}' at '{path}' failed to satisfy constraint: {what} must satisfy constraint: [{rules}]"
 
 
 def _simple(shape: Shape) -> bool:
@@ -94,6 +99,12 @@ def _rules(shape: Shape) -> Iterator[str]:
 def _broken(shape: Shape, value: Any) -> Iterator[str]:
     if shape.opaque:
         return
+    if shape.type == "string":
+        if shape.pattern and (pattern := patterns.compiled(shape.pattern)) and not pattern.match(value):
+            yield f"Member must satisfy regular expression pattern: {shape.pattern}"
+        if shape.enum and value not in shape.enum:
+            yield f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
+            return
     if shape.type in _SIZED:
         if shape.type == "blob" and not isinstance(value, bytes):
             return
@@ -106,11 +117,6 @@ def _broken(shape: Shape, value: Any) -> Iterator[str]:
             yield f"Member must have value less than or equal to {_number(shape.max)}"
         if shape.min is not None and value < shape.min:
             yield f"Member must have value greater than or equal to {_number(shape.min)}"
-    if shape.type == "string":
-        if shape.pattern and (pattern := patterns.compiled(shape.pattern)) and not pattern.match(value):
-            yield f"Member must satisfy regular expression pattern: {shape.pattern}"
-        if shape.enum and value not in shape.enum:
-            yield f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
 
 
 def _number(bound: float) -> str:
@@ -122,22 +128,31 @@ def lower_first(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
-def shown(value: Any) -> str:
+def shown(model: models.ServiceModel, shape: Shape, value: Any) -> str:
     """A value as Java's toString shows it, cut where it would make the answer huge."""
-    text = _shown(value, 0)
+    text = _shown(model, shape, value, 0)
     return text if len(text) <= MAX_VALUE_SHOWN else text[:MAX_VALUE_SHOWN] + "..."
 
 
-def _shown(value: Any, depth: int) -> str:
+def _shown(model: models.ServiceModel, shape: Shape | None, value: Any, depth: int) -> str:
+    def inner(member: Member | None, each: Any) -> str:
+        return _shown(model, model.shapes[member.shape] if member else None, each, depth + 1)
+
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, bytes):
         return f"java.nio.HeapByteBuffer[pos=0 lim={len(value)} cap={len(value)}]"
+    if isinstance(value, (list, dict)) and depth >= MAX_DEPTH_SHOWN:
+        return "..."
+    if shape is not None and shape.opaque:
+        shape = None
     if isinstance(value, list):
-        return f"[{', '.join(_shown(v, depth + 1) for v in value[:200])}]" if depth < 20 else "[...]"
+        return f"[{', '.join(inner(shape.member if shape else None, v) for v in value[:MAX_ITEMS_SHOWN])}]"
     if isinstance(value, dict):
-        items = list(value.items())[:200]
-        return "{" + ", ".join(f"{k}={_shown(v, depth + 1)}" for k, v in items) + "}" if depth < 20 else "{...}"
+        items = itertools.islice(value.items(), MAX_ITEMS_SHOWN)
+        if shape is not None and shape.type == "structure":
+            return f"{shape.name}({', '.join(f'{lower_first(k)}={inner(shape.members.get(k), v)}' for k, v in items)})"
+        return f"{{{', '.join(f'{k}={inner(shape.value if shape else None, v)}' for k, v in items)}}}"
     return str(value)[: MAX_VALUE_SHOWN + 1]
 
 

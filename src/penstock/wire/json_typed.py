@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from penstock.wire import models, patterns
+from penstock.wire import models, patterns, timestamps
 from penstock.wire.models import Member, Shape
 
 _RANGES = {"integer": 2**31, "long": 2**63, "short": 2**15, "byte": 2**7}
@@ -50,7 +50,7 @@ def _type(model: models.ServiceModel, shape: Shape) -> Any:
         case "boolean":
             return bool
         case "timestamp":
-            return Annotated[float, msgspec.Meta(gt=-1e15, lt=1e15)]
+            return Annotated[float, msgspec.Meta(gt=-timestamps.LIMIT_S, lt=timestamps.LIMIT_S)]
         case "float" | "double":
             return float if shape.min is None and shape.max is None else Annotated[float, _bounds(shape)]
         case "integer" | "long" | "short" | "byte":

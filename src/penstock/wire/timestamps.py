@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
+LIMIT_S = 1e15
+"""No timestamp is further from the epoch."""
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,9})?)?(Z|z|[+-]\d\d:?\d\d)?)?\Z", re.ASCII
 )
