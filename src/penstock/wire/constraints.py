@@ -113,9 +113,9 @@ def _broken(shape: Shape, value: Any) -> Iterator[str]:
         if shape.min is not None and len(value) < shape.min:
             yield f"Member must have length greater than or equal to {_number(shape.min)}"
     elif shape.type in _NUMBERS:
-        if shape.max is not None and value > shape.max:
+        if shape.max is not None and not value <= shape.max:  # so that NaN is refused
             yield f"Member must have value less than or equal to {_number(shape.max)}"
-        if shape.min is not None and value < shape.min:
+        if shape.min is not None and not value >= shape.min:
             yield f"Member must have value greater than or equal to {_number(shape.min)}"
 
 

@@ -8,6 +8,8 @@ import re
 import unicodedata
 
 _PROPERTY = re.compile(r"\\([pP])(?:\{(?:Is|In)?\^?([A-Za-z_]+)\}|([A-Z]))")
+_SURROGATES = re.compile(r"\\u[dD]800\\u[dD][cC]00-\\u[dD][bB][fF][fF]\\u[dD][fF][fF][fF]")
+"""All astral characters, in Java's UTF-16."""
 _POSIX = {
     "Alpha": "a-zA-Z", "Digit": "0-9", "Alnum": "a-zA-Z0-9", "Upper": "A-Z", "Lower": "a-z",
     "Punct": r"!-/:-@\[-`{-~", "Graph": "!-~", "Print": " -~", "Blank": r" \t", "Space": r" \t\n\x0b\f\r",
@@ -27,6 +29,7 @@ def compiled(pattern: str) -> re.Pattern[str] | None:
 
 def translated(pattern: str) -> str:
     """Python's source for the anchored pattern; "" where it is one that cannot be translated."""
+    pattern = _SURROGATES.sub(r"\\U00010000-\\U0010ffff", pattern)
     try:
         out: list[str] = []
         at, in_class = 0, 0
