@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import random
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +15,18 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 from botocore.utils import parse_timestamp
 
-from penstock.wire import models
+from penstock.wire import catalog, models
 from penstock.wire.message import Request, Response
 
 _loader = Loader()
 IN_HEAD = frozenset({"header", "headers", "uri", "querystring"})
+
+
+@functools.cache
+def ours(name: str) -> models.ServiceModel:
+    """Our model as botocore has it, whatever a service that is imported has patched."""
+    entry = catalog.BY_NAME[name]
+    return models.load(gzip.decompress((models.DATA / name / entry.version / "service-2.json.gz").read_bytes()), entry)
 
 
 def service_model(name: str) -> ServiceModel:

@@ -60,7 +60,7 @@ def test_what_botocore_sends_is_read(service: str, protocol: str) -> None:
                 assert found[0] == operation.name, (operation.name, request.path, request.query)
                 labels = found[1]
             try:
-                got = codec.codec(service, operation.name, protocol).parse(request, labels)
+                got = codec.make(peer.ours(service), operation.name, protocol).parse(request, labels)
             except AwsError as error:
                 assert "regular expression" in error.message, (operation.name, error)
                 continue
@@ -92,7 +92,7 @@ def test_what_is_written_is_read_by_botocore(service: str, protocol: str) -> Non
                 result[operation.output_shape.serialization["payload"]] = (
                     b"text" if operation.has_streaming_output else "text"
                 )
-            response = codec.codec(service, operation.name, protocol).serialize(dict(result), "request-1")
+            response = codec.make(peer.ours(service), operation.name, protocol).serialize(dict(result), "request-1")
             got = _read(operation, protocol, response)
             for name in ("ContentType", "StatusCode", "ContentLength"):
                 if name not in result or operation.http["method"] != "HEAD":

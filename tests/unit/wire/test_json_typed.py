@@ -44,7 +44,7 @@ def _mutated(value: Any, chance: random.Random) -> Any:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_same_as_the_careful_reader(service: str) -> None:
-    model = models.service(service)
+    model = peer.ours(service)
     botocore_model = peer.service_model(service)
     answered = 0
     for name in model.operations:
@@ -70,7 +70,7 @@ def test_same_as_the_careful_reader(service: str) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_broken_constraints_are_always_worded(service: str) -> None:
     """Where the predicate says no, the wording finds the reason; where it says yes, there is none."""
-    model = models.service(service)
+    model = peer.ours(service)
     botocore_model = peer.service_model(service)
     for name in model.operations:
         shape = model.input_shape(name)
