@@ -69,6 +69,13 @@ class Blobs(Protocol):
         """In the transaction that removes a record naming it; after the last one its bytes go, past a grace period."""
         ...
 
+    def release_all(self, txn: Transaction, after: str, limit: int) -> str:
+        """Release the next `limit` blobs after that name ("": from the start), however many records name them.
+
+        For emptying a server. Returns the name to go on after, "" when there are no more.
+        """
+        ...
+
     def read(self, name: str, begin: int, end: int) -> AsyncGenerator[bytes, None]:
         """Bytes begin <= i < end in pieces of about 256 KiB, read and verified off the event-loop thread.
 

@@ -111,6 +111,9 @@ class FileBlobs:
     def release(self, txn: Transaction, name: str) -> None:
         ledger.release(txn, name, self._clock.now() + GRACE_S)
 
+    def release_all(self, txn: Transaction, after: str, limit: int) -> str:
+        return ledger.release_all(txn, after, limit, self._clock.now() + GRACE_S)
+
     # reading
 
     def read(self, name: str, begin: int, end: int) -> AsyncGenerator[bytes, None]:

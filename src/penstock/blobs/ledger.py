@@ -87,6 +87,18 @@ def release(txn: Transaction, name: str, due: float) -> None:
         txn.set(GONE + int(due * 1000).to_bytes(8, "big") + name.encode(), b"")
 
 
+def release_all(txn: Transaction, after: str, limit: int, due: float) -> str:
+    """Release the next `limit` blobs whoever names them. Returns the last one's name, "" when there are no more."""
+    last = ""
+    found = list(txn.scan(LIVE + after.encode() + b"\0" if after else LIVE, LIVE + b"\xff", limit))
+    for key, count in found:
+        last = key[len(LIVE) :].decode()
+        if any(count):
+            txn.set(key, bytes(4))
+            txn.set(GONE + int(due * 1000).to_bytes(8, "big") + last.encode(), b"")
+    return last
+
+
 def due(txn: Transaction, now: float, limit: int, skip: set[str]) -> list[tuple[bytes, str]]:
     """(key for `forget`, name) of blobs whose grace is over, but for those in `skip`."""
     end = GONE + int(now * 1000 + 1).to_bytes(8, "big")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,6 +13,7 @@ from penstock.core.authz import Decisions, authorize
 from penstock.core.call import Call
 from penstock.core.identity import Directory, Principal
 from penstock.core.operation import find
+from penstock.store.tuples import range_of
 from penstock.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+RESET_KEYS = 1000
+"""How many keys one transaction of `Node.reset` removes."""
 
 
 class Node:
@@ -93,16 +98,25 @@ class Node:
         Done in bounded transactions, so not at one instant: requests under way at the same time may fail or leave data.
         """
         await self.runtime.retire("")
-
-        def clear_some(txn: Transaction) -> bool:
-            keys = [key for key, _ in txn.scan(b"", b"\xff", limit=1000)]
-            if keys:
-                txn.clear(keys[0], keys[-1] + b"\0")
-            return len(keys) == 1000
-
-        while await self.store.transact(clear_some):
+        # What blobs keep in the store is theirs: uploads under way count on it.
+        blobs_begin, blobs_end = range_of(("blobs",))
+        for begin, end in ((b"", blobs_begin), (blobs_end, b"\xff")):
+            while await self.store.transact(functools.partial(_clear_some, begin=begin, end=end)):
+                pass
+        name = ""
+        while name := await self.store.transact(
+            functools.partial(self.blobs.release_all, after=name, limit=RESET_KEYS)
+        ):
             pass
         await self.blobs.sweep()
         self._own.clear()
         for forget in self.on_reset:
             forget()
+
+
+def _clear_some(txn: Transaction, begin: bytes, end: bytes) -> bool:
+    """Whether there may be more."""
+    keys = [key for key, _ in txn.scan(begin, end, limit=RESET_KEYS)]
+    if keys:
+        txn.clear(keys[0], keys[-1] + b"\0")
+    return len(keys) == RESET_KEYS
