@@ -41,7 +41,8 @@ def find_binaries() -> Path:
 class Cluster:
     """A running server, reached by a unix socket only. Stop it with `stop`, or leave the `with` block."""
 
-    def __init__(self, home: Path, binaries: Path, user: str) -> None:
+    def __init__(self, home: Path, binaries: Path, user: str, fsync: bool) -> None:
+        self._fsync = "on" if fsync else "off"
         self.home = home
         self._binaries = binaries
         self._user = user
@@ -82,10 +83,9 @@ class Cluster:
         self._process.wait(20)
 
     def stop(self) -> None:
-        """Stop the server and remove its files."""
+        """Stop the server (without a checkpoint: nobody comes back) and remove its files."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(20)
+            self.kill()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def initialise(self) -> None:
@@ -97,6 +97,7 @@ class Cluster:
         if made.wait():
             raise RuntimeError("initdb failed")
         with (self.home / "data" / "postgresql.conf").open("a") as f:
+            f.write(f"fsync = {self._fsync}\n")
             f.write("shared_buffers = 32MB\nmax_connections = 80\nmax_wal_size = 256MB\n")
 
     def _as_user(self, program: str, *arguments: str, stdout: object) -> subprocess.Popen[bytes]:
@@ -119,8 +120,11 @@ class Cluster:
         self.stop()
 
 
-def start_postgres() -> Cluster:
-    """Create and start a cluster; skips the test where the machine has none to start."""
+def start_postgres(*, fsync: bool = False) -> Cluster:
+    """Create and start a cluster; skips the test where the machine has none to start.
+
+    Without `fsync` it survives the death of its processes and not that of the machine, which is all that a test can see.
+    """
     try:
         binaries = find_binaries()
     except NoPostgres as reason:
@@ -134,7 +138,7 @@ def start_postgres() -> Cluster:
     home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: a unix socket's path has 107 bytes at most
     if os.getuid() == 0:
         shutil.chown(home, user)
-    cluster = Cluster(home, binaries, user)
+    cluster = Cluster(home, binaries, user, fsync)
     try:
         cluster.initialise()
         cluster.start()

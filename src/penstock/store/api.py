@@ -52,7 +52,8 @@ class EngineFailed(StoreError):
 class Versionstamp:
     """The position a value of `Transaction.append` got; `value` is set once the transaction has committed.
 
-    12 bytes: 10 of commit version, big-endian, then 2 of index inside the transaction. Later commits are larger.
+    12 bytes: 10 of commit version, big-endian, then 2 of index inside the transaction. Of two commits under one prefix
+    the later has the larger; so have any two of which one began after the other had returned.
     """
 
     __slots__ = ("_value",)

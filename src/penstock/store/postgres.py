@@ -3,9 +3,10 @@
 A body runs in a worker thread, inside one SERIALIZABLE transaction on one connection; its writes are kept back and sent
 with the COMMIT in one round trip. Serialization failures are retried here.
 
-* **Append order is commit order**: a transaction that appends takes one advisory lock, then its version from a
-  sequence, then commits; PostgreSQL makes a commit visible before it lets go of the transaction's locks. So versions
-  are taken in the order of commits, and who sees one version sees all before it.
+* **Append order is commit order**: a transaction that appends takes an advisory lock for each prefix, then its version
+  from a sequence, then commits; PostgreSQL makes a commit visible before it lets go of the transaction's locks. So
+  under a prefix versions are taken in the order of commits, and who sees one version sees all before it. Appends under
+  one prefix therefore commit one after the other, each with its own flush.
 * **add() commutes** from outside only: two that add to one counter do conflict in PostgreSQL. From its second attempt
   on a transaction runs alone among those that had to retry (another advisory lock, taken before its snapshot), so it
   is slower under contention but does not fail.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +46,8 @@ from penstock.store.postgres_watch import PostgresWatch
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+# When a statement of a pipeline fails, psycopg raises that and warns of all those after it.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _CONNECTIONS = 8
 _ATTEMPTS = 40
@@ -65,7 +69,10 @@ _SET = (
     "INSERT INTO penstock_kv (key, value) SELECT * FROM unnest(%s::bytea[], %s::bytea[]) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
-_LOCK_APPENDS = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, hashtext(current_schema() || '/append'))"
+_LOCK_APPENDS = (
+    f"SELECT pg_advisory_xact_lock({LOCK_CLASS} # hashtext(current_schema() || '/append'), prefix) "
+    "FROM unnest(%s::int[]) AS prefix"
+)
 _NEXT_VERSION = "SELECT nextval('penstock_version')"
 _LOCK_RETRIES = f"SELECT pg_advisory_lock({LOCK_CLASS}, hashtext(current_schema() || '/retry'))"
 _UNLOCK_RETRIES = f"SELECT pg_advisory_unlock({LOCK_CLASS}, hashtext(current_schema() || '/retry'))"
@@ -176,7 +183,9 @@ class PostgresStore:
             return []
         writes = txn.writes
         if txn.appends:
-            connection.execute(_LOCK_APPENDS)
+            # In one order for everybody, and before any row is written, so that these locks never deadlock.
+            locks = sorted({_lock_number(prefix) for prefix, _, _ in txn.appends})
+            connection.execute(_LOCK_APPENDS, (locks,))
             row = connection.execute(_NEXT_VERSION).fetchone()
             assert row is not None
             version = row[0].to_bytes(10, "big")
@@ -318,6 +327,10 @@ class _PostgresTransaction(OverlayTransaction):
             self.writes[key] = None
         for key in [key for key in self.writes if begin <= key < end]:
             self.writes[key] = None
+
+
+def _lock_number(prefix: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(prefix, digest_size=4).digest(), "big", signed=True)
 
 
 def _stored_key(key: bytes) -> bytes:
