@@ -62,7 +62,8 @@ def test_the_resource_layer(server: Served, client: Any) -> None:
     )
     assert [int(each["sk"]) for each in found["Items"]] == [11, 13, 15, 17, 19]
     updated = table.update_item(
-        Key={"pk": "a", "sk": 1}, UpdateExpression="SET d = d + :x REMOVE m.l[0]", ExpressionAttributeValues={":x": 1},
+        Key={"pk": "a", "sk": 1}, UpdateExpression="SET d = d + :x REMOVE "
+         "m.l[0]", ExpressionAttributeValues={":x": 1},
         ConditionExpression=Attr("bin").exists() & ~Attr("d").lt(1), ReturnValues="ALL_NEW",
     )["Attributes"]  # fmt: skip
     assert (updated["d"], updated["m"]) == (Decimal("2.25"), {"l": [True]})
@@ -97,7 +98,8 @@ def test_paginators(client: Any) -> None:
         ("put_item", {"TableName": "nosuchtable", "Item": {"a": {"N": "x"}}}, "ValidationException",
          "The parameter cannot be converted to a numeric value: x"),
         ("query", {"TableName": "nosuchtable", "Select": "WHAT"}, "ValidationException",
-         "1 validation error detected: Value 'WHAT' at 'select' failed to satisfy constraint: Member must satisfy enum "
+         "1 validation error detected: Value 'WHAT' at 'select' failed to satisfy constraint: Member must "
+          "satisfy enum "
          "value set: [ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES, SPECIFIC_ATTRIBUTES, COUNT]"),
     ],
 )  # fmt: skip
