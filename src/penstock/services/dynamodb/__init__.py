@@ -1,16 +1,17 @@
 """DynamoDB: tables, items, expressions, queries, batches.
 
-Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `tags`, `account`), what they
-stand on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values (`attributes`, `numbers`),
-the expression language (`expressions/`), and every key (`keys`). Items stay in wire form from request to disk to reply.
+Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`,
+`account`), what they stand on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values
+(`attributes`, `numbers`), the expression language (`expressions/`), what came before it (`legacy`), and every key
+(`keys`). Items stay in wire form from request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """
 
 from pathlib import Path
 
-from penstock.services.dynamodb import account, batches, items, queries, scans, tables, tags
+from penstock.services.dynamodb import account, batches, items, queries, scans, tables, tags, transactions, workers
 from penstock.wire.models import patch
 
 patch("dynamodb", Path(__file__).with_name("model-patch.json"))
 
-__all__ = ["account", "batches", "items", "queries", "scans", "tables", "tags"]
+__all__ = ["account", "batches", "items", "queries", "scans", "tables", "tags", "transactions", "workers"]

@@ -198,7 +198,9 @@ async def update_item(call: Call, params: Params) -> Result:
         else:
             item = records.item_of(txn, found, item_key, old)
         before = _shown(wanted, "OLD", item, update)
-        size, new_json = apply_update(txn, found, item_key, key, old, item, update, values)
+        size, new_json = updated(key, old, item, update, values)
+        if new_json:
+            records.save(txn, found, item_key, old, new_json, size)
         if wanted == "ALL_NEW":
             return found, old, size, msgspec.Raw(new_json) if new_json else None
         return found, old, size, before or _shown(wanted, "NEW", item, update)
@@ -227,17 +229,8 @@ def refuse_key_updates(found: Table, update: Update) -> None:
             raise invalid(f"{INVALID}Cannot update attribute {name}. This attribute is part of the key")
 
 
-def apply_update(
-    txn: Transaction,
-    found: Table,
-    item_key: bytes,
-    key: Item,
-    old: bytes | None,
-    item: Item,
-    update: Update | None,
-    values: Values,
-) -> tuple[int, bytes]:
-    """Update `item` in place and store it. Returns its size and JSON; nothing where no item comes to be."""
+def updated(key: Item, old: bytes | None, item: Item, update: Update | None, values: Values) -> tuple[int, bytes]:
+    """Update `item` (empty: none is there) in place. Returns its size and JSON; nothing where no item comes to be."""
     if old is None:
         if update is not None and not update.creates:
             # REMOVE and DELETE alone make no item, but their operands and paths are checked all the same.
@@ -249,6 +242,4 @@ def apply_update(
     size = check_item(item)
     if size > MAX_ITEM_BYTES:
         raise invalid("Item size to update has exceeded the maximum allowed size")
-    new_json = records.encode(item)
-    records.save(txn, found, item_key, old, new_json, size)
-    return size, new_json
+    return size, records.encode(item)

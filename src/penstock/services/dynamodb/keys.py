@@ -7,6 +7,8 @@
     ("ddb", "bytes", table id)                             sum of item sizes, counter
     ("ddb", "item", table id, hash, partition[, sort])     an item, see records.py
     ("ddb", "large", table id, digest of an item's key)    the JSON of an item too large for one value (store.chunked)
+    ("ddb", "token", account, region, token)               time of a transaction, digest of its request
+    ("ddb", "token due", time, the token's key)            nothing: tokens in order of time
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: CRC-32
 of the partition key, always written in 4 bytes: it spreads partitions over the key space, which is what Scan's order
@@ -23,7 +25,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from penstock.services.dynamodb import numbers
-from penstock.store.tuples import pack, prefix_end, range_of
+from penstock.store.tuples import pack, prefix_end, range_of, unpack
 
 HASH_BITS = 32
 _HASH_CODE = b"\x18"  # the tuple code of an integer of 4 bytes
@@ -96,6 +98,40 @@ def segment(prefix: bytes, number: int, total: int) -> tuple[bytes, bytes]:
     if number + 1 == total:
         return begin, prefix_end(prefix)
     return begin, prefix + _HASH_CODE + _ceiling(number + 1, total).to_bytes(4, "big")
+
+
+TIME_BYTES = 8
+
+
+def time_bytes(seconds: float) -> bytes:
+    """A time in milliseconds, big-endian."""
+    return int(seconds * 1000).to_bytes(TIME_BYTES, "big")
+
+
+def token(account: str, region: str, name: str) -> bytes:
+    """Where a client request token is."""
+    return pack(("ddb", "token", account, region, name))
+
+
+def token_time(stored: bytes) -> float:
+    """When the token's transaction was, from its stored value."""
+    return int.from_bytes(stored[:TIME_BYTES], "big") / 1000
+
+
+def token_due(now: float, token_key: bytes) -> bytes:
+    """Where a token is in the order of time."""
+    return pack(("ddb", "token due", int(now * 1000), token_key))
+
+
+def token_of_due(due_key: bytes) -> bytes:
+    """The token's key in a key of `token_due`."""
+    found: bytes = unpack(due_key)[3]
+    return found
+
+
+def tokens_due_before(seconds: float) -> tuple[bytes, bytes]:
+    """The range of all tokens of before that time."""
+    return range_of(("ddb", "token due"))[0], pack(("ddb", "token due", int(seconds * 1000)))
 
 
 def _ceiling(number: int, total: int) -> int:

@@ -1,0 +1,237 @@
+"""TransactWriteItems and TransactGetItems: all or nothing, in one transaction of the store.
+
+Source: "Amazon DynamoDB Transactions: How it works" of the developer guide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from penstock.core.authz import require as require_permission
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import capacity, names, records, table, tokens
+from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
+from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.expressions.request import Expressions, compile_request
+from penstock.services.dynamodb.expressions.scope import Values
+from penstock.services.dynamodb.items import refuse_below_keys, refuse_key_updates, require, updated
+from penstock.services.dynamodb.table import Table
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+
+MAX_ACTIONS = 100
+MAX_BYTES = 4 * 1024 * 1024
+_KINDS = ("ConditionCheck", "Put", "Delete", "Update")
+_ACTIONS = {
+    "ConditionCheck": "dynamodb:ConditionCheckItem",
+    "Put": "dynamodb:PutItem",
+    "Delete": "dynamodb:DeleteItem",
+    "Update": "dynamodb:UpdateItem",
+}
+_TWICE = "Transaction request cannot include multiple operations on one item"
+_NO_REASON = {"Code": "None"}
+
+
+class _Action(NamedTuple):
+    """One action, checked as far as it can be without its table."""
+
+    kind: str
+    params: dict[str, Any]
+    record_key: bytes
+    item: Item
+    """The item of a Put, the key of the others."""
+    expressions: Expressions
+    values: Values
+
+
+class _Change(NamedTuple):
+    """What an action does once all conditions hold. body: the new item's JSON; empty for none."""
+
+    table: Table
+    key: bytes
+    old: bytes | None
+    body: bytes
+    size: int
+    writes: bool
+
+
+# Each of its actions needs a permission of its own, which the operation demands.
+@operation("dynamodb:TransactWriteItems", action="")
+async def transact_write_items(call: Call, params: Params) -> Result:
+    """Carry out all actions, or none and say why."""
+    given = params["TransactItems"]
+    if len(given) > MAX_ACTIONS:
+        raise invalid(f"Member must have length less than or equal to {MAX_ACTIONS}")
+    for kind, name in dict.fromkeys((kind, each[kind]["TableName"]) for each in given for kind in each):
+        await require_permission(call, params, _ACTIONS[kind], names.resource(call, {"TableName": name}))
+    actions = [_check_action(call, each) for each in given]
+    token = params.get("ClientRequestToken")
+    digest = b"" if token is None else hashlib.sha256(msgspec.json.encode(given, order="sorted")).digest()
+
+    def body(txn: Transaction) -> list[_Change]:
+        if token is not None and tokens.is_repeated(txn, call.account, call.region, token, digest, call.now):
+            return []
+        changes = _changes(txn, actions)
+        if sum(change.size for change in changes) > MAX_BYTES:
+            raise invalid("Transaction request exceeds the maximum aggregate item size of 4 MB")
+        for change in changes:
+            if change.body:
+                records.save(txn, change.table, change.key, change.old, change.body, change.size)
+            elif change.writes and change.old is not None:
+                records.remove(txn, change.table, change.key, change.old)
+        if token is not None:
+            tokens.remember(txn, call.account, call.region, token, digest, call.now)
+        return changes
+
+    changes = await call.store.transact(body)
+    units = [
+        (change.table, 2 * capacity.write_units(change.size, 0 if change.old is None else records.size_of(change.old)))
+        for change in changes
+    ]
+    return _consumed(params, {}, units, "WriteCapacityUnits")
+
+
+def _check_action(call: Call, given: Mapping[str, dict[str, Any]]) -> _Action:
+    kinds = [kind for kind in _KINDS if kind in given]
+    if len(kinds) != 1:
+        raise invalid("TransactItems can only contain one of Check, Put, Update or Delete")
+    params = given[kinds[0]]
+    item = params["Item"] if kinds[0] == "Put" else params["Key"]
+    size = check_item(item)
+    if size > MAX_ITEM_BYTES:
+        raise invalid("Item size has exceeded the maximum allowed size")
+    expressions, values = compile_request(params)
+    return _Action(kinds[0], params, names.record_key(call, params["TableName"]), item, expressions, values)
+
+
+def _changes(txn: Transaction, actions: list[_Action]) -> list[_Change]:
+    """What all actions do. Raises TransactionCanceledException with a reason for each that cannot be done."""
+    changes: list[_Change] = []
+    reasons: list[dict[str, Any]] = []
+    seen: set[bytes] = set()
+    tables = [table.load(txn, action.record_key) for action in actions]
+    for action, found in zip(actions, tables, strict=True):
+        try:
+            key = found.key_of(action.item) if action.kind == "Put" else found.key_of_key(action.item)
+            if key in seen:
+                raise invalid(_TWICE)
+            seen.add(key)
+            changes.append(_change(txn, action, found, key))
+            reasons.append(_NO_REASON)
+        except AwsError as error:
+            if error.message == _TWICE:
+                raise
+            reasons.append(_reason(error))
+    _cancel_for(reasons)
+    return changes
+
+
+def _reason(error: AwsError) -> dict[str, Any]:
+    codes = {"ConditionalCheckFailedException": "ConditionalCheckFailed", "ValidationException": "ValidationError"}
+    if error.code not in codes:
+        raise error
+    return {"Code": codes[error.code], "Message": error.message, **error.members}
+
+
+def _cancel_for(reasons: list[dict[str, Any]]) -> None:
+    """Raises TransactionCanceledException if there is any reason to."""
+    if all(reason is _NO_REASON for reason in reasons):
+        return
+    listed = ", ".join(reason["Code"] for reason in reasons)
+    raise AwsError(
+        "TransactionCanceledException",
+        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{listed}]",
+        members={"CancellationReasons": reasons},
+    )
+
+
+def _change(txn: Transaction, action: _Action, found: Table, key: bytes) -> _Change:
+    old = txn.get(key)
+    condition, update = action.expressions.condition, action.expressions.update
+    if update is not None:
+        refuse_key_updates(found, update)
+    if condition is not None:
+        item = require(txn, found, key, old, condition, action.values, action.params)
+    else:
+        item = {} if update is None else records.item_of(txn, found, key, old)
+    match action.kind:
+        case "Put":
+            return _Change(found, key, old, records.encode(action.item), check_item(action.item), True)
+        case "Update":
+            size, body = updated(action.item, old, item, update, action.values)
+            return _Change(found, key, old, body, size, bool(body))
+        case kind:
+            return _Change(found, key, old, b"", 0, kind == "Delete")
+
+
+def _gets(call: Call, params: Params) -> list[str]:
+    return list(dict.fromkeys(names.resource(call, each["Get"]) for each in params["TransactItems"]))
+
+
+@operation("dynamodb:TransactGetItems", action="dynamodb:GetItem", resource=_gets)
+async def transact_get_items(call: Call, params: Params) -> Result:
+    """Up to 100 items as they are at one moment."""
+    wanted = []
+    for each in params["TransactItems"]:
+        get = each["Get"]
+        check_item(get["Key"])
+        wanted.append((get, compile_request(get)[0], names.record_key(call, get["TableName"])))
+
+    def body(txn: Transaction) -> list[tuple[Table, bytes | None, bytes]]:
+        found = []
+        reasons: list[dict[str, Any]] = []
+        seen: set[bytes] = set()
+        tables = [table.load(txn, record_key) for _, _, record_key in wanted]
+        for (get, expressions, _), its_table in zip(wanted, tables, strict=True):
+            try:
+                refuse_below_keys(its_table, {str(path[0]): len(path) > 1 for path in expressions.projected})
+                key = its_table.key_of_key(get["Key"])
+            except AwsError as error:
+                reasons.append(_reason(error))
+                continue
+            if key in seen:
+                raise invalid(_TWICE)
+            seen.add(key)
+            reasons.append(_NO_REASON)
+            stored = txn.get(key)
+            found.append((its_table, stored, b"" if stored is None else records.body_of(txn, its_table, key, stored)))
+        _cancel_for(reasons)
+        if sum(records.size_of(stored) for _, stored, _ in found if stored is not None) > MAX_BYTES:
+            raise invalid("Transaction request exceeds the maximum aggregate item size of 4 MB")
+        return found
+
+    found = await call.store.transact(body, read_only=True)
+    responses: list[dict[str, Any]] = []
+    for (_, expressions, _), (_, stored, item_json) in zip(wanted, found, strict=True):
+        if stored is None:
+            responses.append({})
+        elif expressions.projection is None:
+            responses.append({"Item": msgspec.Raw(item_json)})
+        else:
+            responses.append({"Item": expressions.projection(records.decode(item_json))})
+    units = [
+        (its_table, 2 * capacity.read_units(0 if stored is None else records.size_of(stored), True))
+        for its_table, stored, _ in found
+    ]
+    return _consumed(params, {"Responses": responses}, units, "ReadCapacityUnits")
+
+
+def _consumed(params: Params, result: Result, units: list[tuple[Table, float]], which: str) -> Result:
+    """Add ConsumedCapacity, summed by table."""
+    by_table: dict[str, float] = {}
+    for found, used in units:
+        by_table[found.record.name] = by_table.get(found.record.name, 0.0) + used
+    listed = [capacity.consumed(params, name, used) for name, used in by_table.items()]
+    if listed and listed[0] is not None:
+        for each in listed:
+            assert each is not None
+            each[which] = each["CapacityUnits"]
+            if "Table" in each:
+                each["Table"][which] = each["CapacityUnits"]
+        result["ConsumedCapacity"] = listed
+    return result
