@@ -6,8 +6,11 @@ import asyncio
 import re
 
 import msgspec
+import pytest
 
 from environments import Bench
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ECHO = """
     import os

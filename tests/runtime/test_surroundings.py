@@ -12,6 +12,8 @@ import pytest
 
 from environments import PYTHON, Bench
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def test_the_environment_variables_are_awss(bench: Bench) -> None:
     f = bench.function("""
