@@ -39,7 +39,7 @@ def probe(scratch: str) -> dict[str, str]:
 def _try_all(scratch: str) -> dict[str, str]:
     found = {"user": ""}
     if os.geteuid() != 0:
-        found["user"] = _attempt(enter_user_namespace)
+        found["user"] = _attempt(linux.enter_user_namespace)
     else:
         found["user"] = "not needed: the server is root and gives each environment a user of its own"
     found["ipc"] = _attempt(lambda: linux.unshare(linux.CLONE_NEWIPC))
@@ -56,15 +56,6 @@ def _attempt(what: Callable[[], object]) -> str:
     except (OSError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
-
-
-def enter_user_namespace() -> None:
-    """Become root of a new user namespace in which only the present user exists. Raises OSError."""
-    uid, gid = os.geteuid(), os.getegid()
-    linux.unshare(linux.CLONE_NEWUSER)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w") as f:
-            f.write(text)
 
 
 def _try_name() -> None:

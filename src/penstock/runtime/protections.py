@@ -63,7 +63,7 @@ def describe(found: dict[str, str], groups: Groups | None, *, host_network: bool
         "user": user,
         "capabilities": "on (all dropped, no_new_privs)",
         "memory": limits or f"off (checked every 50 ms and by rlimit only: {why_not})",
-        "process count": limits or ("on (rlimit)" if is_root else f"off ({why_not})"),
+        "process count": limits or ("on (rlimit)" if is_root or not found["user"] else f"off ({why_not})"),
         "cpu share": limits or f"off ({why_not})",
         "temporary files": on("mount", "a tmpfs each, as large as the ephemeral storage"),
         "end with the server": on("pid", "parent death signal and pid namespace"),

@@ -22,6 +22,9 @@ from penstock.runtime import linux, rootfs
 
 RUNTIME_API_PORT = 9001
 _LOG_FD, _CONTROL_FD = 3, 4
+_USER = 993
+_FILES_MAX = _PROCESSES_MAX = 1024
+"""https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 1,024 each."""
 _FLAGS = {
     "mount": linux.CLONE_NEWNS,
     "net": linux.CLONE_NEWNET,
@@ -165,14 +168,12 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
         if "pid" not in host.namespaces:
             linux.die_with_parent()
         os.setsid()
-        for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_NPROC, 1024)):
-            _, hard = resource.getrlimit(limit)
-            if limit == resource.RLIMIT_NPROC and not host.is_root:
-                continue  # counts all of the user's processes, the server's own among them
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(limit, (value, value))
-        if request["data_bytes"]:
-            resource.setrlimit(resource.RLIMIT_DATA, (request["data_bytes"], request["data_bytes"]))
+        counted = host.is_root
+        if "user" in host.namespaces and "pid" in host.namespaces and "mount" in host.namespaces:
+            linux.show_memory()
+            linux.enter_user_namespace(_USER)  # one of its own: its processes are counted apart from all others
+            counted = True
+        _limit(counted=counted, data_bytes=request["data_bytes"])
         linux.drop_privileges(request["uid"], is_root=host.is_root)
         linux.show_memory()
         if "pid" not in host.namespaces:
@@ -205,6 +206,20 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
             sys.stderr.flush()
         finally:
             os._exit(status & 0xFF)
+
+
+def _limit(*, counted: bool, data_bytes: int) -> None:
+    """counted: the user id is this environment's alone, so its processes can be limited by number."""
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, _FILES_MAX),
+        (resource.RLIMIT_NPROC, _PROCESSES_MAX if counted else 0),
+        (resource.RLIMIT_DATA, data_bytes),
+    ):
+        if value or limit == resource.RLIMIT_CORE:
+            _, hard = resource.getrlimit(limit)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(limit, (value, value))
 
 
 def _exec_bootstrap(task: str, environment: dict[str, str], control: socket.socket) -> NoReturn:

@@ -36,7 +36,9 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     found = probe.probe(boot["template"])
     namespaces = {name for name, reason in found.items() if not reason}
     if not is_root and "user" in namespaces:
-        probe.enter_user_namespace()
+        linux.enter_user_namespace()
+        if "pid" in namespaces:
+            _enter_pid_namespace(server)
     linux.hide_memory()
     linux.die_with_parent()
     pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if "pid" in namespaces else -1
@@ -55,6 +57,21 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     gc.freeze()
     server.send(json.dumps({"event": "ready", "found": found}).encode())
     _serve(server, sandbox.Host(namespaces, is_root, runtime_path, extra, pid_namespace), pending)
+
+
+def _enter_pid_namespace(server: socket.socket) -> None:
+    """Go on as the first process of a pid namespace that our user namespace owns; the caller stays as its parent.
+
+    Without root, only into such a namespace may a process return after making one for a child (see `_fork`).
+    """
+    linux.unshare(linux.CLONE_NEWPID)
+    pid = os.fork()
+    if pid == 0:
+        return
+    server.close()
+    linux.die_with_parent()
+    os.waitpid(pid, 0)
+    os._exit(0)
 
 
 def _preload(names: list[str], core: frozenset[str]) -> frozenset[str]:
