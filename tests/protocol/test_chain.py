@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
+import datetime
 import hashlib
 import json
+import socket
+import ssl
 import urllib.error
 import urllib.request
 import zlib
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,11 +25,19 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from penstock.core.operation import REGISTRY
 from penstock.edge.route import Host, read_host
+from penstock.edge.server import Server
 from protocol.conftest import Answer, Edge
 
 ROOT = Credentials("test", "test")
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/x-amz-json-1.1"}
 
 
@@ -122,16 +135,15 @@ async def test_unknown_targets(edge: Edge, name: str) -> None:
 
 
 async def test_unknown_operations_elsewhere(edge: Edge) -> None:
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = await sign(edge, "sns", "POST", "/", b"Action=Nothing&Version=2010-03-31", form)
+    answer = await sign(edge, "sns", "POST", "/", b"Action=Nothing&Version=2010-03-31", FORM)
     assert (answer.status, answer.code) == (400, "InvalidAction")
-    answer = await sign(edge, "sns", "POST", "/", b"Version=2010-03-31", form)
+    answer = await sign(edge, "sns", "POST", "/", b"Version=2010-03-31", FORM)
     assert (answer.status, answer.code) == (400, "MissingAction")
     answer = await sign(edge, "scheduler", "GET", "/nothing/here")
     assert answer.status == 404
     answer = await sign(edge, "s3", "PATCH", "/bucket/key")
     assert (answer.status, answer.code) == (405, "MethodNotAllowed")
-    answer = await sign(edge, "sns", "POST", "/", b"Action=Subscribe&Version=2010-03-31&TopicArn=a&Protocol=b", form)
+    answer = await sign(edge, "sns", "POST", "/", b"Action=Subscribe&Version=2010-03-31&TopicArn=a&Protocol=b", FORM)
     assert answer.status == 501
 
 
@@ -325,3 +337,77 @@ async def test_overload_is_said(edge: Edge) -> None:
     refused = next(a for a in answers if a.status == 400)
     assert refused.code.endswith("ThrottlingException")
     assert refused.headers["retry-after"] == "1"
+
+
+async def test_decisions_are_told(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        REGISTRY,
+        ("ssm", "GetParameter"),
+        dataclasses.replace(REGISTRY["ssm", "GetParameter"], action="ssm:GetParameter"),
+    )
+    user = await sign(edge, "iam", "POST", "/", b"Action=CreateUser&Version=2010-05-08&UserName=u", FORM)
+    assert user.status == 200
+    made = await sign(edge, "iam", "POST", "/", b"Action=CreateAccessKey&Version=2010-05-08&UserName=u", FORM)
+    key, secret = (
+        made.body.decode().partition(f"<{name}>")[2].partition("<")[0] for name in ("AccessKeyId", "SecretAccessKey")
+    )
+    answer = await ssm(edge, "GetParameter", {"Name": "n"}, credentials=Credentials(key, secret))
+    assert (answer.status, answer.code.rpartition("#")[2]) == (400, "AccessDeniedException")
+    decisions = json.loads((await edge.send("GET", "/_penstock/authz?denied=1")).body)["decisions"]
+    assert decisions[0]["action"] == "ssm:GetParameter"
+    assert (await edge.send("GET", "/_penstock/authz", {"Origin": "https://evil.example"})).status == 403
+    # The user's own key does not open what is for the account's root.
+    for path, body in (("/_penstock/clock", b'{"advance_s": 1}'), ("/_penstock/reset", b"")):
+        answer = await sign(edge, "execute-api", "POST", path, body, credentials=Credentials(key, secret))
+        assert answer.status == 403
+    answer = await sign(edge, "execute-api", "POST", "/_penstock/clock", b'{"advance_s": 1}')
+    assert answer.status == 200
+
+
+async def test_functions_reach_the_services_and_nothing_else(edge: Edge) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    port = listening.getsockname()[1]
+    stop = edge.server.serve_socket(listening)
+    await asyncio.sleep(0.05)
+    edge.port = port
+    for path in ("/_penstock/reset", "/_penstock/clock", "/_penstock/health"):
+        assert (await edge.send("POST", path)).status == 404
+    answer = await ssm(edge, "GetParameter", {"Name": "n"})
+    assert answer.code.rpartition("#")[2] == "UnrecognizedClientException"
+    stop()
+    await asyncio.sleep(0.05)
+    with pytest.raises(OSError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_tls(edge: Edge, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    certificate = made.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    pem = tmp_path / "tls.pem"
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    server = Server(edge.node, tls=context)
+    port = await server.start("127.0.0.1", 0)
+
+    def use() -> None:
+        client = boto3.client(
+            "s3", endpoint_url=f"https://localhost:{port}", region_name="us-east-1", aws_access_key_id="test",
+            aws_secret_access_key="test", verify=str(pem),
+        )  # fmt: skip
+        for body in (b"small", b"x" * 3_000_000):  # over TLS boto3 sends unsigned chunks with a trailing checksum
+            client.put_object(Bucket="b", Key="k", Body=body)
+            assert edge.objects["b", "k"] == body
+            assert client.get_object(Bucket="b", Key="k")["Body"].read() == body
+
+    await asyncio.to_thread(use)
+    assert edge.calls[-1][0].secure
+    assert edge.calls[-1][0].endpoint == f"https://localhost:{port}"
+    await server.stop()

@@ -18,6 +18,7 @@ from penstock.core.operation import REGISTRY
 from penstock.edge.authenticate import Authenticator, is_loopback
 from penstock.edge.origin import allow, trusted
 from penstock.edge.refusals import Family
+from penstock.edge.sigv4 import query_pairs
 from penstock.wire import catalog
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Request, Response
@@ -54,6 +55,7 @@ class Admin:
             "/_penstock/ready": ("GET", self._ready),
             "/_penstock/metrics": ("GET", self._metrics),
             "/_penstock/state": ("GET", self._state),
+            "/_penstock/authz": ("GET", self._authz),
             "/_penstock/reset": ("POST", self._reset),
             "/_penstock/clock": ("POST", self._clock),
             "/_localstack/health": ("GET", self._localstack_health),
@@ -135,6 +137,15 @@ class Admin:
                 "operations": services,
             },
         )
+
+    async def _authz(self, request: Request) -> Response:
+        """The newest decisions first: who might not do what, and for want of which statement. For friends only."""
+        await self._permit(request)
+        given = dict(query_pairs(request.query))
+        denied_only = given.get("denied", "") in ("1", "true")
+        limit = given.get("limit", "")
+        recent = self._node.decisions.recent(int(limit) if re.fullmatch("[0-9]{1,6}", limit) else 100)
+        return _json(200, {"decisions": [d._asdict() for d in recent if not (denied_only and d.allowed)]})
 
     async def _reset(self, request: Request) -> Response:
         await self._node.reset()

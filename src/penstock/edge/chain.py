@@ -53,6 +53,7 @@ class Chain:
         self._authenticate = Authenticator(node)
         self._admin = Admin(node, self._authenticate, inside=inside)
         self._ids = RequestIds()
+        self._collect = payload.Collector()
         self._at_work = 0
 
     @property
@@ -75,7 +76,7 @@ class Chain:
         code = ""
         try:
             if request.stream is not None and request.headers.get("content-type", "").startswith(FORM):
-                await payload.collect(request, FORM_BYTES, Family.QUERY)
+                await self._collect(request, FORM_BYTES, Family.QUERY)
             to = route(request)
             response = await self._carry_out(request, to, request_id)
         except AwsError as error:
@@ -93,7 +94,7 @@ class Chain:
         service, name, kind = to.service, to.operation, to.family
         coding = codec(service, name, to.protocol) if name else None
         if coding is None or not coding.streams:
-            await payload.collect(request, BODY_BYTES[kind], kind)
+            await self._collect(request, BODY_BYTES[kind], kind)
         principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
         if coding is None:
             raise to.problem or AwsError("UnknownOperationException", "", 404)
@@ -117,7 +118,7 @@ class Chain:
             operation.refuse_unsupported(params)
         await authorize(call, params)
         if self._at_work >= node.settings.max_requests:
-            raise overloaded(kind)
+            raise refusals.overloaded(kind)
         self._at_work += 1
         try:
             result = await operation.handler(call, params)
@@ -156,16 +157,6 @@ class RequestIds:
     def next(self) -> str:
         """The next id."""
         return f"{self._prefix}{next(self._count):012x}"
-
-
-def overloaded(kind: Family) -> AwsError:
-    """Too many requests are at work: try again in a moment."""
-    after = {"Retry-After": "1"}
-    if kind is Family.S3:
-        return AwsError("SlowDown", "Please reduce your request rate.", 503, headers=after)
-    if kind is Family.QUERY:
-        return AwsError("Throttling", "Rate exceeded", 400, headers=after)
-    return AwsError("ThrottlingException", "Rate exceeded", 429 if kind is Family.REST_JSON else 400, headers=after)
 
 
 def _internal(error: Exception, to: Route | None, request_id: str) -> AwsError:

@@ -14,21 +14,34 @@ from penstock.wire.errors import AwsError
 from penstock.wire.message import BodyStream, Request
 
 
-async def collect(request: Request, limit_bytes: int, kind: Family) -> None:
-    """Make a stream a whole body. Raises AwsError where it is larger than `limit_bytes`."""
-    stream = request.stream
-    if len(request.body) > limit_bytes or (stream is not None and (stream.length or 0) > limit_bytes):
-        raise too_large(kind)
-    if stream is None:
-        return
-    parts: list[bytes] = []
-    size = 0
-    async for piece in stream:
-        size += len(piece)
-        if size > limit_bytes:
+class Collector:
+    """Makes streams whole bodies, and bounds what all requests at once may hold that way: nothing of it is verified."""
+
+    def __init__(self, limit_bytes: int = 512 * 1024**2) -> None:
+        self._limit = limit_bytes
+        self.held_bytes = 0
+
+    async def __call__(self, request: Request, limit_bytes: int, kind: Family) -> None:
+        """Raises AwsError where the body is larger than `limit_bytes`, or all together are too large."""
+        stream = request.stream
+        if len(request.body) > limit_bytes or (stream is not None and (stream.length or 0) > limit_bytes):
             raise too_large(kind)
-        parts.append(piece)
-    request.body, request.stream = b"".join(parts), None
+        if stream is None:
+            return
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async for piece in stream:
+                size += len(piece)
+                self.held_bytes += len(piece)
+                if size > limit_bytes:
+                    raise too_large(kind)
+                if self.held_bytes > self._limit:
+                    raise refusals.overloaded(kind)
+                parts.append(piece)
+        finally:
+            self.held_bytes -= size
+        request.body, request.stream = b"".join(parts), None
 
 
 def too_large(kind: Family) -> AwsError:

@@ -286,6 +286,16 @@ def unsupported_algorithm(kind: Family, header: str) -> AwsError:
     )  # fmt: skip
 
 
+def overloaded(kind: Family) -> AwsError:
+    """Too many requests are at work: try again in a moment."""
+    after = {"Retry-After": "1"}
+    if kind is Family.S3:
+        return AwsError("SlowDown", "Please reduce your request rate.", 503, headers=after)
+    if kind is Family.QUERY:
+        return AwsError("Throttling", "Rate exceeded", 400, headers=after)
+    return AwsError("ThrottlingException", "Rate exceeded", 429 if kind is Family.REST_JSON else 400, headers=after)
+
+
 def _iso(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 

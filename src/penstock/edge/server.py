@@ -48,7 +48,8 @@ class Server:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; port 0 takes a free one. Returns the port. Raises OSError where it is taken."""
-        return await self.start_on(socket.create_server((host, port), backlog=BACKLOG))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return await self.start_on(socket.create_server((host, port), family=family, backlog=BACKLOG))
 
     async def start_on(self, listening: socket.socket) -> int:
         """Serve on a socket that listens already. Returns its port."""
