@@ -1,0 +1,263 @@
+"""Bucket notifications, up to the outbox; and bucket policies' effect on who may do what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock.core.identity import Kind, Principal
+from penstock.core.operation import REGISTRY, Operation
+from penstock.events import outbox
+from penstock.services.s3.events import Rule
+from penstock.wire.errors import AwsError
+from s3_node import ACCOUNT, S3
+
+FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"
+BIG = bytes(100_000)
+
+
+@pytest.fixture
+async def s3(tmp_path: Path) -> S3:
+    node = S3(tmp_path)
+    await node("CreateBucket", Bucket="bucket")
+    return node
+
+
+async def refused(awaitable: Any, code: str) -> AwsError:
+    with pytest.raises(AwsError) as caught:
+        await awaitable
+    assert caught.value.code == code, caught.value
+    return caught.value
+
+
+def rule(events: list[str], prefix: str = "", suffix: str = "", **more: Any) -> dict[str, Any]:
+    filters = [{"Name": "prefix", "Value": prefix}, {"Name": "Suffix", "Value": suffix}]
+    return {
+        "LambdaFunctionArn": FUNCTION, "Events": events, "Filter": {"Key": {"FilterRules": filters}}, **more
+    }  # fmt: skip
+
+
+async def configure(s3: S3, *rules: dict[str, Any], **more: Any) -> None:
+    await s3(
+        "PutBucketNotificationConfiguration", Bucket="bucket", SkipDestinationValidation=True,
+        NotificationConfiguration={"LambdaFunctionConfigurations": list(rules), **more},
+    )  # fmt: skip
+
+
+async def told(s3: S3) -> list[dict[str, Any]]:
+    """The deliveries in the outbox, oldest first."""
+    found = []
+    while leased := await s3.store.transact(
+        lambda txn: outbox.QUEUE.lease(txn, now=s3.clock.now() + 60, lease_s=60, holder="test", limit=100)
+    ):
+        for one in leased:
+            found.append(msgspec.to_builtins(outbox.decode(one.body)))
+            await s3.store.transact(lambda txn, one=one: outbox.QUEUE.done(txn, one))
+    return found
+
+
+def record(delivery: dict[str, Any]) -> dict[str, Any]:
+    payload = delivery["params"]["Payload"]
+    document = json.loads(payload if isinstance(payload, bytes) else __import__("base64").b64decode(payload))
+    [one] = document["Records"]
+    return dict(one)
+
+
+async def test_the_event_document(s3: S3) -> None:
+    await configure(s3, rule(["s3:ObjectCreated:*"], "in/", ".json", Id="rule-1"))
+    put = await s3("PutObject", Bucket="bucket", Key="in/a b+é.json", Body=b"12345")
+    await s3("PutObject", Bucket="bucket", Key="out/a.json", Body=b"")
+    await s3("PutObject", Bucket="bucket", Key="in/a.csv", Body=b"")
+    [delivery] = await told(s3)
+    assert (delivery["service"], delivery["operation"], delivery["principal"]) == (
+        "lambda",
+        "Invoke",
+        "s3.amazonaws.com",
+    )
+    assert (delivery["account"], delivery["region"]) == (ACCOUNT, "us-east-1")
+    assert (delivery["source_arn"], delivery["source_account"]) == ("arn:aws:s3:::bucket", ACCOUNT)
+    assert delivery["params"]["FunctionName"] == FUNCTION
+    assert delivery["params"]["InvocationType"] == "Event"
+    event = record(delivery)
+    assert event["eventVersion"] == "2.1"
+    assert event["eventSource"] == "aws:s3"
+    assert event["eventName"] == "ObjectCreated:Put"
+    assert event["awsRegion"] == "us-east-1"
+    assert len(event["eventTime"]) == 24 and event["eventTime"].endswith("Z")
+    assert set(event) == {
+        "eventVersion", "eventSource", "awsRegion", "eventTime", "eventName", "userIdentity", "requestParameters",
+        "responseElements", "s3",
+    }  # fmt: skip
+    assert set(event["responseElements"]) == {"x-amz-request-id", "x-amz-id-2"}
+    assert event["s3"]["s3SchemaVersion"] == "1.0"
+    assert event["s3"]["configurationId"] == "rule-1"
+    assert event["s3"]["bucket"]["arn"] == "arn:aws:s3:::bucket"
+    what = event["s3"]["object"]
+    assert what["key"] == "in/a+b%2B%C3%A9.json"
+    assert (what["size"], f'"{what["eTag"]}"') == (5, put["ETag"])
+
+
+async def test_every_way_of_writing_tells(s3: S3) -> None:
+    await configure(
+        s3, rule(["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectTagging:*"]),
+    )  # fmt: skip
+    await s3("PutObject", Bucket="bucket", Key="k", Body=BIG)
+    await s3("CopyObject", Bucket="bucket", Key="k", CopySource="bucket/k", MetadataDirective="REPLACE")
+    upload = (await s3("CreateMultipartUpload", Bucket="bucket", Key="k"))["UploadId"]
+    part = await s3("UploadPart", Bucket="bucket", Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    await s3(
+        "CompleteMultipartUpload", Bucket="bucket", Key="k", UploadId=upload, MultipartUpload={"Parts": parts}
+    )  # fmt: skip
+    await s3("PutObjectTagging", Bucket="bucket", Key="k", Tagging={"TagSet": []})
+    await s3("DeleteObjects", Bucket="bucket", Delete={"Objects": [{"Key": "k"}, {"Key": "absent"}]})
+    await s3("DeleteObject", Bucket="bucket", Key="k")
+    events = [record(delivery) for delivery in await told(s3)]
+    events.sort(key=lambda event: event["s3"]["object"]["sequencer"])
+    assert [event["eventName"] for event in events] == [
+        "ObjectCreated:Put", "ObjectCreated:Copy", "ObjectCreated:CompleteMultipartUpload", "ObjectTagging:Put",
+        "ObjectRemoved:Delete",
+    ]  # fmt: skip
+    assert "size" not in events[-1]["s3"]["object"]
+    assert len({event["s3"]["object"]["sequencer"] for event in events}) == 5
+
+
+async def test_what_fails_tells_nothing(s3: S3) -> None:
+    await configure(s3, rule(["s3:ObjectCreated:*"]))
+    await s3("PutObject", Bucket="bucket", Key="k", Body=b"1")
+    await refused(s3("PutObject", Bucket="bucket", Key="k", Body=b"1", IfNoneMatch="*"), "PreconditionFailed")
+    await refused(s3("PutObject", Bucket="bucket", Key="k", Body=b"1", ContentMD5="AAAA"), "InvalidDigest")
+    assert len(await told(s3)) == 1
+    await configure(s3)
+    await s3("PutObject", Bucket="bucket", Key="k", Body=b"1")
+    assert await told(s3) == []
+    assert await s3("GetBucketNotificationConfiguration", Bucket="bucket") == {}
+
+
+async def test_configurations_come_back_and_bad_ones_are_refused(s3: S3) -> None:
+    await configure(s3, rule(["s3:ObjectCreated:Put"], "a", ".x", Id="i"), rule(["s3:ObjectCreated:Put"], "b", Id="j"))
+    [one, _] = (await s3("GetBucketNotificationConfiguration", Bucket="bucket"))["LambdaFunctionConfigurations"]
+    assert (one["Id"], one["Events"], one["LambdaFunctionArn"]) == ("i", ["s3:ObjectCreated:Put"], FUNCTION)
+    assert one["Filter"]["Key"]["FilterRules"] == [{"Name": "Prefix", "Value": "a"}, {"Name": "Suffix", "Value": ".x"}]
+    for bad in (
+        [rule(["s3:ObjectCreated:*"], "a"), rule(["s3:ObjectCreated:Put"], "ab")],
+        [rule(["s3:ObjectCreated:Put"], "a", "x"), rule(["s3:ObjectCreated:Put"], "a", "yx")],
+        [rule(["s3:ObjectCreated:Put"], "a", Id="i"), rule(["s3:ObjectRemoved:*"], "b", Id="i")],
+        [{**rule(["s3:ObjectCreated:Put"]), "LambdaFunctionArn": "arn:aws:sqs:us-east-1:1:q"}],
+        [{**rule(["s3:ObjectCreated:Put"]), "LambdaFunctionArn": FUNCTION.replace("us-east-1", "eu-west-1")}],
+        [{**rule(["s3:ObjectCreated:Put"]), "Filter": {"Key": {"FilterRules": [{"Name": "middle", "Value": "x"}]}}}],
+    ):
+        await refused(configure(s3, *bad), "InvalidArgument")
+    await refused(configure(s3, rule(["s3:ObjectRestore:Post"])), "NotImplemented")
+    await refused(configure(s3, QueueConfigurations=[{"QueueArn": "arn:aws:sqs:us-east-1:1:q"}]), "NotImplemented")
+    await refused(configure(s3, EventBridgeConfiguration={}), "NotImplemented")
+    assert len((await s3("GetBucketNotificationConfiguration", Bucket="bucket"))["LambdaFunctionConfigurations"]) == 2
+
+
+def test_rules_cover() -> None:
+    one = Rule("i", FUNCTION, ("s3:ObjectCreated:Put", "s3:ObjectRemoved:*"), "a/", ".csv")
+    assert one.covers("ObjectCreated:Put", "a/b.csv")
+    assert one.covers("ObjectRemoved:Delete", "a/.csv")
+    assert not one.covers("ObjectCreated:Copy", "a/b.csv")
+    assert not one.covers("ObjectCreated:Put", "b/b.csv")
+    assert not one.covers("ObjectCreated:Put", "a/b.csv.gz")
+
+
+# policies
+
+OTHER = "222222222222"
+
+
+def policy(**statement: Any) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
+
+
+async def test_a_policy_opens_a_bucket_to_another_account(s3: S3) -> None:
+    await s3("PutObject", Bucket="bucket", Key="open/k", Body=b"1")
+    await s3("PutObject", Bucket="bucket", Key="shut/k", Body=b"1")
+    text = policy(Principal={"AWS": OTHER}, Action="s3:GetObject", Resource="arn:aws:s3:::bucket/open/*")
+    await s3("PutBucketPolicy", Bucket="bucket", Policy=text)
+    assert (await s3("GetBucketPolicy", Bucket="bucket"))["Policy"] == text
+    assert await s3.get("bucket", "open/k", account=OTHER) == b"1"
+    await refused(s3("GetObject", account=OTHER, Bucket="bucket", Key="shut/k"), "AccessDenied")
+    await refused(s3("PutObject", account=OTHER, Bucket="bucket", Key="open/k", Body=b""), "AccessDenied")
+    await refused(s3("GetObject", account=OTHER, Bucket="bucket", Key="open/absent"), "AccessDenied")
+    await refused(
+        s3("CopyObject", Bucket="bucket", Key="x", CopySource="theirs/k"), "NoSuchBucket"
+    )  # fmt: skip
+    await s3("CreateBucket", account=OTHER, Bucket="theirs")
+    await s3("CopyObject", account=OTHER, Bucket="theirs", Key="k", CopySource="bucket/open/k")
+    assert await s3.get("theirs", "k", account=OTHER) == b"1"
+    await refused(s3("CopyObject", account=OTHER, Bucket="theirs", Key="k", CopySource="bucket/shut/k"), "AccessDenied")
+    await refused(s3("CopyObject", Bucket="bucket", Key="x", CopySource="theirs/k"), "AccessDenied")
+    await s3("DeleteBucketPolicy", Bucket="bucket")
+    await refused(s3("GetBucketPolicy", Bucket="bucket"), "NoSuchBucketPolicy")
+    await refused(s3("GetObject", account=OTHER, Bucket="bucket", Key="open/k"), "AccessDenied")
+
+
+async def test_an_explicit_denial_holds_for_the_owner_too(s3: S3) -> None:
+    await s3("PutObject", Bucket="bucket", Key="k", Body=b"1")
+    text = json.dumps(
+        {
+            "Statement": [
+                {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}
+            ]
+        }
+    )
+    await s3("PutBucketPolicy", Bucket="bucket", Policy=text)
+    await refused(s3("GetObject", Bucket="bucket", Key="k"), "AccessDenied")
+    await s3("DeleteBucketPolicy", Bucket="bucket")
+    await s3("GetObject", Bucket="bucket", Key="k")
+
+
+async def test_public_policies_are_blocked_until_that_is_lifted(s3: S3) -> None:
+    anonymous = Principal(Kind.ANONYMOUS, "", "*", "ANONYMOUS_PRINCIPAL")
+    await s3("PutObject", Bucket="bucket", Key="k", Body=b"1")
+    text = policy(Principal="*", Action="s3:GetObject", Resource="arn:aws:s3:::bucket/*")
+    await refused(s3("PutBucketPolicy", Bucket="bucket", Policy=text), "AccessDenied")
+    narrowed = policy(
+        Principal="*", Action="s3:GetObject", Resource="arn:aws:s3:::bucket/*",
+        Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
+    )  # fmt: skip
+    await s3("PutBucketPolicy", Bucket="bucket", Policy=narrowed)
+    assert (await s3("GetBucketPolicyStatus", Bucket="bucket")) == {"PolicyStatus": {"IsPublic": False}}
+    await s3("DeletePublicAccessBlock", Bucket="bucket")
+    await refused(s3("GetPublicAccessBlock", Bucket="bucket"), "NoSuchPublicAccessBlockConfiguration")
+    await s3("PutBucketPolicy", Bucket="bucket", Policy=text)
+    assert (await s3("GetBucketPolicyStatus", Bucket="bucket")) == {"PolicyStatus": {"IsPublic": True}}
+    assert await s3.get("bucket", "k", principal=anonymous) == b"1"
+    restrict = {"RestrictPublicBuckets": True}
+    await s3("PutPublicAccessBlock", Bucket="bucket", PublicAccessBlockConfiguration=restrict)
+    await refused(s3("GetObject", principal=anonymous, Bucket="bucket", Key="k"), "AccessDenied")
+    await s3("GetObject", Bucket="bucket", Key="k")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "[]", '{"Statement":[]}',
+        policy(Principal="*", Action="s3:GetObject", Resource="arn:aws:s3:::other/*"),
+        policy(Principal="*", Action="sqs:SendMessage", Resource="arn:aws:s3:::bucket/*"),
+        policy(Action="s3:GetObject", Resource="arn:aws:s3:::bucket/*"),
+        policy(Principal={"AWS": OTHER}, Action="s3:GetObject", Resource="arn:aws:s3:::bucket/*", Sid="x" * 21_000),
+    ],
+)  # fmt: skip
+async def test_malformed_policies(s3: S3, text: str) -> None:
+    await refused(s3("PutBucketPolicy", Bucket="bucket", Policy=text), "MalformedPolicy")
+
+
+def operations() -> list[Operation]:
+    return [found for (service, _), found in sorted(REGISTRY.items()) if service == "s3"]
+
+
+@pytest.mark.parametrize("found", operations(), ids=lambda found: found.name)
+def test_every_operation_declares_who_may(found: Operation) -> None:
+    assert found.action or found.name == "DeleteObjects"
+    if found.name not in ("ListBuckets", "CreateBucket", "DeleteObjects"):
+        assert found.policy is not None
+    if found.name != "ListBuckets":
+        assert str(found.resource).startswith("arn:aws:s3:::{Bucket}")
