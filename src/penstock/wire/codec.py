@@ -171,13 +171,11 @@ def _query_serialize(model: models.ServiceModel, operation: str) -> Callable[[di
     closing = f"</{wrapper}>" if wrapper else ""
 
     def serialize(result: dict[str, Any], request_id: str) -> Response:
-        out = [opening]
-        if content is not None:
-            content(out.append, result)
-        out.append(
-            f"{closing}<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
+        body = content(result) if content is not None else ""
+        text = (
+            f"{opening}{body}{closing}<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
+            f"</{operation}Response>"
         )
-        headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")]
-        return Response(200, headers, "".join(out).encode("utf-8"))
+        return Response(200, [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")], text.encode())
 
     return serialize

@@ -197,7 +197,7 @@ def _members(out: list[str], model: models.ServiceModel | None, members: dict[st
     """Further members: by the model where the exception shape knows them, else as plain elements."""
     for name, value in members.items():
         if model is not None and shape is not None and name in shape.members:
-            xml_out.XmlWriter(model).member(name, shape.members[name])(out.append, value)
+            out.append(xml_out.XmlWriter(model).member(name, shape.members[name])(value))
         elif isinstance(value, list):
             out.extend(f"<{name}>{xml_out.escape(str(each))}</{name}>" for each in value)
         elif isinstance(value, dict):

@@ -214,8 +214,8 @@ class RestReader:
                 return
             try:
                 element = xml_tree.parse(request.body)
-                if strict and root and element.name != root:
-                    raise ValueError(element.name)
+                if strict and root and xml_tree.local(element.tag) != root:
+                    raise ValueError(element.tag)
                 value = to_value(element)
             except (ValueError, OverflowError, RecursionError):
                 if strict:

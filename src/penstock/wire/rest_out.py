@@ -152,13 +152,7 @@ class RestWriter:
             s3_quirks.NAMESPACE if self._s3 else self._model.xml_namespace
         )
         element = self._writer.root(root, shape, uri)
-
-        def write(value: Any) -> bytes:
-            out: list[str] = [XML_HEAD]
-            element(out.append, value)
-            return "".join(out).encode("utf-8")
-
-        return write
+        return lambda value: f"{XML_HEAD}{element(value)}".encode()
 
 
 def _stream(response: Response, value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from penstock.wire import knot, models, scalars
 from penstock.wire.models import Member, Shape
-from penstock.wire.xml_tree import Element
+from penstock.wire.xml_tree import Element, local
 
 Read: TypeAlias = Callable[[Element], Any]
 ReadMany: TypeAlias = Callable[[list[Element]], Any]
@@ -43,9 +43,9 @@ class XmlReader:
         read = scalars.reader(shape)
 
         def scalar(element: Element) -> Any:
-            if element.children:
-                raise ValueError(f"{element.name} holds elements")
-            return read(element.text)
+            if len(element):
+                raise ValueError(f"{element.tag} holds elements")
+            return read(element.text or "")
 
         return scalar
 
@@ -68,26 +68,26 @@ class XmlReader:
 
         def structure(element: Element) -> dict[str, Any]:
             result: dict[str, Any] = {}
-            many: dict[str, list[Element]] = {}
-            for child in element.children:
-                found = members.get(child.name)
+            many: dict[str, tuple[ReadMany, list[Element]]] = {}
+            for child in element:
+                tag = child.tag
+                found = members.get(tag) or members.get(tag[tag.rfind("}") + 1 :])
                 if found is None:
                     continue
-                name, read, _ = found
-                if read is None:
-                    many.setdefault(child.name, []).append(child)
-                elif name in result:
-                    raise ValueError(f"{child.name} stands twice")
-                else:
-                    result[name] = read(child)
-            for wire, elements in many.items():
-                name, _, read_many = members[wire]
+                name, read, read_many = found
                 if read_many is not None:
-                    result[name] = read_many(elements)
-            for key, text in element.attributes.items():
-                if key in attributes:
-                    name, read_text = attributes[key]
-                    result[name] = read_text(text)
+                    many.setdefault(name, (read_many, []))[1].append(child)
+                elif name in result:
+                    raise ValueError(f"{tag} stands twice")
+                elif read is not None:
+                    result[name] = read(child)
+            for name, (read_many, elements) in many.items():
+                result[name] = read_many(elements)
+            if attributes:
+                for key, text in element.attrib.items():
+                    if local(key) in attributes:
+                        name, read_text = attributes[local(key)]
+                        result[name] = read_text(text)
             return result
 
         return structure
@@ -106,7 +106,7 @@ class XmlReader:
         wire = shape.member.location_name or "member"
 
         def read(element: Element) -> list[Any]:
-            return [each(e) for e in element.children if e.name == wire]
+            return [each(e) for e in element if local(e.tag) == wire]
 
         return read
 
@@ -114,7 +114,7 @@ class XmlReader:
         pair = self._pair(shape)
 
         def read(element: Element) -> dict[str, Any]:
-            return dict(pair(e) for e in element.children if e.name == "entry")
+            return dict(pair(e) for e in element if local(e.tag) == "entry")
 
         return read
 
@@ -124,9 +124,9 @@ class XmlReader:
         _, each = self._of(shape.value)
 
         def pair(element: Element) -> tuple[str, Any]:
-            by_name = {e.name: e for e in element.children}
+            by_name = {local(e.tag): e for e in element}
             if key_name not in by_name or value_name not in by_name:
-                raise ValueError(f"{element.name} lacks {key_name} or {value_name}")
-            return by_name[key_name].text, each(by_name[value_name])
+                raise ValueError(f"{element.tag} lacks {key_name} or {value_name}")
+            return by_name[key_name].text or "", each(by_name[value_name])
 
         return pair

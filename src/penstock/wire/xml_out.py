@@ -1,4 +1,4 @@
-"""Dicts to XML, by closures made from shapes that append text to one list. For rest-xml and query answers."""
+"""Dicts to XML, by closures made from shapes: a value to its text. For rest-xml and query answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, TypeAlias
 from penstock.wire import knot, models, scalars
 from penstock.wire.models import Member, Shape
 
-Append: TypeAlias = Callable[[str], Any]
-Write: TypeAlias = Callable[[Append, Any], None]
+Write: TypeAlias = Callable[[Any], str]
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]").search
@@ -34,7 +33,7 @@ def escape_attribute(text: str) -> str:
 
 
 class XmlWriter:
-    """One service's writers. `default_time`: timestamps' format where the model names none."""
+    """One service's writers."""
 
     def __init__(self, model: models.ServiceModel) -> None:
         self._model = model
@@ -47,130 +46,101 @@ class XmlWriter:
         if known is not None:
             return known
         self._made[shape.name] = tie = knot.Knot()
-        self._made[shape.name] = tie.target = made = self._make(shape)
+        self._made[shape.name] = tie.target = made = self._make(shape, None)
         return made
 
-    def _make(self, shape: Shape) -> Write:
+    def root(self, name: str, shape: Shape, uri: str) -> Write:
+        """The writer of a document's root element."""
+        return self._tagged(name, shape, self.content(shape), {"uri": uri} if uri else None)
+
+    def _make(self, shape: Shape, member: Member | None) -> Write:
         if shape.type == "structure":
             return self._structure(shape)
         if shape.type == "list":
             assert shape.member is not None
-            each = self.element(shape.member.location_name or "member", shape.member)
-
-            def write_list(append: Append, value: Any) -> None:
-                for v in value:
-                    each(append, v)
-
-            return write_list
+            return self._elements(shape.member.location_name or "member", shape.member)
         if shape.type == "map":
-            return self._map(shape, "entry")
-        text = self._text(shape, None)
-        return lambda append, value: append(text(value))
-
-    def _text(self, shape: Shape, member: Member | None) -> scalars.Write:
+            return self._entries(shape, "entry")
         if shape.enum:
             return str
         if shape.type in ("string", "character"):
             return escape
         return scalars.writer(shape, member, "iso8601", millis=self._millis)
 
-    def element(self, name: str, member: Member) -> Write:
-        """The writer of a value with its tags around it."""
-        shape = self._model.shapes[member.shape]
-        return self._element(name, shape, member, member.xml_namespace or shape.xml_namespace)
-
-    def root(self, name: str, shape: Shape, uri: str) -> Write:
-        """The writer of a document's root element."""
-        return self._element(name, shape, None, {"uri": uri} if uri else None)
-
-    def _element(self, name: str, shape: Shape, member: Member | None, namespace: dict[str, str] | None) -> Write:
-        opening = f"<{name}{_xmlns(namespace)}"
-        closing = f"</{name}>"
-        if shape.type not in ("structure", "list", "map"):
-            text = self._text(shape, member)
-            opening += ">"
-            return lambda append, value: append(f"{opening}{text(value)}{closing}")
-        content = self.content(shape)
-        attributes = self._attributes(shape)
-        if not attributes:
-            opening += ">"
-
-        def write(append: Append, value: Any) -> None:
-            append(opening)
-            if attributes:
-                for attribute, key, text in attributes:
-                    if value.get(key) is not None:
-                        append(f' {attribute}="{escape_attribute(text(value[key]))}"')
-                append(">")
-            content(append, value)
-            append(closing)
-
-        return write
-
-    def _attributes(self, shape: Shape) -> list[tuple[str, str, scalars.Write]]:
-        return [
-            (m.location_name or n, n, scalars.writer(self._model.shapes[m.shape], m, "iso8601"))
-            for n, m in shape.members.items()
-            if m.xml_attribute
-        ]
-
     def _structure(self, shape: Shape) -> Write:
+        """Members are (name, what stands before, the writer, what stands behind): one call for the usual scalar."""
         members = tuple(
-            (name, *self._inline(name, member), self.member(name, member))
+            (name, *self._around(name, member))
             for name, member in shape.members.items()
             if not member.in_answer_head and not member.xml_attribute
         )
 
-        def write(append: Append, value: Any) -> None:
+        def write(value: Any) -> str:
             get = value.get
-            for name, opening, text, closing, each in members:
-                found = get(name)
-                if found is not None:
-                    if text is None:
-                        each(append, found)
-                    else:
-                        append(f"{opening}{text(found)}{closing}")
+            return "".join(
+                [
+                    f"{before}{text(found)}{behind}"
+                    for name, before, text, behind in members
+                    if (found := get(name)) is not None
+                ]
+            )
 
         return write
 
-    def _inline(self, name: str, member: Member) -> tuple[str, scalars.Write | None, str]:
-        """A scalar member's tags and text, so that the most frequent case costs one call less."""
+    def _around(self, name: str, member: Member) -> tuple[str, Write, str]:
         shape = self._model.shapes[member.shape]
-        if shape.type in ("structure", "list", "map"):
-            return "", None, ""
+        flattened = member.flattened or shape.flattened
+        if shape.type == "list" and flattened:
+            assert shape.member is not None
+            return "", self._elements(member.location_name or shape.member.location_name or name, shape.member), ""
+        if shape.type == "map" and flattened:
+            return "", self._entries(shape, member.location_name or name), ""
         wire = member.location_name or name
+        if shape.type in ("structure", "list", "map"):
+            return "", self._element(wire, member), ""
         namespace = _xmlns(member.xml_namespace or shape.xml_namespace)
-        return f"<{wire}{namespace}>", self._text(shape, member), f"</{wire}>"
+        return f"<{wire}{namespace}>", self._make(shape, member), f"</{wire}>"
 
     def member(self, name: str, member: Member) -> Write:
-        """The writer of a structure's member, flattened lists and maps included."""
+        """The writer of a structure's member with its tags, flattened lists and maps included."""
+        before, text, behind = self._around(name, member)
+        return lambda value: f"{before}{text(value)}{behind}"
+
+    def _element(self, name: str, member: Member) -> Write:
         shape = self._model.shapes[member.shape]
-        if shape.type == "list" and (member.flattened or shape.flattened):
-            assert shape.member is not None
-            each = self.element(member.location_name or shape.member.location_name or name, shape.member)
+        simple = shape.type not in ("structure", "list", "map")
+        content = self._make(shape, member) if simple else self.content(shape)
+        return self._tagged(name, shape, content, member.xml_namespace or shape.xml_namespace)
 
-            def write_flat(append: Append, value: Any) -> None:
-                for v in value:
-                    each(append, v)
+    def _tagged(self, name: str, shape: Shape, content: Write, namespace: dict[str, str] | None) -> Write:
+        opening, closing = f"<{name}{_xmlns(namespace)}", f"</{name}>"
+        attributes = [
+            (m.location_name or n, n, scalars.writer(self._model.shapes[m.shape], m, "iso8601"))
+            for n, m in shape.members.items()
+            if m.xml_attribute
+        ]
+        if not attributes:
+            return lambda value: f"{opening}>{content(value)}{closing}"
 
-            return write_flat
-        if shape.type == "map" and (member.flattened or shape.flattened):
-            return self._map(shape, member.location_name or name)
-        return self.element(member.location_name or name, member)
-
-    def _map(self, shape: Shape, entry: str) -> Write:
-        assert shape.key is not None and shape.value is not None
-        key = self.element(shape.key.location_name or "key", shape.key)
-        each = self.element(shape.value.location_name or "value", shape.value)
-
-        def write(append: Append, value: Any) -> None:
-            for k, v in value.items():
-                append(f"<{entry}>")
-                key(append, k)
-                each(append, v)
-                append(f"</{entry}>")
+        def write(value: Any) -> str:
+            given = "".join(
+                f' {attribute}="{escape_attribute(text(value[key]))}"'
+                for attribute, key, text in attributes
+                if value.get(key) is not None
+            )
+            return f"{opening}{given}>{content(value)}{closing}"
 
         return write
+
+    def _elements(self, name: str, member: Member) -> Write:
+        each = self._element(name, member)
+        return lambda value: "".join(map(each, value))
+
+    def _entries(self, shape: Shape, entry: str) -> Write:
+        assert shape.key is not None and shape.value is not None
+        key = self._element(shape.key.location_name or "key", shape.key)
+        each = self._element(shape.value.location_name or "value", shape.value)
+        return lambda value: "".join(f"<{entry}>{key(k)}{each(v)}</{entry}>" for k, v in value.items())
 
 
 def _xmlns(namespace: dict[str, str] | None) -> str:
