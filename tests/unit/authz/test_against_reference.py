@@ -147,7 +147,7 @@ def check(
     assert decision.allowed is wanted, decision.where
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     caller=st.sampled_from(CALLERS),
     action=st.sampled_from(["s3:GetObject", "s3:PutObject"]),
@@ -175,7 +175,7 @@ def blanket(principal: Any = None) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"Version": st.just("2012-10-17"), "Statement": st.lists(statement, max_size=2)})
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     caller=st.sampled_from(CALLERS),
     owner=st.sampled_from([A, A, B]),
@@ -189,7 +189,7 @@ def test_who_may_agrees_with_the_reference(**case: Any) -> None:
     check(action="s3:GetObject", resource="arn:aws:s3:::b/k", keys={}, **case)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     pattern=st.text("ab*?:/", max_size=8),
     value=st.text("ab:/", max_size=8),

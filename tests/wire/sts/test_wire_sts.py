@@ -1,0 +1,72 @@
+"""STS over the wire: sessions work with boto3, and end."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+from botocore.exceptions import ClientError
+
+from served import Served
+
+
+def make_role(server: Served, action: str) -> str:
+    trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
+    iam, name = server.client("iam"), f"role-{uuid.uuid4().hex[:8]}"
+    arn = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust})
+    )["Role"]["Arn"]  # fmt: skip
+    policy = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": action, "Resource": "*"}}
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
+    return str(arn)
+
+
+def test_the_default_key_is_root(server: Served) -> None:
+    assert {k: v for k, v in server.client("sts").get_caller_identity().items() if k != "ResponseMetadata"} == {
+        "UserId": "000000000000", "Account": "000000000000", "Arn": "arn:aws:iam::000000000000:root",
+    }  # fmt: skip
+    other = server.client("sts", "123456789012", "test")
+    assert other.get_caller_identity()["Account"] == "123456789012"
+
+
+def test_a_session_does_what_its_role_may(server: Served) -> None:
+    arn = make_role(server, "s3:ListAllMyBuckets")
+    answer = server.client("sts").assume_role(RoleArn=arn, RoleSessionName="me", DurationSeconds=900)
+    key = answer["Credentials"]
+    session = (key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
+    who = server.client("sts", *session).get_caller_identity()
+    assert who["Arn"] == answer["AssumedRoleUser"]["Arn"]
+    server.client("s3", *session).list_buckets()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        server.client("iam", *session).list_users()
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        server.client("lambda", *session).list_functions()
+
+
+def test_a_token_that_was_altered_is_none(server: Served) -> None:
+    key = server.client("sts").assume_role(RoleArn=make_role(server, "*"), RoleSessionName="me")["Credentials"]
+    token = key["SessionToken"]
+    altered = token[:40] + ("A" if token[40] != "A" else "B") + token[41:]
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        server.client("sts", key["AccessKeyId"], key["SecretAccessKey"], altered).get_caller_identity()
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        server.client("sts", key["AccessKeyId"], "x" * 40, token).get_caller_identity()
+
+
+def test_a_session_outlives_a_crash_of_the_server(own_server: Served) -> None:
+    key = own_server.client("sts").assume_role(RoleArn=make_role(own_server, "*"), RoleSessionName="me")["Credentials"]
+    own_server.kill()
+    own_server.restart()
+    session = own_server.client("sts", key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
+    assert session.get_caller_identity()["Arn"].endswith("/me")
+
+
+def test_durations_are_checked(server: Served) -> None:
+    sts, arn = server.client("sts", parameter_validation=False), make_role(server, "*")
+    with pytest.raises(ClientError, match="exceeds the MaxSessionDuration set for this role"):
+        sts.assume_role(RoleArn=arn, RoleSessionName="me", DurationSeconds=3601)
+    with pytest.raises(ClientError, match="ValidationError"):
+        sts.assume_role(RoleArn=arn, RoleSessionName="me", DurationSeconds=899)
+    with pytest.raises(ClientError, match="ValidationError"):
+        sts.assume_role(RoleArn=arn, RoleSessionName="a space")
