@@ -33,7 +33,7 @@ async def test_a_role_is_read_back_as_made(ask: Ask) -> None:
     assert made["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/a/b/r"
     assert made["RoleId"].startswith("AROA") and len(made["RoleId"]) == 21
     got = (await ask("iam:GetRole", RoleName="r"))["Role"]
-    assert got.pop("RoleLastUsed") == {}
+    assert got.pop("RoleLastUsed") == {} and got.pop("MaxSessionDuration") == 3600
     assert got == made
 
 

@@ -16,6 +16,7 @@ from penstock.services.iam import (
     login_profiles,
     policies,
     roles,
+    service_credentials,
     service_roles,
     users,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "login_profiles",
     "policies",
     "roles",
+    "service_credentials",
     "service_roles",
     "users",
 ]

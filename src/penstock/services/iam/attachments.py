@@ -27,7 +27,7 @@ def _attach(state: State, call: Call, params: Params, kind: Kind, name: str) -> 
     entity = _entity(state, kind, name)
     arn = params["PolicyArn"]
     if not arn.startswith("arn:") or ":policy/" not in arn:
-        raise errors.invalid_input(f"ARN {arn} is not valid.")
+        raise errors.invalid("Invalid ARN:  Could not be parsed!")
     if state.policy_text(arn) is None:
         raise errors.no_such_entity(f"Policy {arn} does not exist or is not attachable.")
     if arn in entity.attached:

@@ -24,6 +24,8 @@ from penstock.store.api import Store, Transaction
 from penstock.wire.errors import AwsError
 
 _REMEMBERED = 4096
+TAKEN_BY = "penstock:taken-by"
+"""In the session of a role that a service took by itself: that service's name."""
 _EVERYTHING = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
 _NOTHING = '{"Version":"2012-10-17","Statement":[]}'
 
@@ -96,7 +98,7 @@ class StoreDirectory:
         now = self._clock.now()
         principal = Principal(
             Kind.ROLE, arn.account, f"arn:aws:sts::{arn.account}:assumed-role/{name}/{session_name}",
-            f"{role.id if role else ''}:{session_name}", role_arn=role_arn,
+            f"{role.id if role else ''}:{session_name}", role_arn=role_arn, session={TAKEN_BY: service},
         )  # fmt: skip
         return seal.issue(secret, principal, now, now + duration_s)
 
@@ -158,7 +160,7 @@ def _identity(state: State, principal: Principal, managed_session: tuple[str, ..
     session = tuple(PolicyText(a, state.policy_text(a) or _NOTHING) for a in managed_session)
     if principal.kind is Kind.ROLE:
         role = state.find(Role, name)
-        if role is None or role.id != unique_id:
+        if role is None or not (role.id == unique_id or _made_since(role, principal)):
             return Identity(missing=f"the role {arn} does not exist")
         return Identity(_policies(state, role, f"role {name}"), _boundary(state, role), role.tags, "", session)
     user_name = principal.session.get(FEDERATED_BY, name)
@@ -175,6 +177,18 @@ def _identity(state: State, principal: Principal, managed_session: tuple[str, ..
         if group is not None:
             policies += _policies(state, group, f"group {group_name}")
     return Identity(policies, _boundary(state, user), user.tags, "", session)
+
+
+def _made_since(role: Role, principal: Principal) -> bool:
+    """Whether a service took the role before there was one, and the role that there is now trusts that service."""
+    service = principal.session.get(TAKEN_BY, "")
+    if principal.id.partition(":")[0] or not service:
+        return False
+    try:
+        _check_trust(role, principal.account, service, {})
+    except AwsError:
+        return False
+    return True
 
 
 def _policies(state: State, entity: User | Group | Role, of: str) -> tuple[PolicyText, ...]:

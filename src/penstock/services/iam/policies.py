@@ -50,9 +50,9 @@ def version_view(policy: Policy, version: PolicyVersion, *, document: bool) -> d
 
 
 def find(state: State, arn: str) -> Policy | Managed:
-    """The policy of an ARN, AWS's or the account's. Raises AwsError NoSuchEntity or InvalidInput."""
+    """The policy of an ARN, AWS's or the account's. Raises AwsError NoSuchEntity or ValidationError."""
     if not arn.startswith("arn:") or ":policy/" not in arn:
-        raise errors.invalid_input(f"ARN {arn} is not valid.")
+        raise errors.invalid("Invalid ARN:  Could not be parsed!")
     policy = managed.find(arn) or state.policy_by_arn(arn)
     if policy is None:
         raise errors.no_such("policy", arn)

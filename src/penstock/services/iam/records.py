@@ -22,6 +22,7 @@ class User(Entity, kw_only=True):
     groups: list[str] = []
     keys: list[str] = []
     login: LoginProfile | None = None
+    service_credentials: list[ServiceCredential] = []
 
 
 class LoginProfile(msgspec.Struct, kw_only=True):
@@ -31,6 +32,16 @@ class LoginProfile(msgspec.Struct, kw_only=True):
     salt: bytes
     hashed: bytes
     reset_required: bool = False
+
+
+class ServiceCredential(msgspec.Struct, kw_only=True):
+    """A user name and password for one service (CodeCommit, Keyspaces)."""
+
+    id: str
+    service: str
+    user_name: str
+    created: float
+    active: bool = True
 
 
 class Group(Entity, kw_only=True):

@@ -72,7 +72,9 @@ def create_role(state: State, call: Call, params: Params) -> Result:
     state.add(role)
     if "PermissionsBoundary" in params:
         set_boundary(state, role, params["PermissionsBoundary"])
-    return {"Role": view(call.account, role)}
+    shown = view(call.account, role)
+    del shown["MaxSessionDuration"]  # AWS's answer to CreateRole leaves it out
+    return {"Role": shown}
 
 
 @operation("iam:GetRole", resource=ROLE)

@@ -15,26 +15,94 @@ from penstock.services.iam.records import Role
 from penstock.services.iam.state import State, changing, reading
 
 _NAMES = {
-    "autoscaling.amazonaws.com": "AutoScaling",
-    "batch.amazonaws.com": "Batch",
-    "dynamodb.application-autoscaling.amazonaws.com": "ApplicationAutoScaling_DynamoDBTable",
-    "ecs.amazonaws.com": "ECS",
-    "elasticloadbalancing.amazonaws.com": "ElasticLoadBalancing",
-    "kafka.amazonaws.com": "Kafka",
-    "opensearchservice.amazonaws.com": "AmazonOpenSearchService",
-    "ops.apigateway.amazonaws.com": "APIGateway",
-    "organizations.amazonaws.com": "Organizations",
-    "rds.amazonaws.com": "RDS",
-    "replication.dynamodb.amazonaws.com": "DynamoDBReplication",
-    "kinesisreplication.dynamodb.amazonaws.com": "DynamoDBKinesisDataStreamsReplication",
-    "sso.amazonaws.com": "SSO",
+    "accountdiscovery.ssm": "AmazonSSM_AccountDiscovery",
+    "acm": "CertificateManager",
+    "appmesh": "AppMesh",
+    "autoscaling": "AutoScaling",
+    "autoscaling-plans": "AutoScalingPlans_EC2AutoScaling",
+    "cassandra.application-autoscaling": "ApplicationAutoScaling_CassandraTable",
+    "cks.kms": "KeyManagementServiceCustomKeyStores",
+    "cloudtrail": "CloudTrail",
+    "codestar-notifications": "CodeStarNotifications",
+    "connect": "AmazonConnect",
+    "dms": "DMSServerless",
+    "dms-fleet-advisor": "DMSFleetAdvisor",
+    "docdb-elastic": "DocDB-Elastic",
+    "dynamodb.application-autoscaling": "ApplicationAutoScaling_DynamoDBTable",
+    "ec2-instance-connect": "Ec2InstanceConnect",
+    "ec2.application-autoscaling": "ApplicationAutoScaling_EC2SpotFleetRequest",
+    "ecr": "ECRTemplate",
+    "ecs": "ECS",
+    "eks": "AmazonEKS",
+    "eks-connector": "AmazonEKSConnector",
+    "eks-fargate": "AmazonEKSForFargate",
+    "eks-nodegroup": "AmazonEKSNodegroup",
+    "elasticache": "ElastiCache",
+    "elasticbeanstalk": "ElasticBeanstalk",
+    "elasticfilesystem": "AmazonElasticFileSystem",
+    "elasticloadbalancing": "ElasticLoadBalancing",
+    "email.cognito-idp": "AmazonCognitoIdpEmailService",
+    "emr-containers": "AmazonEMRContainers",
+    "emrwal": "EMRWAL",
+    "fis": "FIS",
+    "grafana": "AmazonGrafana",
+    "imagebuilder": "ImageBuilder",
+    "iotmanagedintegrations": "IoTManagedIntegrations",
+    "kafka": "Kafka",
+    "kafkaconnect": "KafkaConnect",
+    "kinesisreplication.dynamodb": "DynamoDBKinesisDataStreamsReplication",
+    "lakeformation": "LakeFormationDataAccess",
+    "lex": "LexBots",
+    "lexv2": "LexV2Bots",
+    "m2": "AWSM2",
+    "memorydb": "MemoryDB",
+    "mq": "AmazonMQ",
+    "mrk.kms": "KeyManagementServiceMultiRegionKeys",
+    "notifications": "AwsUserNotifications",
+    "observability.aoss": "AmazonOpenSearchServerless",
+    "opensearchservice": "AmazonOpenSearchService",
+    "ops.apigateway": "APIGateway",
+    "ops.emr-serverless": "AmazonEMRServerless",
+    "opsdatasync.ssm": "SystemsManagerOpsDataSync",
+    "opsinsights.ssm": "AmazonSSM_OpsInsights",
+    "organizations": "Organizations",
+    "pullthroughcache.ecr": "ECRPullThroughCache",
+    "ram": "ResourceAccessManager",
+    "rds": "RDS",
+    "replication.cassandra": "KeyspacesReplication",
+    "replication.dynamodb": "DynamoDBReplication",
+    "replication.ecr": "ECRReplication",
+    "repository.sync.codeconnections": "GitSync",
+    "resource-explorer-2": "ResourceExplorer",
+    "rolesanywhere": "RolesAnywhere",
+    "s3-outposts": "S3OnOutposts",
+    "ses": "AmazonSES",
+    "shield": "AWSShield",
+    "ssm": "AmazonSSM",
+    "ssm-incidents": "IncidentManager",
+    "ssm-quicksetup": "SSMQuickSetup",
+    "sso": "SSO",
+    "vpcorigin.cloudfront": "CloudFrontVPCOrigin",
+    "waf": "WAFLogging",
+    "wafv2": "WAFV2Logging",
 }
-_WITH_SUFFIX = frozenset({"autoscaling.amazonaws.com", "connect.amazonaws.com", "lex.amazonaws.com"})
+"""Service (without .amazonaws.com) -> what its role is called after AWSServiceRoleFor."""
+_DESCRIPTIONS = {
+    "rds": "Allows Amazon RDS to manage AWS resources on your behalf",
+    "ssm": "Provides access to AWS Resources managed or used by Amazon SSM.",
+    "sso": "Service-linked role used by AWS SSO to manage AWS resources, including IAM roles, policies and SAML IdP on "
+    "your behalf.",
+}
+_WITH_SUFFIX = frozenset({"autoscaling", "connect", "lexv2"})
+
+
+def _short(service: str) -> str:
+    return service.removesuffix(".amazonaws.com")
 
 
 def _name(service: str, suffix: str) -> str:
-    words = service.removesuffix(".amazonaws.com").replace("-", ".").split(".")
-    name = _NAMES.get(service) or "".join(word[:1].upper() + word[1:] for word in reversed(words))
+    words = _short(service).replace("-", ".").split(".")
+    name = _NAMES.get(_short(service)) or "".join(word[:1].upper() + word[1:] for word in reversed(words))
     return f"AWSServiceRoleFor{name}" + (f"_{suffix}" if suffix else "")
 
 
@@ -54,7 +122,7 @@ def create_service_linked_role(state: State, call: Call, params: Params) -> Resu
     service, suffix = params["AWSServiceName"], params.get("CustomSuffix", "")
     if not service.endswith(".amazonaws.com"):
         raise errors.invalid_input(f"Service name {service} is not valid.")
-    if suffix and service not in _WITH_SUFFIX:
+    if suffix and _short(service) not in _WITH_SUFFIX:
         raise errors.invalid_input(f"Custom suffix is not allowed for {service}")
     trust = {
         "Version": "2012-10-17",
@@ -66,7 +134,7 @@ def create_service_linked_role(state: State, call: Call, params: Params) -> Resu
         id=ids.unique(ids.ROLE),
         created=int(call.now),
         trust=json.dumps(trust),
-        description=params.get("Description"),
+        description=params.get("Description") or _DESCRIPTIONS.get(_short(service)),
         linked_service=service,
     )
     if state.taken(Role, role.name) is not None:
@@ -74,7 +142,9 @@ def create_service_linked_role(state: State, call: Call, params: Params) -> Resu
             f"Service role name {role.name} has been taken in this account, please try a different suffix."
         )  # fmt: skip
     state.add(role)
-    return {"Role": roles.view(call.account, role)}
+    shown = roles.view(call.account, role)
+    del shown["MaxSessionDuration"]
+    return {"Role": shown}
 
 
 @operation("iam:DeleteServiceLinkedRole", resource=arns.existing(Role))

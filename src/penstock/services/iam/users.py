@@ -120,6 +120,7 @@ def delete_user(state: State, call: Call, params: Params) -> Result:
         (user.inline, "must delete policies first."),
         (user.keys, "must delete access keys first."),
         (user.login, "must delete login profile first."),
+        (user.service_credentials, "must remove referenced objects first."),
     ):
         if holds:
             raise errors.conflict(f"Cannot delete entity, {text}")

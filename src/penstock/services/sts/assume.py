@@ -92,13 +92,20 @@ async def assume_role(call: Call, params: Params) -> Result:
         raise AwsError("AccessDenied", text, 403)
     duration_s = _duration_s(call, params, role)
     narrowing = await narrowed(call, params, role.account)
-    tags, transitive = _inherited(call.principal)
-    tags = tags | narrowing.tags
+    inherited = _inherited(call.principal)
+    if {key.lower() for key in inherited} & {key.lower() for key in narrowing.tags}:
+        text = (
+            "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from "
+            "the calling session."
+        )
+        raise AwsError("InvalidParameterValue", text, 400)
+    tags = inherited | narrowing.tags
     session = {"aws:MultiFactorAuthPresent": "false"}
     source_identity = _source_identity(call, params)
     if source_identity:
         session["aws:SourceIdentity"] = source_identity
-    transitive |= set(params.get("TransitiveTagKeys", ()))
+    passed_on = {key.lower() for key in params.get("TransitiveTagKeys", ())}
+    transitive = set(inherited) | {key for key in narrowing.tags if key.lower() in passed_on}
     if transitive:
         session[TRANSITIVE] = ",".join(sorted(transitive))
     name = params["RoleSessionName"]
@@ -146,10 +153,10 @@ def _duration_s(call: Call, params: Params, role: TrustedRole) -> int:
     return duration_s
 
 
-def _inherited(principal: Principal) -> tuple[dict[str, str], set[str]]:
-    """The transitive tags of the session that assumes the role, and their keys."""
-    keys = set(filter(None, principal.session.get(TRANSITIVE, "").split(",")))
-    return {key: value for key, value in principal.tags.items() if key in keys}, keys
+def _inherited(principal: Principal) -> dict[str, str]:
+    """The transitive tags of the session that assumes the role."""
+    keys = principal.session.get(TRANSITIVE, "").split(",")
+    return {key: value for key, value in principal.tags.items() if key in keys}
 
 
 def _source_identity(call: Call, params: Params) -> str:

@@ -44,10 +44,7 @@ async def narrowed(call: Call, params: Params, account: str) -> Narrowing:
         raise AwsError("ValidationError", f"No more than {MAX_POLICY_ARNS} session policies may be passed by ARN.", 400)
     for arn in arns:
         await _check_managed(call, arn, account)
-    try:
-        tags = from_list(params.get("Tags"))
-    except TagProblem as problem:
-        raise AwsError("ValidationError", str(problem), 400) from None
+    tags = session_tags(params)
     chars = sum(map(len, policies)) + sum(map(len, arns)) + sum(len(k) + len(v) for k, v in tags.items())
     percent = -(-chars * 100 // PACKED_CHARS)
     if percent > 100:
@@ -56,12 +53,28 @@ async def narrowed(call: Call, params: Params, account: str) -> Narrowing:
     return Narrowing((*policies, *arns), tags, percent)
 
 
+def session_tags(params: Params) -> dict[str, str]:
+    """The request's Tags, checked together with its TransitiveTagKeys. Raises AwsError InvalidParameterValue."""
+    given = params.get("Tags", ())
+    folded = {str(tag["Key"]).lower() for tag in given}
+    if len(folded) != len(given):
+        text = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+        raise AwsError("InvalidParameterValue", text, 400)
+    if not {key.lower() for key in params.get("TransitiveTagKeys", ())} <= folded:
+        text = "The specified transitive tag key must be included in the requested tags."
+        raise AwsError("InvalidParameterValue", text, 400)
+    try:
+        return from_list(given)
+    except TagProblem as problem:
+        raise AwsError("InvalidParameterValue", str(problem), 400) from None
+
+
 async def _check_managed(call: Call, arn: str, account: str) -> None:
     try:
         await call.node.call(
             "iam", "GetPolicy", {"PolicyArn": arn}, principal=root(account), account=account, region=call.region
         )
     except AwsError as error:
-        if error.code not in ("NoSuchEntity", "InvalidInput"):
+        if error.code not in ("NoSuchEntity", "ValidationError"):
             raise
         raise AwsError("ValidationError", f"The policy {arn} does not exist or cannot be used here.", 400) from None

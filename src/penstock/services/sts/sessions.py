@@ -63,7 +63,6 @@ async def get_federation_token(call: Call, params: Params) -> Result:
     result: Result = {
         "Credentials": credentials_view(credential),
         "FederatedUser": {"FederatedUserId": principal.id, "Arn": principal.arn},
+        "PackedPolicySize": narrowing.packed_percent,
     }
-    if narrowing.packed_percent:
-        result["PackedPolicySize"] = narrowing.packed_percent
     return result
