@@ -311,7 +311,9 @@ async def test_service_linked_roles_are_not_touched(ask: Ask) -> None:
 
 async def test_passwords_follow_the_policy(node: Node, ask: Ask) -> None:
     user = await user_with_key(ask, node)
-    await ask("iam:UpdateAccountPasswordPolicy", MinimumPasswordLength=12, RequireNumbers=True)
+    await ask(
+        "iam:UpdateAccountPasswordPolicy", MinimumPasswordLength=12, RequireNumbers=True, PasswordReusePrevention=2
+    )
     with pytest.raises(AwsError, match="PasswordPolicyViolation"):
         await ask("iam:CreateLoginProfile", UserName="u", Password="short")
     await ask("iam:CreateLoginProfile", UserName="u", Password="long enough 1")
@@ -321,3 +323,5 @@ async def test_passwords_follow_the_policy(node: Node, ask: Ask) -> None:
     with pytest.raises(AwsError, match="AccessDenied"):
         await ask("iam:ChangePassword", user, OldPassword="wrong", NewPassword="long enough 2")
     await ask("iam:ChangePassword", user, OldPassword="long enough 1", NewPassword="long enough 2")
+    with pytest.raises(AwsError, match="used too recently"):
+        await ask("iam:ChangePassword", user, OldPassword="long enough 2", NewPassword="long enough 1")

@@ -20,6 +20,7 @@ _PASSWORD_POLICY: dict[str, int | bool] = {
     "RequireLowercaseCharacters": False,
     "AllowUsersToChangePassword": False,
 }
+_PASSWORD_LIMITS = ("MaxPasswordAge", "PasswordReusePrevention", "HardExpiry")
 
 
 @operation("iam:CreateAccountAlias")
@@ -65,8 +66,10 @@ def list_account_aliases(state: State, call: Call, params: Params) -> Result:
 @operation("iam:UpdateAccountPasswordPolicy")
 @changing
 def update_account_password_policy(state: State, call: Call, params: Params) -> Result:
+    """Strength and reuse hold when a password is set; expiry is kept and shown, for nothing here signs in by password."""
     settings = state.settings()
-    settings.password_policy = {**_PASSWORD_POLICY, **params}
+    given = {name: params[name] for name in (*_PASSWORD_POLICY, *_PASSWORD_LIMITS) if name in params}
+    settings.password_policy = {**_PASSWORD_POLICY, **given}
     state.save_settings(settings)
     return {}
 

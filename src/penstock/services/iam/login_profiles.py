@@ -17,6 +17,8 @@ from penstock.services.iam.state import State, changing, reading
 from penstock.services.iam.users import name_of_caller
 
 USER = arns.existing(User)
+_REMEMBERED = 24
+"""As many as PasswordReusePrevention may ask for."""
 
 
 def _hashed(password: str, salt: bytes) -> bytes:
@@ -31,6 +33,16 @@ def _login(user: User) -> LoginProfile:
     if user.login is None:
         raise errors.no_such_entity(f"Login Profile for User {user.name} cannot be found.")
     return user.login
+
+
+def _set(state: State, login: LoginProfile, password: str) -> None:
+    """Give the profile a new password. Raises AwsError PasswordPolicyViolation where it was used too lately."""
+    kept = int((state.settings().password_policy or {}).get("PasswordReusePrevention", 0))
+    if kept and any(_hashed(password, old[:16]) == old[16:] for old in login.used[-kept:]):
+        raise errors.password("Password was used too recently.")
+    login.salt = secrets.token_bytes(16)
+    login.hashed = _hashed(password, login.salt)
+    login.used = [*login.used, login.salt + login.hashed][-_REMEMBERED:]
 
 
 def _check_strength(state: State, password: str) -> None:
@@ -57,11 +69,10 @@ def create_login_profile(state: State, call: Call, params: Params) -> Result:
     if password is None:
         raise errors.invalid("Password is required.")
     _check_strength(state, password)
-    salt = secrets.token_bytes(16)
     user.login = LoginProfile(
-        created=int(call.now), salt=salt, hashed=_hashed(password, salt),
-        reset_required=params.get("PasswordResetRequired", False),
-    )  # fmt: skip
+        created=int(call.now), salt=b"", hashed=b"", reset_required=params.get("PasswordResetRequired", False)
+    )
+    _set(state, user.login, password)
     state.save(user)
     return {"LoginProfile": _view(user, user.login)}
 
@@ -80,7 +91,7 @@ def update_login_profile(state: State, call: Call, params: Params) -> Result:
     login = _login(user)
     if "Password" in params:
         _check_strength(state, params["Password"])
-        login.hashed = _hashed(params["Password"], login.salt)
+        _set(state, login, params["Password"])
     login.reset_required = params.get("PasswordResetRequired", login.reset_required)
     state.save(user)
     return {}
@@ -104,7 +115,7 @@ def change_password(state: State, call: Call, params: Params) -> Result:
     if not secrets.compare_digest(_hashed(params["OldPassword"], login.salt), login.hashed):
         raise errors.denied("The old password was incorrect.")
     _check_strength(state, params["NewPassword"])
-    login.hashed = _hashed(params["NewPassword"], login.salt)
+    _set(state, login, params["NewPassword"])
     login.reset_required = False
     state.save(user)
     return {}

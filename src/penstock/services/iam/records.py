@@ -31,6 +31,7 @@ class LoginProfile(msgspec.Struct, kw_only=True):
     created: float
     salt: bytes
     hashed: bytes
+    used: list[bytes] = []
     reset_required: bool = False
 
 

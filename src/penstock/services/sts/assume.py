@@ -15,7 +15,7 @@ from penstock.core.call import Call
 from penstock.core.identity import Kind, Principal, RequiredPolicy, root
 from penstock.core.operation import Params, Result, operation
 from penstock.services.sts.narrowing import narrowed
-from penstock.services.sts.sessions import credentials_view
+from penstock.services.sts.sessions import UNSUPPORTED, credentials_view
 from penstock.wire.errors import AwsError
 
 DEFAULT_S = 3600
@@ -80,7 +80,7 @@ def session_conditions(call: Call, params: Params) -> dict[str, Any]:
 
 @operation(
     "sts:AssumeRole", resource=lambda call, params: str(params["RoleArn"]), policy=trust_policy,
-    conditions=session_conditions, unsupported={"SerialNumber": (), "TokenCode": (), "ProvidedContexts": ([],)},
+    conditions=session_conditions, unsupported={"SerialNumber": (), "TokenCode": (), "ProvidedContexts": ([],), **UNSUPPORTED},
 )  # fmt: skip
 async def assume_role(call: Call, params: Params) -> Result:
     role = await find_role(call, params["RoleArn"])

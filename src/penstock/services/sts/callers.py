@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from penstock.core import access_key
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
 from penstock.wire.errors import AwsError
+
+log = logging.getLogger(__name__)
 
 
 @operation("sts:GetCallerIdentity", action="")
@@ -31,4 +35,5 @@ async def get_access_key_info(call: Call, params: Params) -> Result:
 @operation("sts:DecodeAuthorizationMessage")
 async def decode_authorization_message(call: Call, params: Params) -> Result:
     """Encoded messages come with EC2's denials and with a few like it; no service here gives any, so none is valid."""
+    log.info("an encoded message of %d characters, none of ours", len(params["EncodedMessage"]))
     raise AwsError("InvalidAuthorizationMessageException", "Message is invalid.", 400)

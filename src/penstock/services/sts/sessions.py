@@ -12,6 +12,8 @@ from penstock.wire.errors import AwsError
 
 ROOT_MAX_S = 3600
 DEFAULT_S = 43200
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {"MinimumSessionTokenSize": (0,)}
+"""A token here is as long as it is; it is not padded."""
 
 
 def credentials_view(credential: Credential) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def _duration_s(call: Call, params: Params) -> int:
     return min(asked_s, ROOT_MAX_S) if call.principal.kind is Kind.ROOT else asked_s
 
 
-@operation("sts:GetSessionToken", action="", unsupported={"SerialNumber": (), "TokenCode": ()})
+@operation("sts:GetSessionToken", action="", unsupported={"SerialNumber": (), "TokenCode": (), **UNSUPPORTED})
 async def get_session_token(call: Call, params: Params) -> Result:
     """No permission is needed: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html"""
     _refuse_sessions(call)
@@ -45,7 +47,7 @@ async def get_session_token(call: Call, params: Params) -> Result:
     return {"Credentials": credentials_view(credential)}
 
 
-@operation("sts:GetFederationToken", resource="arn:aws:sts::{account}:federated-user/{Name}")
+@operation("sts:GetFederationToken", resource="arn:aws:sts::{account}:federated-user/{Name}", unsupported=UNSUPPORTED)
 async def get_federation_token(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html
 
