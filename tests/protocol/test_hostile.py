@@ -168,6 +168,54 @@ async def test_pipelines_are_held_back() -> None:
             await reader.readuntil(b"done")
 
 
+async def test_answers_that_nobody_takes_are_not_piled_up(edge: Edge) -> None:
+    answered = 0
+
+    async def large(request: Request) -> Response:
+        nonlocal answered
+        answered += 1
+        return Response(200, [], bytes(1_000_000))
+
+    shared = Shared(asyncio.get_running_loop(), Limits())
+    async for port in listening(large, shared):
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", port))
+            client.sendall((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 500)
+            await asyncio.sleep(0.3)
+            assert answered < 10
+            client.setblocking(False)
+            got = 0
+            while got < 500_000_000:
+                got += len(await asyncio.get_running_loop().sock_recv(client, 4_000_000))
+                if answered > 50:
+                    break
+            assert answered > 50
+
+
+async def test_stalled_body_behind_another_request_ends() -> None:
+    held = Held(Limits(body_timeout_s=0.2))
+
+    async def app(request: Request) -> Response:
+        if request.path == "/slow":
+            await asyncio.sleep(0.5)
+            return Response(200, [], b"slow")
+        return await held.app(request)
+
+    held.let.set()
+    async for port in listening(app, held.shared):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\nPUT / HTTP/1.1\r\n" + HOST + b"Content-Length: 9000000\r\n\r\nx"
+        )
+        await reader.readuntil(b"slow")
+        await asyncio.sleep(0.3)
+        (connection,) = held.shared.connections
+        assert connection.deadline < time.monotonic()
+        connection.timed_out()
+        assert (await until_closed(reader))[1] < 2
+
+
 async def test_connections_are_counted() -> None:
     held = Held(Limits(connections=3))
     held.let.set()

@@ -23,7 +23,7 @@ import httptools
 
 from penstock.edge.drive import drive
 from penstock.edge.incoming import IncomingBody
-from penstock.edge.outgoing import CONTINUE, BadResponse, head, plain
+from penstock.edge.outgoing import BODILESS, CONTINUE, BadResponse, head, plain
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Request, Response
 
@@ -102,6 +102,7 @@ class Connection(asyncio.Protocol):
         "_drained",
         "_head_bytes",
         "_headers",
+        "_held",
         "_in_head",
         "_keep_alive",
         "_limits",
@@ -135,6 +136,7 @@ class Connection(asyncio.Protocol):
         self._read_paused = False
         self._drained: asyncio.Future[None] | None = None
         self._secure = False
+        self._held = False
         self._owed_continue = False
         self._in_head = False
         self._headers: MutableSequence[tuple[bytes, bytes]] = []
@@ -175,7 +177,7 @@ class Connection(asyncio.Protocol):
         if self._body is not None:
             self._body.fail(AwsError("IncompleteBody", _INCOMPLETE, 400))
         if self._drained is not None and not self._drained.done():
-            self._drained.set_exception(ConnectionResetError("the client went away"))
+            self._drained.set_result(None)  # whoever waits sees that the connection is lost
 
     def eof_received(self) -> bool:
         """The client has sent all it will send: answer what is complete, then close."""
@@ -192,7 +194,13 @@ class Connection(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
-        self.deadline = NEVER if self._busy else time.monotonic() + self._limits.idle_timeout_s
+        if self._held:
+            self._held = False
+            self._after_answer(True)
+        elif self._busy:
+            self.deadline = NEVER
+        elif not self._closing:
+            self.deadline = time.monotonic() + self._limits.idle_timeout_s
 
     def data_received(self, data: bytes) -> None:
         if self._closing and self._body is None:
@@ -321,7 +329,7 @@ class Connection(asyncio.Protocol):
         if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or "#" in target:
             raise Refused(400, "the request's target must be an absolute path")
         length = self._framing(headers)
-        self._keep_alive = parser.should_keep_alive()
+        self._keep_alive = version == "1.1" and parser.should_keep_alive()
         request = Request(
             method, path, query, headers, peer=self._peer, secure=self._secure, http_version=version,
             received_at=time.monotonic(),
@@ -423,8 +431,8 @@ class Connection(asyncio.Protocol):
             self._answer(answer, "GET", "1.1", False, None)
             return
         self._busy = True
-        if body is None or body.complete:
-            self.deadline = NEVER
+        whole = body is None or body.complete
+        self.deadline = NEVER if whole else time.monotonic() + self._limits.body_timeout_s
 
         def ended(response: Response | None, error: Any) -> None:
             if error is not None or response is None:
@@ -459,13 +467,14 @@ class Connection(asyncio.Protocol):
             log.exception("a response could not be sent")
             response, keep_alive = plain(500, "internal failure"), False
             first = head(response, method, self._shared.constant, True, True)
-        if response.stream is not None and method != "HEAD":
+        bodiless = method == "HEAD" or response.status in BODILESS
+        if response.stream is not None and not bodiless:
             self._transport.write(first)
             self._task = self._shared.loop.create_task(self._stream(response, chunked, keep_alive, body))
             return
         if response.stream is not None:
             self._task = self._shared.loop.create_task(_close(response.stream))
-        if method == "HEAD" or not response.body:
+        if bodiless or not response.body:
             self._transport.write(first)
         elif len(response.body) < 65536:
             self._transport.write(first + response.body)
@@ -531,8 +540,12 @@ class Connection(asyncio.Protocol):
         if not keep_alive or (self._closing and not self._waiting):
             self._closing = True
             self._waiting.clear()
-            self.deadline = time.monotonic() + LINGER_S
+            self.deadline = time.monotonic() + self._limits.body_timeout_s
             self._transport.close()
+            return
+        if self._drained is not None:
+            # The client does not take its answers: it gets no further ones until it does.
+            self._busy = self._held = True
             return
         if self._waiting:
             # From the loop, not from here: a long pipeline must not become a deep stack.

@@ -7,7 +7,7 @@ import http
 from penstock.wire.message import Response
 
 _REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus}
-_BODILESS = frozenset({204, 304})
+BODILESS = frozenset({204, 304})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -33,7 +33,7 @@ def head(response: Response, method: str, constant: str, close: bool, chunked: b
                 said_length = value
             continue
         lines.append(f"{name}: {value}\r\n")
-    if status not in _BODILESS and status >= 200:
+    if status not in BODILESS and status >= 200:
         if response.stream is None:
             length = said_length if method == "HEAD" and said_length else len(response.body)
             lines.append(f"Content-Length: {length}\r\n")

@@ -55,7 +55,11 @@ class Server:
         """Serve on a socket that listens already. Returns its port."""
         shared = self._share()
         server = await shared.loop.create_server(
-            lambda: Connection(shared, self._app), sock=listening, ssl=self._tls, backlog=BACKLOG
+            lambda: Connection(shared, self._app),
+            sock=listening,
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._limits.header_timeout_s if self._tls else None,
         )
         self._servers.append(server)
         actual: int = server.sockets[0].getsockname()[1]
