@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire import models
+from penstock.wire import models, uris
 from penstock.wire.codec import codec, error_response
 from penstock.wire.errors import AwsError
 from penstock.wire.message import OutgoingStream, Request, Response
@@ -43,6 +43,15 @@ def test_headers_of_a_put() -> None:
         "CacheControl": "no-cache", "Metadata": {"One": "1", "two": "2"}, "StorageClass": "STANDARD",
         "IfNoneMatch": "*", "Expires": "whenever", "Tagging": "", "BucketKeyEnabled": True,
     }  # fmt: skip
+
+
+def test_a_presigned_url_carries_headers_in_its_query() -> None:
+    query = "X-Amz-Expires=60&x-amz-meta-one=1&x-amz-storage-class=STANDARD&X-Amz-Signature=0&x-id=PutObject"
+    params = parse("PutObject", b"", query, {"x-amz-meta-two": "2"})
+    assert params["Metadata"] == {"one": "1", "two": "2"}
+    assert params["StorageClass"] == "STANDARD"
+    found = uris.match("s3", "PUT", "/b/k", "x-amz-copy-source=%2Fb%2Fk", {})
+    assert found is not None and found[0] == "CopyObject"
 
 
 def test_a_stream_is_handed_over_as_it_is() -> None:

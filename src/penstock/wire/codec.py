@@ -146,9 +146,12 @@ def _query_parse(model: models.ServiceModel, operation: str) -> Callable[[Reques
     keeps = constraints.check(model, shape)
 
     def parse(request: Request, _labels: dict[str, str]) -> dict[str, Any]:
-        pairs = querystring.parse(request.query)
-        if request.body:
-            pairs += querystring.parse(request.body.decode("latin-1"))
+        try:
+            pairs = querystring.parse(request.query)
+            if request.body:
+                pairs += querystring.parse(request.body.decode("latin-1"))
+        except AwsError:
+            raise AwsError("MalformedQueryString", "The query string contains a syntax error.", 400) from None
         try:
             params: dict[str, Any] = read(query_in.tree(pairs))
         except (ValueError, OverflowError, RecursionError) as error:

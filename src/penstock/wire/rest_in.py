@@ -19,6 +19,7 @@ from penstock.wire.models import Member, Shape
 
 Parse: TypeAlias = Callable[[Request, dict[str, str]], dict[str, Any]]
 ParseBody: TypeAlias = Callable[[Request, dict[str, Any]], None]
+ReadHeaders: TypeAlias = Callable[[dict[str, str], dict[str, Any]], None]
 Bind: TypeAlias = tuple[str, scalars.Read | None, Shape]
 
 
@@ -44,8 +45,8 @@ class RestReader:
         query_map = next(
             (n for n, m in shape.members.items() if m.location == "querystring" and self._kind(m) == "map"), ""
         )
-        read_query = self._query(shape, query, query_map) if query or query_map else None
         read_headers = self._headers(shape)
+        read_query = self._query(shape, query, query_map, read_headers) if query or query_map or self._s3 else None
         read_body = self._body(name, shape)
         keeps = constraints.check(self._model, shape)
         convert = self._convert
@@ -99,8 +100,12 @@ class RestReader:
                 "SerializationException", f"{text[:200]!r} is not a valid {shape.type} for {wire}", 400
             ) from None
 
-    def _query(self, shape: Shape, bindings: dict[str, Bind], query_map: str) -> Callable[[str, dict[str, Any]], None]:
+    def _query(
+        self, shape: Shape, bindings: dict[str, Bind], query_map: str, read_headers: ReadHeaders | None
+    ) -> Callable[[str, dict[str, Any]], None]:
+        """The reader of a query. S3 takes headers there as well: a presigned URL carries its headers so."""
         convert = self._convert
+        s3 = self._s3
         map_of_lists = False
         if query_map:
             values = self._model.shapes[shape.members[query_map].shape].value
@@ -108,6 +113,7 @@ class RestReader:
 
         def read(query: str, params: dict[str, Any]) -> None:
             rest: dict[str, Any] = {}
+            hoisted: dict[str, str] = {}
             for name, text in querystring.parse(query):
                 found = bindings.get(name)
                 if found is None:
@@ -115,6 +121,8 @@ class RestReader:
                         rest.setdefault(name, []).append(text)
                     elif query_map:
                         rest.setdefault(name, text)
+                    elif s3 and name[:6].lower() == "x-amz-":
+                        hoisted[name.lower()] = text
                     continue
                 member, to_value, kind = found
                 if to_value is None:
@@ -125,10 +133,12 @@ class RestReader:
                     params.setdefault(member, convert(name, to_value, kind, text))
             if rest:
                 params[query_map] = rest
+            if hoisted and read_headers is not None:
+                read_headers(hoisted, params)
 
         return read
 
-    def _headers(self, shape: Shape) -> Callable[[dict[str, str], dict[str, Any]], None] | None:
+    def _headers(self, shape: Shape) -> ReadHeaders | None:
         bindings = self._bindings(shape, "header")
         prefixes = [
             ((member.location_name or "").lower(), name)

@@ -107,7 +107,9 @@ class RestWriter:
             return self._type
         if found[1].type == "string":
             return "application/json" if self._s3 else "text/plain"
-        return "binary/octet-stream" if self._s3 else "application/octet-stream"
+        if self._s3:
+            return "binary/octet-stream"
+        return "application/json" if self._model.name == "lambda" else "application/octet-stream"  # an event's answer
 
     def _body(self, name: str, shape: Shape | None) -> Body | None:
         """The writer of a body that is a document; None where there is none, or where it is raw bytes."""

@@ -94,7 +94,7 @@ def write_float(value: Any) -> str:
     return str(value)
 
 
-def writer(shape: Shape, member: Member | None, default_time: str, *, millis: bool = False) -> Write:
+def writer(shape: Shape, member: Member | None, default_time: str, *, fraction: int | None = None) -> Write:
     """The shape's value to text. `default_time`: the timestamp format where the model names none."""
     match shape.type:
         case "boolean":
@@ -103,7 +103,7 @@ def writer(shape: Shape, member: Member | None, default_time: str, *, millis: bo
             return _write_blob
         case "timestamp":
             form = (member.timestamp_format if member else "") or shape.timestamp_format or default_time
-            return timestamps.writer(form, millis)
+            return timestamps.writer(form, fraction)
         case "float" | "double" | "bigDecimal":
             return write_float
         case _:

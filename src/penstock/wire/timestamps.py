@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import math
 import re
 import time
 from collections.abc import Callable
@@ -92,11 +93,17 @@ def _iso_millis(seconds: float) -> str:
     return f"{_minute(whole // 60)}{_TWO[whole % 60]}.{ms:03d}Z"
 
 
-def writer(form: str, millis: bool = False) -> Callable[[float], str]:
-    """What writes timestamps in the model's format: "iso8601" (milliseconds always, if `millis`), "rfc822",
-    "unixTimestamp"."""
+def _iso_seconds(seconds: float) -> str:
+    return iso(math.floor(seconds))
+
+
+def writer(form: str, fraction: int | None = None) -> Callable[[float], str]:
+    """What writes timestamps in the model's format: "iso8601", "rfc822" or "unixTimestamp".
+
+    fraction: how many digits of a second ISO's have (3 or 0); None: 3 where they are not all 0.
+    """
     if form == "rfc822":
         return http_date
     if form == "unixTimestamp":
         return lambda seconds: str(unix(seconds))
-    return _iso_millis if millis else iso
+    return {None: iso, 0: _iso_seconds, 3: _iso_millis}[fraction]

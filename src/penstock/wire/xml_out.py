@@ -38,7 +38,7 @@ class XmlWriter:
     def __init__(self, model: models.ServiceModel) -> None:
         self._model = model
         self._made: dict[str, Write] = {}
-        self._millis = model.entry.iso_millis
+        self._fraction = model.entry.fraction
 
     def content(self, shape: Shape) -> Write:
         """The writer of what stands between a value's tags."""
@@ -65,7 +65,7 @@ class XmlWriter:
             return str
         if shape.type in ("string", "character"):
             return escape
-        return scalars.writer(shape, member, "iso8601", millis=self._millis)
+        return scalars.writer(shape, member, "iso8601", fraction=self._fraction)
 
     def _structure(self, shape: Shape) -> Write:
         """Members are (name, what stands before, the writer, what stands behind): one call for the usual scalar."""
