@@ -17,7 +17,7 @@ class Call:
     """One operation under way. Made by the edge for a request, by `Node.call` for a service's own call."""
 
     __slots__ = (
-        "account", "context", "endpoint", "node", "now", "operation", "principal", "region", "request_id", "secure",
+        "account", "context", "endpoint", "node", "now", "operation", "principal", "region", "request_id", "secure", "seen",
         "source_ip", "user_agent",
     )  # fmt: skip
 
@@ -52,6 +52,8 @@ class Call:
         self.user_agent: str = user_agent
         self.context = context
         """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
+        self.seen: Any = None
+        """What the operation's policy loader read on its way, left for the handler: one look at the store serves both."""
 
     @property
     def store(self) -> Store:

@@ -30,28 +30,30 @@ def access_denied() -> AwsError:
 
 def require_bucket(txn: Transaction, call: Call, params: Params) -> records.Bucket:
     """The bucket that the call names, which is its account's. Raises AwsError NoSuchBucket, AccessDenied."""
-    name = params["Bucket"]
+    return check_bucket(get_bucket(txn, params["Bucket"]), call, params)
+
+
+def get_bucket(txn: Transaction, name: str) -> records.Bucket | None:
     raw = txn.get(keys.BUCKET + name.encode())
-    if raw is None:
-        raise no_such_bucket(name)
-    found = records.decode_bucket(raw)
+    return None if raw is None else records.decode_bucket(raw)
+
+
+def check_bucket(found: records.Bucket | None, call: Call, params: Params) -> records.Bucket:
+    """The bucket, if it is there and the call's account's. Raises AwsError NoSuchBucket, AccessDenied."""
+    if found is None:
+        raise no_such_bucket(params["Bucket"])
     if found.account != call.account or params.get("ExpectedBucketOwner", found.account) != found.account:
         raise access_denied()
     return found
 
 
-async def load_policy(call: Call, params: Params) -> str | None:
-    """The bucket's own policy, for `@operation(policy=...)`. Makes the call one about the bucket owner's account."""
-    name = params["Bucket"]
+def get_policy(txn: Transaction, name: str, found: records.Bucket | None) -> bytes | None:
+    """The bucket's policy document, if it has one."""
+    return txn.get(keys.setting(name, keys.POLICY)) if found is not None and found.has_policy else None
 
-    def body(txn: Transaction) -> tuple[records.Bucket | None, bytes | None]:
-        raw = txn.get(keys.BUCKET + name.encode())
-        if raw is None:
-            return None, None
-        found = records.decode_bucket(raw)
-        return found, txn.get(keys.setting(name, keys.POLICY)) if found.has_policy else None
 
-    found, document = await call.store.transact(body, read_only=True)
+def make_owners(call: Call, found: records.Bucket | None, document: bytes | None) -> str | None:
+    """Make the call one about the bucket owner's account. Returns the policy that holds for its principal."""
     if found is None:
         return None
     call.account = found.account
@@ -62,6 +64,18 @@ async def load_policy(call: Call, params: Params) -> str | None:
     ):
         return None
     return None if document is None else document.decode()
+
+
+async def load_policy(call: Call, params: Params) -> str | None:
+    """The bucket's own policy, for `@operation(policy=...)`. Makes the call one about the bucket owner's account."""
+    name = params["Bucket"]
+
+    def body(txn: Transaction) -> tuple[records.Bucket | None, bytes | None]:
+        found = get_bucket(txn, name)
+        return found, get_policy(txn, name, found)
+
+    found, document = await call.store.transact(body, read_only=True)
+    return make_owners(call, found, document)
 
 
 async def may(call: Call, operation: str, params: Params) -> Call:
@@ -75,7 +89,7 @@ async def may(call: Call, operation: str, params: Params) -> Call:
         source_ip=call.source_ip, secure=call.secure, endpoint=call.endpoint, user_agent=call.user_agent,
         context=call.context,
     )  # fmt: skip
-    await load_policy(other, params)
+    await load_policy(other, params)  # first, so that the account is the owner's when it is decided who is root
     await authorize(other, params)
     return other
 

@@ -7,14 +7,19 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, reading, rules
-from penstock.services.s3.access import OBJECT_ARN, load_policy
+from penstock.services.s3.access import OBJECT_ARN
 from penstock.services.s3.listing import page_size
 from penstock.wire.errors import AwsError
 
 _KNOWN = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 
 
-@operation("s3:GetObjectAttributes", resource=OBJECT_ARN, policy=load_policy, unsupported=rules.UNSUPPORTED_READ)
+@operation(
+    "s3:GetObjectAttributes",
+    resource=OBJECT_ARN,
+    policy=reading.load_policy_and_object,
+    unsupported=rules.UNSUPPORTED_READ,
+)
 async def get_object_attributes(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html"""
     wanted = params.get("ObjectAttributes") or []
@@ -24,7 +29,7 @@ async def get_object_attributes(call: Call, params: Params) -> Result:
                 "InvalidArgument", "Invalid attribute name specified.", 400,
                 members={"ArgumentName": "x-amz-object-attributes", "ArgumentValue": name},
             )  # fmt: skip
-    found = await reading.find_object(call, params, with_body=False, with_parts="ObjectParts" in wanted)
+    found = await reading.find_object(call, params)
     record = found.record
     result: Result = {"LastModified": record.modified_ms // 1000}
     if "ETag" in wanted:

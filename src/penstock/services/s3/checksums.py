@@ -35,15 +35,15 @@ _ALLOWED_TYPES = {
 def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
     """(algorithm, base64 value) that the request carries, or None. Raises AwsError for two, or for a broken one."""
     found: tuple[str, str] | None = None
-    for name in params:
-        if name.startswith("Checksum") and name in MEMBERS:
+    for name, algorithm in MEMBERS.items():
+        if name in params:
             if found is not None:
                 raise AwsError(
                     "InvalidRequest",
                     "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
                     400,
                 )
-            found = (MEMBERS[name], params[name])
+            found = (algorithm, params[name])
     if found is None:
         return None
     check_value(*found)

@@ -59,7 +59,7 @@ async def find_source(call: Call, params: Params) -> Source:
     if "ExpectedSourceBucketOwner" in params:
         source["ExpectedBucketOwner"] = params["ExpectedSourceBucketOwner"]
     as_reader = await may(call, "GetObject", source)
-    found = await reading.find_object(as_reader, source, with_body=True)
+    found = await reading.find_object(as_reader, source)
     conditions.check_copy_source(params, found.record)
     return Source(as_reader, source, found)
 

@@ -10,7 +10,7 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, conditions, events, rules, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.bodies import receive
-from penstock.services.s3.reading import Found, bytes_of, find_object, parse_range, part_range
+from penstock.services.s3.reading import Found, bytes_of, find_object, load_policy_and_object, parse_range, part_range
 from penstock.services.s3.records import ObjectRecord
 from penstock.services.s3.tagging import parse_header
 from penstock.store.api import Transaction
@@ -114,21 +114,25 @@ def _may_write(txn: Transaction, call: Call, params: Params) -> None:
         conditions.check_write(params, writing.current(txn, params["Bucket"], params["Key"]))
 
 
-@operation("s3:GetObject", resource=OBJECT_ARN, policy=load_policy, unsupported=rules.UNSUPPORTED_READ)
+@operation("s3:GetObject", resource=OBJECT_ARN, policy=load_policy_and_object, unsupported=rules.UNSUPPORTED_READ)
 async def get_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
-    found = await find_object(call, params, with_body=True)
+    found = await find_object(call, params)
     result, begin, end = _describe(call, params, found)
     result["Body"] = await bytes_of(call, found, begin, end)
     return result
 
 
 @operation(
-    "s3:HeadObject", action="s3:GetObject", resource=OBJECT_ARN, policy=load_policy, unsupported=rules.UNSUPPORTED_READ
+    "s3:HeadObject",
+    action="s3:GetObject",
+    resource=OBJECT_ARN,
+    policy=load_policy_and_object,
+    unsupported=rules.UNSUPPORTED_READ,
 )
 async def head_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
-    found = await find_object(call, params, with_body=False, with_parts="PartNumber" in params)
+    found = await find_object(call, params)
     return _describe(call, params, found)[0]
 
 

@@ -14,8 +14,16 @@ from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params
 from penstock.services.s3 import keys, writing
-from penstock.services.s3.access import access_denied, may, no_such_key, require_bucket
-from penstock.services.s3.records import ObjectRecord, PartShape, Segment
+from penstock.services.s3.access import (
+    access_denied,
+    check_bucket,
+    get_bucket,
+    get_policy,
+    make_owners,
+    may,
+    no_such_key,
+)
+from penstock.services.s3.records import Bucket, ObjectRecord, PartShape, Segment
 from penstock.services.s3.rules import check_version
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -34,28 +42,51 @@ class Found(NamedTuple):
     inline: bytes | None
 
 
-async def find_object(call: Call, params: Params, *, with_body: bool, with_parts: bool = False) -> Found:
-    """The object that a call names. Raises AwsError NoSuchBucket, NoSuchKey, AccessDenied."""
+class Sight(NamedTuple):
+    """A bucket, its policy and one of its objects, as one transaction saw them."""
+
+    bucket: Bucket | None
+    policy: bytes | None
+    found: Found | None
+
+
+async def load_policy_and_object(call: Call, params: Params) -> str | None:
+    """As `access.load_policy`; leaves the object in `call.seen` for `find_object`, so that a read is one look."""
+    sight = await call.store.transact(lambda txn: _look(txn, call, params), read_only=True)
+    call.seen = sight
+    return make_owners(call, sight.bucket, sight.policy)
+
+
+def _look(txn: Transaction, call: Call, params: Params) -> Sight:
     name, key = params["Bucket"], params["Key"]
+    bucket = get_bucket(txn, name)
+    if bucket is None:
+        return Sight(None, None, None)
+    record = writing.current(txn, name, key)
+    found = None
+    if record is not None:
+        if record.segments or record.far:
+            found = Found(record, *writing.extents(txn, name, key, record), None)
+        else:
+            wanted = call.operation.name == "GetObject"
+            found = Found(record, [], record.parts, txn.get(keys.body(name, key)) if wanted else None)
+    return Sight(bucket, get_policy(txn, name, bucket), found)
+
+
+async def find_object(call: Call, params: Params) -> Found:
+    """The object that a call names, with its body if it is small and the call a GetObject.
+
+    Raises AwsError NoSuchBucket, NoSuchKey, AccessDenied.
+    """
     check_version(params)
-
-    def body(txn: Transaction) -> Found | None:
-        require_bucket(txn, call, params)
-        record = writing.current(txn, name, key)
-        if record is None:
-            return None
-        if record.far:
-            if with_body or with_parts:
-                return Found(record, *writing.extents(txn, name, key, record), None)
-            return Found(record, [], [], None)
-        small = with_body and not record.segments
-        return Found(record, record.segments, record.parts, txn.get(keys.body(name, key)) if small else None)
-
-    found = await call.store.transact(body, read_only=True)
-    if found is None:
+    sight = call.seen if isinstance(call.seen, Sight) else None
+    if sight is None:
+        sight = await call.store.transact(lambda txn: _look(txn, call, params), read_only=True)
+    check_bucket(sight.bucket, call, params)
+    if sight.found is None:
         await hide_from_strangers(call, params)
-        raise no_such_key(key)
-    return found
+        raise no_such_key(params["Key"])
+    return sight.found
 
 
 async def hide_from_strangers(call: Call, params: Params) -> None:

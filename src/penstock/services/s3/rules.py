@@ -24,6 +24,7 @@ POLICY_BYTES = 20 * 1024
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
+_GRANTS = frozenset(("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP"))
 _TAG = re.compile(r"[\w\s+\-=.:/@]*", re.UNICODE)
 REGIONS = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
@@ -99,7 +100,7 @@ def check_acl_parameters(params: Mapping[str, Any]) -> None:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
     """
     acl = params.get("ACL")
-    if (acl and acl != "bucket-owner-full-control") or any(name.startswith("Grant") for name in params):
+    if (acl and acl != "bucket-owner-full-control") or not _GRANTS.isdisjoint(params):
         raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
 
 
