@@ -15,7 +15,8 @@ from penstock.config import Settings
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import REGISTRY, operation
-from penstock.events.delivery import LEASE_S, Courier, is_refusal
+from penstock.events.consumer import LEASE_S
+from penstock.events.delivery import deliver, is_refusal
 from penstock.events.outbox import QUEUE, Delivery, emit
 from penstock.store.memory import MemoryStore
 from penstock.telemetry import Telemetry
@@ -63,12 +64,11 @@ def make_node(store: MemoryStore, clock: Clock, drain_timeout_s: float = 5.0) ->
 
 
 @contextlib.asynccontextmanager
-async def delivering(node: Node) -> AsyncIterator[Courier]:
-    courier = Courier(node)
-    task = asyncio.create_task(courier.run())
+async def delivering(node: Node) -> AsyncIterator[None]:
+    task = asyncio.create_task(deliver(node))
     await asyncio.sleep(0)
     try:
-        yield courier
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -219,8 +219,7 @@ async def test_a_slow_call_is_not_made_twice_though_the_clock_jumps(node: Node, 
 
 async def test_shutdown_waits_for_what_runs_and_takes_no_more(node: Node, target: Target) -> None:
     target.gate.clear()
-    courier = Courier(node)
-    task = asyncio.create_task(courier.run())
+    task = asyncio.create_task(deliver(node))
     await send(node, 1)
     await until(lambda: len(target.calls) == 1)
     task.cancel()

@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from penstock.core.node import Node
-from penstock.store import Transaction
+from penstock.store import Transaction, UnknownCommit
 from penstock.store.backoff import backoff_s
 from penstock.store.queue import Leased, LeaseLost, Queue
 
@@ -19,14 +20,20 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 6.0
 """A dead node's messages are somebody else's after this long; a living node renews three times in it."""
+BATCH = 32
+"""Messages in one lease: more would be held by a node that is busy while others have nothing to do."""
 LONGEST_SLEEP_S = 60.0
+_FIRST_BACKOFF_S = 1.0
+_MOST_BACKOFF_S = 60.0
+_SHORTEST_SLEEP_S = 0.005
 
 
 class Consumer:
     """Runs `handle` for each message that falls due, `concurrency` at once, for as long as `run` runs.
 
     `handle(leased)` ends the message itself, by `queue.done`, `retry` or `bury` in a transaction of its own. One that
-    raises gives the message back with a back-off; LeaseLost means that another node has it now.
+    raises gives the message back with a back-off; LeaseLost means that another node has it now. While it runs, the
+    message stays leased, however long that is and however the clock jumps (`leased.token` may change meanwhile).
     """
 
     def __init__(
@@ -37,97 +44,139 @@ class Consumer:
         self._handle = handle
         self._name = name
         self._concurrency = concurrency
-        self._in_hand: dict[asyncio.Task[None], Leased] = {}
-        self._freed = asyncio.Event()
+        self._in_hand: dict[bytes, Leased] = {}
+        self._leased_again: set[bytes] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        """Something was put, or there is room again."""
 
     async def run(self) -> None:
-        """Consume until cancelled; messages in hand are then given back at once, for another node or a later start."""
+        """Consume until cancelled. Then no more is taken; what is in hand has `drain_timeout_s` to end, and what has
+        not is cancelled and given back at once, for another node or a later start.
+        """
+        watch = asyncio.create_task(self._watch(), name=f"{self._name}:watch")
         heart = asyncio.create_task(self._beat(), name=f"{self._name}:leases")
+        await asyncio.sleep(0)
+        # An engine may take a moment until its watch really watches: look again then.
+        asyncio.get_running_loop().call_later(1.0, self._wake.set)
         try:
             while True:
                 await self._round()
         finally:
+            watch.cancel()
+            await self._drain()
             heart.cancel()
-            for task in self._in_hand:
-                task.cancel()
-            await asyncio.gather(*self._in_hand, return_exceptions=True)
 
     async def _round(self) -> None:
         """Lease what can be leased now; where that is nothing, sleep until it may be something."""
-        store, clock = self._node.store, self._node.clock
-        # The watch stands before the look, so that what is put in between wakes us.
-        watch = asyncio.ensure_future(store.watch(self._queue.wake_key, LONGEST_SLEEP_S))
+        # Before the look, so that what is put after it wakes us.
+        self._wake.clear()
+        room = min(self._concurrency - len(self._tasks), BATCH)
+        if room <= 0:
+            await self._wake.wait()
+            return
         try:
-            await asyncio.sleep(0)
-            free = self._concurrency - len(self._in_hand)
-            self._freed.clear()
-            if free > 0:
-                leased, due = await store.transact(lambda txn: self._lease(txn, free))
-                for message in leased:
-                    task = asyncio.create_task(self._one(message), name=f"{self._name}:{message.id.hex()}")
-                    self._in_hand[task] = message
-                    task.add_done_callback(self._forget)
-                if leased:
-                    return
-                timer = asyncio.ensure_future(clock.sleep_until(due if due is not None else clock.now() + 3600))
-                waits = {watch, timer}
-            else:
-                timer = asyncio.ensure_future(self._until_free())
-                waits = {timer}
-            try:
-                await asyncio.wait(waits, timeout=LONGEST_SLEEP_S, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                timer.cancel()
-        finally:
-            watch.cancel()
-
-    async def _until_free(self) -> None:
-        await self._freed.wait()
+            leased, due = await self._node.store.transact(lambda txn: self._lease(txn, room))
+        except UnknownCommit:
+            return  # what we may hold without knowing it comes back by itself
+        for message in leased:
+            self._start(message)
+        if not leased:
+            await self._sleep_until(due)
 
     def _lease(self, txn: Transaction, limit: int) -> tuple[list[Leased], float | None]:
-        leased = self._queue.lease(txn, now=self._node.clock.now(), lease_s=LEASE_S, holder=self._node.id, limit=limit)
-        if leased:
-            return leased, None
-        due = self._queue.next_due(txn)
-        # What is due and yet not to be had is noticed a little later; never spin on it.
-        return [], None if due is None else max(due, self._node.clock.now() + 0.05)
+        now = self._node.clock.now()
+        leased = self._queue.lease(txn, now=now, lease_s=LEASE_S, holder=self._node.id, limit=limit)
+        return leased, None if leased else self._queue.next_due(txn)
+
+    async def _sleep_until(self, due: float | None) -> None:
+        """Until woken, or until `due` of the clock's time: a moment at least, so that nothing makes us spin."""
+        waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._wake.wait())}
+        if due is not None:
+            due = max(due, self._node.clock.now() + _SHORTEST_SLEEP_S)
+            waits.add(asyncio.ensure_future(self._node.clock.sleep_until(due)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._node.store.watch(self._queue.wake_key, LONGEST_SLEEP_S)
+            self._wake.set()
+
+    def _start(self, leased: Leased) -> None:
+        held = self._in_hand.get(leased.id)
+        if held is not None:
+            # The clock was moved past our own lease: its handler goes on, under the new one.
+            held.token = leased.token
+            self._leased_again.add(leased.id)
+            return
+        self._in_hand[leased.id] = leased
+        task = asyncio.create_task(self._one(leased), name=self._name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if len(self._tasks) >= self._concurrency:
+            self._wake.set()
+        self._tasks.discard(task)
 
     async def _one(self, leased: Leased) -> None:
         try:
             await self._handle(leased)
-        except LeaseLost:
-            log.warning("%s: lost the lease of message %s", self._name, leased.id.hex())
+        except LeaseLost as lost:
+            log.warning("%s: a message was handled, and may be handled again: %s", self._name, lost)
+            self._node.telemetry.count("penstock_consumer_leases_lost_total", consumer=self._name)
         except asyncio.CancelledError:
-            await self._give_back(leased, self._node.clock.now())
+            await self._give_back(leased, leased.due, failed=False)
             raise
         except Exception:
-            log.exception("%s: message %s was not handled; trying again", self._name, leased.id.hex())
+            log.exception("%s: a message was not handled; trying again", self._name)
             self._node.telemetry.count("penstock_consumer_failures_total", consumer=self._name)
-            await self._give_back(leased, self._node.clock.now() + backoff_s(leased.attempts, first_s=1.0, most_s=60.0))
+            wait_s = backoff_s(leased.retries + 1, first_s=_FIRST_BACKOFF_S, most_s=_MOST_BACKOFF_S)
+            await self._give_back(leased, self._node.clock.now() + wait_s, failed=True)
+        finally:
+            self._in_hand.pop(leased.id, None)
+            if leased.id in self._leased_again:
+                # Was it ended before it was leased again, or after? If before, nobody is handling it now.
+                self._leased_again.discard(leased.id)
+                await self._give_back(leased, leased.due, failed=False)
 
-    async def _give_back(self, leased: Leased, due: float) -> None:
-        with contextlib.suppress(LeaseLost):
-            await self._node.store.transact(lambda txn: self._queue.retry(txn, leased, due))
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._in_hand.pop(task, None)
-        self._freed.set()
+    async def _give_back(self, leased: Leased, due: float, *, failed: bool) -> None:
+        try:
+            await self._node.store.transact(lambda txn: self._queue.retry(txn, leased, due, failed=failed))
+        except LeaseLost:
+            pass  # it was ended, or is somebody else's
+        except Exception:
+            log.exception("%s: a message was not given back; it comes back when its lease runs out", self._name)
 
     async def _beat(self) -> None:
-        """Renew every lease in hand three times in its length; a lost one is found out when the message ends."""
+        """Renew every lease in hand three times in its length; a lost one is found out when its message ends."""
         while True:
-            await self._node.clock.sleep(LEASE_S / 3)
-            held = [leased for task, leased in self._in_hand.items() if not task.done()]
-            if not held:
-                continue
-            until = self._node.clock.now() + LEASE_S
+            await asyncio.sleep(LEASE_S / 3)
+            held = list(self._in_hand.values())
+            if held:
+                await self._extend(held, self._node.clock.now() + LEASE_S)
 
-            def renew(txn: Transaction, held: list[Leased] = held, until: float = until) -> None:
-                for leased in held:
-                    with contextlib.suppress(LeaseLost):
-                        self._queue.extend(txn, leased, until)
+    async def _extend(self, held: list[Leased], until: float) -> None:
+        def extend(txn: Transaction) -> None:
+            for leased in held:
+                with contextlib.suppress(LeaseLost):
+                    self._queue.extend(txn, leased, until)
 
-            try:
-                await self._node.store.transact(renew)
-            except Exception:
-                log.exception("%s: leases were not renewed", self._name)
+        try:
+            await self._node.store.transact(extend)
+        except Exception:
+            log.exception("%s: leases were not renewed", self._name)
+
+    async def _drain(self) -> None:
+        """Wait for what is in hand; cancel what takes too long (which gives it back)."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=self._node.settings.drain_timeout_s)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)

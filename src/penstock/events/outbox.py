@@ -14,7 +14,7 @@ from penstock.store.api import Transaction
 from penstock.store.queue import Queue
 from penstock.store.tuples import pack
 
-QUEUE = Queue(pack(("events", "outbox")), shards=4)
+QUEUE = Queue(pack(("events", "outbox")))
 
 
 class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):

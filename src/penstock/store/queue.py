@@ -4,7 +4,7 @@ Everything happens in the caller's transaction, so a message is put in the very 
 waits, retries by itself or asks for the time; `now` is always an argument. Under the queue's prefix:
 
     00                      wake counter: grows with whatever may make a lease succeed sooner; `store.watch` it
-    01 shard kind           i64 counters: kind 0 waiting (delayed ones included), 1 of these delayed, 2 in flight
+    01 kind                 i64 counters: kind 0 waiting (delayed ones included), 1 of these delayed, 2 in flight
     02                      i64 counter: dead
     03 id                   state of a message (`_State`), until it is done, buried or cancelled
     04 id part              its body: u16 part number; parts are as large as a value may be
@@ -40,7 +40,6 @@ __all__ = ["Counts", "DeadLetter", "LeaseLost", "Leased", "Queue"]
 _PART_BYTES = LIMITS.value_bytes
 _LANE_IDLE_US = 60_000_000
 _MESSAGE, _LANE = b"\0", b"\1"
-_WAITING, _DELAYED, _IN_FLIGHT = range(3)
 _FURTHER_TURNS = (64, 256)
 _PROCESS = os.urandom(8)
 _serial = itertools.count()
@@ -73,7 +72,7 @@ _decode_state = msgspec.msgpack.Decoder(_State).decode
 _decode_dead = msgspec.msgpack.Decoder(_Dead).decode
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Leased:
     """A message in somebody's hands. Times are seconds since the epoch.
 
@@ -127,7 +126,7 @@ class Queue:
         self.prefix = prefix
         self.shards = shards
         self.wake_key = prefix + b"\0"
-        self._counters = [[prefix + bytes((1, shard, kind)) for kind in range(3)] for shard in range(shards)]
+        self._counters = [prefix + bytes((1, kind)) for kind in range(3)]
         self._dead_counter = prefix + b"\2"
         self._states = prefix + b"\3"
         self._bodies = prefix + b"\4"
@@ -177,10 +176,10 @@ class Queue:
         shard = self._shard(id)
         if state.until_us:
             self._schedule.end_hold(txn, shard, state.until_us, id)
-            txn.add(self._counters[shard][_IN_FLIGHT], -1)
+            self._count(txn, in_flight=-1)
         else:
             self._schedule.remove(txn, shard, state.due_us, _MESSAGE + id)
-            self._count_waiting(txn, shard, state, -1)
+            self._count(txn, waiting=-1, delayed=-state.delayed)
         self._forget(txn, id, state.parts)
         return True
 
@@ -298,9 +297,7 @@ class Queue:
 
     def counts(self, txn: Transaction) -> Counts:
         """How many messages there are, from counters: costs the same however many that is."""
-        waiting, delayed, in_flight = (
-            sum(_counter(txn, self._counters[shard][kind]) for shard in range(self.shards)) for kind in range(3)
-        )
+        waiting, delayed, in_flight = (_counter(txn, key) for key in self._counters)
         return Counts(waiting - delayed, delayed, in_flight, _counter(txn, self._dead_counter))
 
     # Below: one step each of the above.
@@ -323,15 +320,14 @@ class Queue:
         if state.lane:
             lane = _hash(state.lane)
             entry, id = _LANE + lane, lane
-        shard = self._shard(id)
-        self._schedule.add(txn, shard, state.due_us, entry)
-        self._count_waiting(txn, shard, state, 1)
+        self._schedule.add(txn, self._shard(id), state.due_us, entry)
+        self._count(txn, waiting=1, delayed=state.delayed)
         txn.add(self.wake_key, 1)
 
-    def _count_waiting(self, txn: Transaction, shard: int, state: _State, n: int) -> None:
-        txn.add(self._counters[shard][_WAITING], n)
-        if state.delayed:
-            txn.add(self._counters[shard][_DELAYED], n)
+    def _count(self, txn: Transaction, waiting: int = 0, delayed: int = 0, in_flight: int = 0) -> None:
+        for key, n in zip(self._counters, (waiting, delayed, in_flight), strict=True):
+            if n:
+                txn.add(key, n)
 
     def _take(
         self, txn: Transaction, shard: int, now_us: int, until_us: int, holder: str, limit: int
@@ -358,10 +354,7 @@ class Queue:
             if len(entries) < wanted or len(taken) == limit:
                 break
         if taken:
-            txn.add(self._counters[shard][_WAITING], -len(taken))
-            txn.add(self._counters[shard][_IN_FLIGHT], len(taken))
-        if undelayed:
-            txn.add(self._counters[shard][_DELAYED], -undelayed)
+            self._count(txn, waiting=-len(taken), delayed=-undelayed, in_flight=len(taken))
         return taken, popped
 
     def _leased(
@@ -386,7 +379,7 @@ class Queue:
         for id in ids:
             self._give_back(txn, id, _decode_state(_there(txn.get(self._states + id))))
         if ids:
-            txn.add(self._counters[shard][_IN_FLIGHT], -len(ids))
+            self._count(txn, in_flight=-len(ids))
         return len(ids)
 
     def _held(self, txn: Transaction, leased: Leased) -> tuple[_State, int]:
@@ -401,7 +394,7 @@ class Queue:
     def _let_go(self, txn: Transaction, leased: Leased) -> tuple[_State, int]:
         state, shard = self._held(txn, leased)
         self._schedule.end_hold(txn, shard, state.until_us, leased.id)
-        txn.add(self._counters[shard][_IN_FLIGHT], -1)
+        self._count(txn, in_flight=-1)
         return state, shard
 
     def _lane_messages(self, txn: Transaction, lane: bytes, limit: int) -> list[tuple[bytes, bytes]]:
