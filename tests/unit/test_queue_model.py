@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from penstock.store.api import Transaction
+from penstock.store import queue
 from penstock.store.memory import MemoryStore
 from penstock.store.queue import Leased, LeaseLost, Queue
 
@@ -48,6 +50,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        # Ids choose shards: the same ones in each run, so that an example can be repeated.
+        queue._PROCESS, queue._serial = bytes(8), itertools.count()
         self.store = MemoryStore()
         self.queue = Queue(b"q", self.shards)
         self.now = 1_000_000.0
