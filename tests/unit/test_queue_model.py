@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.store.api import Transaction
 from penstock.store import queue
+from penstock.store.api import Transaction
 from penstock.store.memory import MemoryStore
 from penstock.store.queue import Leased, LeaseLost, Queue
 
