@@ -15,11 +15,13 @@ import penstock
 from served import SRC, Served
 
 
-def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))}
     return subprocess.run(
         [sys.executable, "-m", "penstock", *arguments], env={**clean, **(env or {}), "PYTHONPATH": str(SRC)},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
     )  # fmt: skip
 
 
@@ -63,8 +65,8 @@ def test_doctor_examines_this_machine(tmp_path: Path) -> None:
         (["up", "--config", "/nowhere.toml"], "/nowhere.toml"),
     ],
 )
-def test_a_wrong_setting_is_named(arguments: list[str], words: str) -> None:
-    answer = run(*arguments)
+def test_a_wrong_setting_is_named(arguments: list[str], words: str, tmp_path: Path) -> None:
+    answer = run(*arguments, cwd=tmp_path)
     assert answer.returncode in (1, 2)
     assert words in answer.stderr
     assert "Traceback" not in answer.stderr

@@ -16,8 +16,8 @@ from served import Served
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[tuple[Served, Served]]:
-    with start_postgres() as cluster:
-        shared = ("--store", cluster.create_database(), "--blobs", f"file://{tmp_path / 'blobs'}")
+    with start_postgres() as url:
+        shared = ("--store", url, "--blobs", f"file://{tmp_path / 'blobs'}")
         pair = Served(tmp_path / "a", *shared), Served(tmp_path / "b", *shared)
         started = []
         try:
