@@ -38,7 +38,7 @@ class Served:
         )
         ready = threading.Event()
         threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
-        if not ready.wait(timeout_s) or self.process.poll() is not None:
+        if not ready.wait(timeout_s) or not self.port or self.process.poll() is not None:
             self.kill()
             raise RuntimeError("the server did not get ready:\n" + "\n".join(self.log))
         return self

@@ -35,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_access_key: str = "test"
     default_credentials: bool = True
     """Let the well-known keys (test/test, 12-digit account ids) act as root on loopback."""
+    function_default_credentials: bool = True
+    """Let a function whose code carries the well-known keys use them, as any program of this machine may; off: a
+    function has its role's permissions and no way to others."""
     function_network: str = "isolated"
     """`isolated`: a function reaches Penstock and nothing else. `host`: it shares the host's network."""
     function_runtimes: str = ""

@@ -25,6 +25,7 @@ _HELP: dict[str, str] = {
     "access_key_id": "the access key id that acts as the account's root user (default test)",
     "secret_access_key": "its secret (default test)",
     "default_credentials": "on|off: accept that key, and 12-digit account ids as keys, from loopback (default on)",
+    "function_default_credentials": "on|off: let functions that carry the well-known keys use them (default on)",
     "function_network": "isolated: functions reach Penstock only (default); host: they share this machine's network",
     "function_runtimes": "run functions of AWS's runtimes on other interpreters, e.g. python3.12=/usr/bin/python3.12",
     "function_concurrency": "execution environments at most (default 1000)",

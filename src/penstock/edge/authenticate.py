@@ -23,6 +23,10 @@ _ACCOUNT = re.compile(r"[0-9]{12}").fullmatch
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
+INSIDE = "169.254.76.1"
+"""The peer's address of what a function's execution environment sends: link-local, as inside AWS's own."""
+
+
 def is_loopback(peer: str) -> bool:
     """Whether the client is on this machine, by its address."""
     return peer.startswith(_LOOPBACK)
@@ -36,6 +40,7 @@ class Authenticator:
         self._roots: dict[str, Principal] = {}
         settings: Settings = node.settings
         self._defaults = settings.default_credentials
+        self._inside_too = settings.function_default_credentials
         self._key_id = settings.access_key_id
         self._secret = settings.secret_access_key
 
@@ -71,7 +76,7 @@ class Authenticator:
         self, request: Request, kind: Family, access_key_id: str, token: str
     ) -> tuple[Principal, str, Credential | None]:
         """(principal, secret, the directory's credential where it is from there). Raises AwsError: an unknown key."""
-        if self._defaults and not token and is_loopback(request.peer):
+        if self._defaults and not token and self._may_use_defaults(request.peer):
             principal = self._default(access_key_id)
             if principal is not None and trusted(request):
                 return principal, self._secret, None
@@ -79,6 +84,9 @@ class Authenticator:
         if credential is None or not credential.active:
             raise refusals.bad_token(kind) if token else refusals.unknown_key(kind, access_key_id)
         return credential.principal, credential.secret, credential
+
+    def _may_use_defaults(self, peer: str) -> bool:
+        return is_loopback(peer) or (peer == INSIDE and self._inside_too)
 
     def _check_session(self, credential: Credential | None, token: str, kind: Family) -> None:
         if credential is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
+from penstock.edge.authenticate import INSIDE
 from penstock.edge.chain import Chain
 from penstock.edge.listener import App, Connection, Limits, Shared
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
-INSIDE = "169.254.76.1"
-"""What a function's requests come from: link-local, as inside a Lambda environment."""
 
 
 class Server:
@@ -68,8 +67,8 @@ class Server:
     def serve_socket(self, sock: socket.socket) -> Callable[[], None]:
         """Serve on a listening socket that somebody else made, for a function's execution environment.
 
-        Its peers are a function, wherever their namespace has them: not loopback, so the well-known keys do not make
-        them root; and the server's own endpoints are not there.
+        Its peers are a function, wherever their namespace has them: not loopback, so the well-known keys make them root
+        only where the settings allow functions that; and the server's own endpoints are not there.
         Returns what stops it listening, to be called when the environment ends.
         """
         shared = self._share()

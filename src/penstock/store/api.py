@@ -63,6 +63,7 @@ class Versionstamp:
 
     @property
     def value(self) -> bytes:
+        """The 12 bytes. Raises StoreError before the commit."""
         if self._value is None:
             raise StoreError("a versionstamp is known only after its transaction has committed")
         return self._value

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,3 +225,20 @@ def test_a_function_has_its_roles_permissions_and_no_more(server: Served) -> Non
     name = create(server, source, Role=role, Timeout=30)["FunctionName"]
     _, payload = invoke(server, name, [f"mine-{tail}", f"theirs-{tail}"])
     assert payload == [f"arn:aws:sts::000000000000:assumed-role/r{tail}/{name}", "ok", "AccessDenied"]
+
+
+@pytest.mark.parametrize(("allowed", "outcome"), [("on", "ok"), ("off", "InvalidAccessKeyId")])
+def test_well_known_keys_inside_a_function_are_a_setting(tmp_path: Path, allowed: str, outcome: str) -> None:
+    server = Served(tmp_path / "data", "--function-default-credentials", allowed).start()
+    try:
+        source = (
+            "import boto3, botocore\n"
+            "def handler(event, context):\n"
+            "    s3 = boto3.client('s3', aws_access_key_id='test', aws_secret_access_key='test')\n"
+            "    try:\n        s3.list_buckets(); return 'ok'\n"
+            "    except botocore.exceptions.ClientError as e:\n        return e.response['Error']['Code']\n"
+        )
+        name = create(server, source, Timeout=30)["FunctionName"]
+        assert invoke(server, name)[1] == outcome
+    finally:
+        server.kill()
