@@ -26,6 +26,7 @@ from penstock.runtime.open import open_runtime
 from penstock.services.iam.directory import StoreDirectory
 from penstock.store import StoreError
 from penstock.store.datadir import claim
+from penstock.store.measured import MeasuredStore
 from penstock.store.open import open_store
 from penstock.telemetry import Telemetry, configure_logging
 
@@ -81,7 +82,7 @@ async def node_of(settings: Settings) -> AsyncIterator[Node]:
         if settings.store and Path(settings.store.removeprefix("rocks://")) != data:
             # An embedded store claims its directory itself; this is for what else lies in ours.
             parts.enter_context(claim(data))
-        store = await open_store(settings.store, data)
+        store = MeasuredStore(await open_store(settings.store, data), telemetry)
         parts.push_async_callback(store.close)
         blobs = open_blobs(settings.blobs, data, store, clock)
         parts.push_async_callback(blobs.close)
