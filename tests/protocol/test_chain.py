@@ -282,6 +282,23 @@ async def test_default_keys_are_not_for_foreign_pages(edge: Edge) -> None:
     assert answer.code.endswith("UnrecognizedClientException")
 
 
+async def test_images_and_links_of_foreign_pages(edge: Edge) -> None:
+    edge.objects["b", "k"] = b"v"
+
+    async def fetch(mode: str, service: str, target: str) -> Answer:
+        kind = auth.S3SigV4QueryAuth if service == "s3" else auth.SigV4QueryAuth
+        request = AWSRequest(method="GET", url=f"{edge.endpoint}{target}")
+        kind(ROOT, service, "us-east-1", expires=60).add_auth(request)
+        headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
+        return await edge.send("GET", request.prepare().url.removeprefix(edge.endpoint), headers)
+
+    create = "/?Action=CreateTopic&Version=2010-03-31&Name=t"
+    assert (await fetch("no-cors", "sns", create)).code == "InvalidClientTokenId"
+    assert (await fetch("navigate", "sns", create)).code == "InvalidClientTokenId"
+    assert (await fetch("no-cors", "s3", "/b/k")).code == "InvalidAccessKeyId"
+    assert (await fetch("navigate", "s3", "/b/k")).body == b"v"
+
+
 async def test_own_endpoints(edge: Edge) -> None:
     assert (await edge.send("GET", "/_penstock/health")).status == 200
     assert json.loads((await edge.send("GET", "/_penstock/ready")).body) == {"ready": True}
@@ -365,10 +382,12 @@ async def test_decisions_are_told(edge: Edge, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_functions_reach_the_services_and_nothing_else(edge: Edge) -> None:
+    edge.node.settings = msgspec.structs.replace(edge.node.settings, function_default_credentials=False)
+    server = Server(edge.node)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     port = listening.getsockname()[1]
-    stop = edge.server.serve_socket(listening)
+    stop = server.serve_socket(listening)
     await asyncio.sleep(0.05)
     edge.port = port
     for path in ("/_penstock/reset", "/_penstock/clock", "/_penstock/health"):
@@ -376,7 +395,7 @@ async def test_functions_reach_the_services_and_nothing_else(edge: Edge) -> None
     answer = await ssm(edge, "GetParameter", {"Name": "n"})
     assert answer.code.rpartition("#")[2] == "UnrecognizedClientException"
     stop()
-    await asyncio.sleep(0.05)
+    await server.stop()
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", port)
 

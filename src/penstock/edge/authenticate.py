@@ -78,7 +78,8 @@ class Authenticator:
         """(principal, secret, the directory's credential where it is from there). Raises AwsError: an unknown key."""
         if self._defaults and not token and self._may_use_defaults(request.peer):
             principal = self._default(access_key_id)
-            if principal is not None and trusted(request):
+            reading = kind is Family.S3 and request.method in ("GET", "HEAD")
+            if principal is not None and trusted(request, reading=reading):
                 return principal, self._secret, None
         credential = await self._node.directory.credential(access_key_id, token)
         if credential is None or not credential.active:

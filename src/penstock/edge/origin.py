@@ -22,11 +22,19 @@ _EXPOSE = (
 )
 
 
-def trusted(request: Request) -> bool:
-    """Whether no foreign web page can be behind the request."""
+def trusted(request: Request, *, reading: bool = False) -> bool:
+    """Whether no foreign web page can be behind the request.
+
+    A page needs no script to make a browser send a GET: an image will do, and names no Origin. So what the browser
+    says of the page's site counts as well. reading: following a link from anywhere may be let pass.
+    """
     headers = request.headers
     origin = headers.get("origin")
-    return own_host(headers.get("host", "")) and (origin is None or own_origin(origin))
+    if origin is not None:
+        return own_host(headers.get("host", "")) and own_origin(origin)
+    if headers.get("sec-fetch-site") == "cross-site":
+        return reading and headers.get("sec-fetch-mode") == "navigate" and own_host(headers.get("host", ""))
+    return own_host(headers.get("host", ""))
 
 
 @functools.lru_cache(maxsize=1024)
