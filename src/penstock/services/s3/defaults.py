@@ -13,6 +13,7 @@ from penstock.services.s3 import rules, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, no_such_key, owner, require_bucket
 from penstock.services.s3.records import Bucket
 from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError, not_implemented
 
 
 async def _bucket(call: Call, params: Params) -> Bucket:
@@ -42,6 +43,45 @@ async def get_object_acl(call: Call, params: Params) -> Result:
         return bucket
 
     return _owner_controls((await call.store.transact(body, read_only=True)).account)
+
+
+def _refuse_acl(params: Params) -> None:
+    """Raises AwsError AccessControlListNotSupported unless the ACL is what holds anyway: full control for the owner."""
+    rules.check_acl_parameters(params)
+    grants = (params.get("AccessControlPolicy") or {}).get("Grants") or []
+    if "ACL" not in params and "AccessControlPolicy" not in params:
+        raise AwsError(
+            "MissingSecurityHeader", "Your request was missing a required header", 400,
+            members={"MissingHeaderName": "x-amz-acl"},
+        )  # fmt: skip
+    if any(grant.get("Permission") != "FULL_CONTROL" for grant in grants) or len(grants) > 1:
+        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+
+
+@operation("s3:PutBucketAcl", resource=BUCKET_ARN, policy=load_policy)
+async def put_bucket_acl(call: Call, params: Params) -> Result:
+    """ACLs are off. https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketAcl.html"""
+    await _bucket(call, params)
+    _refuse_acl(params)
+    return {}
+
+
+@operation("s3:PutObjectAcl", resource=OBJECT_ARN, policy=load_policy)
+async def put_object_acl(call: Call, params: Params) -> Result:
+    """ACLs are off. https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectAcl.html"""
+    await get_object_acl(call, params)
+    _refuse_acl(params)
+    return {}
+
+
+@operation("s3:PutBucketOwnershipControls", resource=BUCKET_ARN, policy=load_policy)
+async def put_bucket_ownership_controls(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketOwnershipControls.html"""
+    await _bucket(call, params)
+    for rule in params["OwnershipControls"].get("Rules") or []:
+        if rule.get("ObjectOwnership") != "BucketOwnerEnforced":
+            raise not_implemented(f"ObjectOwnership={rule.get('ObjectOwnership')}: ACLs are off in every bucket")
+    return {}
 
 
 @operation("s3:GetBucketOwnershipControls", resource=BUCKET_ARN, policy=load_policy)

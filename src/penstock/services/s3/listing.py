@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote_plus
+from urllib.parse import quote
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
@@ -87,7 +87,7 @@ def encoder(params: Params) -> Callable[[str], str]:
             "InvalidArgument", "Invalid Encoding Method specified in Request", 400,
             members={"ArgumentName": "encoding-type", "ArgumentValue": wanted},
         )  # fmt: skip
-    return lambda text: quote_plus(text, safe="/")
+    return lambda text: quote(text, safe="/")
 
 
 def after(marker: str, delimiter: str, prefix: str) -> bytes:
@@ -170,7 +170,7 @@ async def list_objects(call: Call, params: Params) -> Result:
     page, account = await _page(call, params, after(marker, delimiter, prefix), most)
     result: Result = {
         "Name": params["Bucket"],
-        "Prefix": encode(prefix),
+        "Prefix": prefix if prefix.isprintable() or prefix.isspace() else encode(prefix),
         "Marker": encode(marker),
         "MaxKeys": most,
         "IsTruncated": page.resume is not None,

@@ -31,8 +31,8 @@ def system_headers(params: Params) -> dict[str, str]:
     """The system headers a write carries. aws-chunked is the transfer's encoding, not the object's."""
     headers = {name: params[name] for name in SYSTEM_HEADERS if name in params}
     if "ContentEncoding" in headers:
-        kept = [part.strip() for part in headers["ContentEncoding"].split(",")]
-        headers["ContentEncoding"] = ",".join(part for part in kept if part and part != "aws-chunked")
+        kept = [part for part in headers["ContentEncoding"].split(",") if part.strip() not in ("", "aws-chunked")]
+        headers["ContentEncoding"] = ",".join(kept).strip()
         if not headers["ContentEncoding"]:
             del headers["ContentEncoding"]
     if not headers.get("ContentType"):
