@@ -328,3 +328,49 @@ async def test_a_corrupt_block_is_an_error_and_not_the_end_of_a_scan(tmp_path: P
         with pytest.raises(EngineFailed, match="Corruption"):
             await store.transact(body)
     await store.close()
+
+
+async def test_the_space_of_a_cleared_range_is_given_back(tmp_path: Path) -> None:
+    store = await open_store("", tmp_path)
+    assert isinstance(store, RocksStore)
+    store.reclaim_delay_s = 0.05
+
+    def size_bytes() -> int:
+        return sum(file.stat().st_size for file in (tmp_path / "store").glob("*.sst"))
+
+    for n in range(5):
+        await store.transact(lambda txn, n=n: [txn.set(b"a%d/%04d" % (n, i), os.urandom(1000)) for i in range(1000)])
+    store.db.flush()
+    assert size_bytes() > 5_000_000
+    await store.transact(lambda txn: txn.clear(b"a", b"b"))
+    async with asyncio.timeout(20):
+        while size_bytes() > 500_000:
+            await asyncio.sleep(0.05)
+    await store.close()
+
+
+async def test_the_head_of_a_queue_is_found_at_once(tmp_path: Path) -> None:
+    """However many keys were deleted before it."""
+    store = await open_store("", tmp_path)
+
+    def first(txn: Any) -> bytes | None:
+        return next((key for key, _ in txn.scan(b"q", b"r", 1)), None)
+
+    for n in range(10):
+        await store.transact(lambda txn, n=n: [txn.set(b"q%06d" % (n * 4000 + i), b"") for i in range(4000)])
+        await store.transact(lambda txn, n=n: [txn.clear(b"q%06d" % (n * 4000 + i)) for i in range(3999)])
+    assert await store.transact(first) == b"q003999"
+    took = []
+    for _ in range(20):
+        began = time.perf_counter()
+        await store.transact(first, read_only=True)
+        took.append(time.perf_counter() - began)
+    assert sorted(took)[5] < 0.0005
+    await store.transact(lambda txn: txn.set(b"q000001", b""))
+    assert await store.transact(first) == b"q000001"
+    await store.transact(lambda txn: txn.clear(b"q", b"r"))
+    assert await store.transact(first) is None
+    await store.transact(lambda txn: txn.append(b"q", b""))
+    found = await store.transact(first)
+    assert found is not None and found.startswith(b"q\0")
+    await store.close()

@@ -18,6 +18,7 @@ from penstock.store.api import Store, Transaction
 from penstock.store.faulty import Faults, FaultyStore
 from penstock.store.memory import MemoryStore
 from penstock.store.open import open_store
+from penstock.store.rocks import RocksStore
 from postgres import Cluster
 
 keys = st.one_of(
@@ -167,6 +168,16 @@ def test_faulty() -> None:
 def test_rocks() -> None:
     async def opener(path: Path) -> Store:
         return await open_store("", path)
+
+    check(opener, True, 60)
+
+
+def test_rocks_with_a_hint_for_every_scan() -> None:
+    async def opener(path: Path) -> Store:
+        store = await open_store("", path)
+        assert isinstance(store, RocksStore)
+        store.hints.slow_s = -1
+        return store
 
     check(opener, True, 60)
 

@@ -39,11 +39,6 @@ class DataDirectory:
         self.path = path
         self._lock_fd = lock_fd
 
-    @property
-    def closed(self) -> bool:
-        """Whether it has been let go."""
-        return self._lock_fd < 0
-
     def close(self) -> None:
         """Let go of the directory. Idempotent."""
         if self._lock_fd >= 0:

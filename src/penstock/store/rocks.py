@@ -9,24 +9,23 @@ take back. Why so, and the figures: docs/decisions/0001-store-engines-and-group-
 from __future__ import annotations
 
 import asyncio
-import bisect
 import contextlib
+import logging
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from rocksdict import (
     BlockBasedOptions,
     Cache,
+    CompactOptions,
     DBCompressionType,
     DBRecoveryMode,
     Options,
     Rdict,
-    RdictIter,
-    ReadOptions,
     WriteBatch,
 )
 
@@ -38,15 +37,14 @@ from penstock.store.api import (
     Transaction,
 )
 from penstock.store.datadir import DataDirectory, claim, sync_directory
-from penstock.store.overlay import OverlayTransaction, used_after_body
+from penstock.store.rocks_transaction import RocksTransaction, Round, SeekHints
 from penstock.store.watchers import Watchers
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _VERSION_KEY = ENGINE_KEYS + b"version"
-_CLEAR_ONE_BY_ONE = 512
-"""A range of more keys than this is cleared by a range tombstone, which makes reads a little slower until compaction;
-fewer are deleted one by one, which does not."""
+_RECLAIM_DELAY_S = 30.0
 _SWITCH_INTERVAL_S = 0.0005
 """The syncing thread needs the interpreter lock twice a round; Python's 5 ms would be ten times the sync itself."""
 
@@ -104,29 +102,6 @@ def _options() -> Options:
     return options
 
 
-class Round:
-    """The writes that one sync makes durable, and who waits for it."""
-
-    __slots__ = ("_ordered", "keys", "ranges", "waiters")
-
-    def __init__(self) -> None:
-        self.keys: set[bytes] = set()
-        self.ranges: list[tuple[bytes, bytes]] = []
-        self.waiters: list[asyncio.Future[None]] = []
-        self._ordered: list[bytes] = []
-
-    def wrote(self, key: bytes) -> bool:
-        return key in self.keys or (bool(self.ranges) and any(b <= key < e for b, e in self.ranges))
-
-    def wrote_in(self, begin: bytes, end: bytes) -> bool:
-        if len(self._ordered) != len(self.keys):
-            self._ordered = sorted(self.keys)
-        at = bisect.bisect_left(self._ordered, begin)
-        if at < len(self._ordered) and self._ordered[at] < end:
-            return True
-        return any(b < end and begin < e for b, e in self.ranges)
-
-
 class RocksStore:
     """See `penstock.store.api.Store`. Made by `open_rocks`; used from one event loop."""
 
@@ -135,8 +110,8 @@ class RocksStore:
         self.failed: EngineFailed | None = None
         self.db = db
         self._directory = directory
-        self.get = db.get
         self._version = int.from_bytes(db.get(_VERSION_KEY) or b"", "big")
+        self.hints = SeekHints()
         self._watchers = Watchers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.open_round = Round()
@@ -145,12 +120,16 @@ class RocksStore:
         self._begin_scheduled = False
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closed = False
+        self.reclaim_delay_s = _RECLAIM_DELAY_S
+        self._to_reclaim: list[tuple[bytes, bytes]] = []
+        self._reclaiming: threading.Thread | None = None
 
     async def transact(self, body: Callable[[Transaction], T], *, read_only: bool = False) -> T:
         """See `Store.transact`. Never raises Conflict or UnknownCommit."""
         if self.failed is not None:
             raise EngineFailed(str(self.failed))
-        txn = _RocksTransaction(self, read_only)
+        txn = RocksTransaction(self.db, self.hints, self.open_round, self.syncing, read_only)
         try:
             result = body(txn)
         except BaseException:
@@ -173,8 +152,9 @@ class RocksStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        if self._directory.closed:
+        if self._closed:
             return
+        self._closed = True
         while self.failed is None and (under_way := self.open_round if self.open_round.waiters else self.syncing):
             with contextlib.suppress(EngineFailed):
                 await self._synced(under_way)
@@ -182,13 +162,15 @@ class RocksStore:
         if self._thread is not None:
             self._requests.put(False)
             self._thread.join()
+        if self._reclaiming is not None:
+            await asyncio.to_thread(self._reclaiming.join)
         try:
             self.db.flush_wal(True)
         finally:
             self.db.close()
             self._directory.close()
 
-    def _apply(self, txn: _RocksTransaction) -> None:
+    def _apply(self, txn: RocksTransaction) -> None:
         """Put the transaction's writes into the log and the memtable as one batch, and into the open round."""
         batch = WriteBatch(raw_mode=True)
         pending = self.open_round
@@ -213,6 +195,12 @@ class RocksStore:
             self.db.write(batch)
         except Exception as error:
             raise self._fail(f"RocksDB refused a write: {error}") from error
+        if self.hints.starts:
+            for key, value in txn.writes.items():
+                if value is not None:
+                    self.hints.wrote(key)
+            for index, (prefix, _, _) in enumerate(txn.appends):
+                self.hints.wrote(prefix + version + index.to_bytes(2, "big"))
         for index, (_, _, stamp) in enumerate(txn.appends):
             stamp.resolve(version + index.to_bytes(2, "big"))
 
@@ -262,8 +250,37 @@ class RocksStore:
             if not future.done():
                 future.set_result(None)
         self._watchers.changed(ended.keys, ended.ranges)
+        if ended.ranges:
+            if not self._to_reclaim:
+                asyncio.get_running_loop().call_later(self.reclaim_delay_s, self._begin_reclaim)
+            self._to_reclaim += ended.ranges
         if self.open_round.waiters:
             self._begin_round()
+
+    def _begin_reclaim(self) -> None:
+        """Compact what large clears have emptied, so that its space goes back to the disk."""
+        if self.failed is not None:
+            return
+        if self._reclaiming is not None and self._reclaiming.is_alive():
+            asyncio.get_running_loop().call_later(self.reclaim_delay_s, self._begin_reclaim)
+            return
+        ranges, self._to_reclaim = self._to_reclaim, []
+        self._reclaiming = threading.Thread(
+            target=self._reclaim, args=(ranges,), name="penstock-store-reclaim", daemon=True
+        )
+        self._reclaiming.start()
+
+    def _reclaim(self, ranges: list[tuple[bytes, bytes]]) -> None:
+        """The reclaiming thread. What fails or is cut short here is left to RocksDB's own compactions."""
+        options = CompactOptions()
+        options.set_exclusive_manual_compaction(False)
+        for begin, end in sorted(set(ranges)):
+            if self.failed is not None:
+                return
+            try:
+                self.db.compact_range(begin, end, options)
+            except Exception as error:
+                log.warning("the space of a cleared range could not be reclaimed yet: %s", error)
 
     def _fail(self, reason: str) -> EngineFailed:
         """From here on nothing is promised any more: whoever waits, and whoever comes, is told so."""
@@ -274,116 +291,3 @@ class RocksStore:
                 if not future.done():
                     future.set_exception(EngineFailed(reason))
         return self.failed
-
-
-class _RocksTransaction(OverlayTransaction):
-    __slots__ = ("_db", "_get", "_open_round", "_syncing", "barrier")
-
-    def __init__(self, store: RocksStore, read_only: bool) -> None:
-        self.read_only = read_only
-        self.open = True
-        self.size_bytes = 0
-        self.writes = {}
-        self.cleared = []
-        self.appends = []
-        self._db = store.db
-        self._get = store.get
-        self._open_round = store.open_round
-        self._syncing = store.syncing
-        self.barrier: Round | None = None
-        """The latest round that this transaction's reads rest on and that is not durable yet."""
-
-    def _fetch(self, key: bytes) -> bytes | None:
-        if self._open_round.wrote(key):
-            self.barrier = self._open_round
-        elif self._syncing is not None and self.barrier is None and self._syncing.wrote(key):
-            self.barrier = self._syncing
-        try:
-            value: bytes | None = self._get(key)
-        except Exception as error:
-            raise EngineFailed(f"RocksDB cannot read its files: {error}") from error
-        return value
-
-    def _fetch_range(self, begin: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        if self._open_round.wrote_in(begin, end):
-            self.barrier = self._open_round
-        elif self._syncing is not None and self.barrier is None and self._syncing.wrote_in(begin, end):
-            self.barrier = self._syncing
-        if reverse:
-            return self._backwards(begin, end, limit)
-        return self._forwards(begin, end, limit)
-
-    def _forwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
-        # Not `items()`: rocksdict 0.3.29 ends those silently where RocksDB meets a corrupt block.
-        bounds = _upper_bound(end)
-        rows = self._db.iter(bounds)
-        valid, key, value, step = rows.valid, rows.key, rows.value, rows.next
-        rows.seek(begin)
-        taken = 0
-        while valid():
-            if not self.open:
-                raise used_after_body()
-            yield key(), value()
-            taken += 1
-            if taken == limit:
-                return
-            step()
-        if not self.open:
-            raise used_after_body()
-        _check(rows)
-
-    def _backwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
-        rows = self._db.iter()
-        rows.seek_for_prev(end)
-        if rows.valid() and rows.key() == end:
-            rows.prev()
-        taken = 0
-        while rows.valid():
-            if not self.open:
-                raise used_after_body()
-            key: bytes = rows.key()
-            if key < begin:
-                return
-            yield key, rows.value()
-            taken += 1
-            if taken == limit:
-                return
-            rows.prev()
-        if not self.open:
-            raise used_after_body()
-        _check(rows)
-
-    def _clear_range(self, begin: bytes, end: bytes) -> None:
-        bounds = _upper_bound(end)
-        rows = self._db.iter(bounds)
-        rows.seek(begin)
-        keys: list[bytes] = []
-        while rows.valid() and len(keys) <= _CLEAR_ONE_BY_ONE:
-            keys.append(rows.key())
-            rows.next()
-        self._forget(begin, end)
-        if len(keys) > _CLEAR_ONE_BY_ONE:
-            self.cleared.append((begin, end))
-            return
-        _check(rows)
-        for key in keys:
-            self.writes[key] = None
-
-
-def _upper_bound(end: bytes) -> ReadOptions:
-    """Options of an iterator that ends before `end`, so that it does not wade through what was deleted beyond.
-
-    Keep them until the iterator has gone: RocksDB points into them. And do not use `set_iterate_lower_bound`: in
-    rocksdict 0.3.29 it sets the upper bound.
-    """
-    bounds = ReadOptions()
-    bounds.set_iterate_upper_bound(end)
-    return bounds
-
-
-def _check(rows: RdictIter) -> None:
-    """Raise EngineFailed if the iterator ended because of an error."""
-    try:
-        rows.status()
-    except Exception as error:
-        raise EngineFailed(f"RocksDB cannot read its files: {error}") from error
