@@ -6,6 +6,7 @@ folder; without it these tests are skipped, and `test_peer_round_trip` covers th
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import math
@@ -26,7 +27,7 @@ from penstock.wire.errors import AwsError
 from penstock.wire.message import Request
 
 FOLDER = os.environ.get("PENSTOCK_PROTOCOL_CASES", "")
-SPOKEN = {"json", "query", "rest-json", "rest-xml"}
+SPOKEN = {"json", "query", "rest-json", "rest-xml", "smithy-rpc-v2-cbor"}
 
 # What a server cannot or need not do as the case says, each with its reason.
 NOT_IN_REVERSE = {
@@ -143,6 +144,8 @@ def test_requests_of_clients_are_understood(suite: dict[str, Any], case: dict[st
     headers = {k.lower(): v for k, v in wire.get("headers", {}).items()}
     body = wire.get("body", "")
     encoded = urlencode(body).encode() if isinstance(body, dict) else body.encode()
+    if protocol == "smithy-rpc-v2-cbor":
+        encoded = base64.b64decode(encoded)
     method = wire.get("method", model.operations[name].method)
     labels: dict[str, str] = {}
     if protocol.startswith("rest"):

@@ -20,6 +20,7 @@ from penstock.wire import (
     querystring,
     rest_in,
     rest_out,
+    rpc_cbor,
     xml_out,
 )
 from penstock.wire.errors import AwsError
@@ -72,6 +73,8 @@ def make(model: models.ServiceModel, operation: str, protocol: str) -> Codec:
         case "rest-json" | "rest-xml":
             reader, writer = _rest(model, protocol)
             return Codec(reader.operation(operation), writer.operation(operation), model.streams_input(operation))
+        case "smithy-rpc-v2-cbor":
+            return Codec(rpc_cbor.parser(model, operation), rpc_cbor.serializer(model, operation), False)
         case _:
             raise ValueError(f"{protocol} is not spoken yet")
 

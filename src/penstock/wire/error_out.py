@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.wire import catalog, json_out, models, rest_out, s3_quirks, xml_out
+from penstock.wire import catalog, cbor, json_out, models, rest_out, rpc_cbor, s3_quirks, xml_out
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Response
 from penstock.wire.models import Shape
@@ -96,6 +96,8 @@ def render(
             shape = model.error_shape(code)
     if model is not None and model.name == "s3":
         return _s3(model, operation, error, code, shape, request_id)
+    if protocol == "smithy-rpc-v2-cbor" and model is not None:
+        return _cbor(model, error, code, shape, request_id)
     if protocol in ("query", "rest-xml"):
         return _query(model, protocol, error, code, shape, request_id)
     return _json(model, protocol, error, code, shape, request_id)
@@ -136,16 +138,35 @@ def _json(
     headers = [("x-amzn-RequestId", request_id), ("Content-Type", content_type)]
     if rest:
         headers.append(("x-amzn-ErrorType", wire_code))
-    if model is not None and model.query_compatible:
-        query_code = str(shape.error.get("code", wire_code)) if shape else wire_code
-        fault = "Receiver" if status >= 500 else "Sender"
-        headers.append(("x-amzn-query-error", f"{query_code};{fault}"))
+    headers += _query_error(model, shape, wire_code, status)
     headers += located
     headers.extend(error.headers.items())
     encoded = msgspec.json.encode(body)
     if model is not None and model.entry.crc32:
         headers.append(("x-amz-crc32", str(zlib.crc32(encoded))))
     return Response(status, headers, encoded)
+
+
+def _query_error(
+    model: models.ServiceModel | None, shape: Shape | None, wire_code: str, status: int
+) -> list[tuple[str, str]]:
+    """The header in which a service that once spoke query says the code it had there."""
+    if model is None or not model.query_compatible:
+        return []
+    query_code = str(shape.error.get("code", wire_code)) if shape else wire_code
+    return [("x-amzn-query-error", f"{query_code};{'Receiver' if status >= 500 else 'Sender'}")]
+
+
+def _cbor(model: models.ServiceModel, error: AwsError, code: str, shape: Shape | None, request_id: str) -> Response:
+    wire_code = shape.name if shape is not None else code
+    status = _status(error, code, shape, _REST_STATUSES)
+    body: dict[str, Any] = {"__type": model.entry.namespace + wire_code}
+    _, members = _split(model, shape, error, "smithy-rpc-v2-cbor")
+    if error.message:
+        body[_message_member(shape, wire_code, True)] = error.message
+    headers = [("x-amzn-RequestId", request_id), *rpc_cbor.HEADERS, *_query_error(model, shape, wire_code, status)]
+    headers.extend(error.headers.items())
+    return Response(status, headers, cbor.encode({**body, **rpc_cbor.wire_form(model, shape, members)}))
 
 
 def _split(

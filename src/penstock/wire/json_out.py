@@ -27,35 +27,33 @@ def _named_if_not_finite(value: Any) -> Any:
 class JsonWriter:
     """One service's JSON encoders."""
 
+    _encode = staticmethod(_encode)
+
     def __init__(self, model: models.ServiceModel) -> None:
         self._model = model
         self._made: dict[str, Change | None] = {}
 
     def shape(self, shape: Shape) -> Callable[[Any], bytes]:
         """The encoder of a shape's values. Top-level members that are None are left out."""
-        change = self._change(shape)
+        change = self.change(shape)
+        encode_wire = self._encode
         if shape.type != "structure" or shape.document:
             if change is None:
-                return _encode
+                return encode_wire
             to_wire = change
-            return lambda value: _encode(to_wire(value))
+            return lambda value: encode_wire(to_wire(value))
 
         def encode(value: dict[str, Any]) -> bytes:
             if None in value.values():
                 value = {k: v for k, v in value.items() if v is not None}
-            return _encode(value if change is None else change(value))
+            return encode_wire(value if change is None else change(value))
 
         return encode
 
-    def _change(self, shape: Shape, member: Member | None = None) -> Change | None:
+    def change(self, shape: Shape, member: Member | None = None) -> Change | None:
         """The closure that brings a value into wire form; None where it is already."""
-        if shape.type == "timestamp":
-            form = (member.timestamp_format if member else "") or shape.timestamp_format or "unixTimestamp"
-            if form == "unixTimestamp":
-                return timestamps.unix
-            return timestamps.writer(form)
-        if shape.type in ("float", "double"):
-            return _named_if_not_finite
+        if shape.type in ("timestamp", "float", "double"):
+            return self._scalar_change(shape, member)
         if shape.opaque or shape.document or shape.type not in ("structure", "list", "map"):
             return None
         if shape.name in self._made:
@@ -70,6 +68,12 @@ class JsonWriter:
         holder.append(self._make(shape))
         self._made[shape.name] = holder[0]
         return holder[0]
+
+    def _scalar_change(self, shape: Shape, member: Member | None) -> Change | None:
+        if shape.type != "timestamp":
+            return _named_if_not_finite
+        form = (member.timestamp_format if member else "") or shape.timestamp_format or "unixTimestamp"
+        return timestamps.unix if form == "unixTimestamp" else timestamps.writer(form)
 
     def _recursive(self, shape: Shape) -> bool:
         """Whether the shape holds itself and anything in it is changed: then its inner self must be walked too."""
@@ -93,19 +97,19 @@ class JsonWriter:
 
     def _make(self, shape: Shape) -> Change | None:
         if shape.type == "list" and shape.member:
-            element = self._change(self._model.shapes[shape.member.shape], shape.member)
+            element = self.change(self._model.shapes[shape.member.shape], shape.member)
             if element is None:
                 return None
             return lambda value: [element(v) for v in value] if type(value) is list else value
         if shape.type == "map" and shape.value:
-            each = self._change(self._model.shapes[shape.value.shape], shape.value)
+            each = self.change(self._model.shapes[shape.value.shape], shape.value)
             if each is None:
                 return None
             return lambda value: {k: each(v) for k, v in value.items()} if type(value) is dict else value
         changes: list[tuple[str, str, Change | None]] = []
         for name, member in shape.members.items():
             wire = name if member.in_answer_head else member.location_name or name
-            change = self._change(self._model.shapes[member.shape], member)
+            change = self.change(self._model.shapes[member.shape], member)
             if wire != name or (change is not None and not member.in_answer_head):
                 changes.append((name, wire, change))
         if not changes:
