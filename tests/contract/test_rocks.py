@@ -296,15 +296,40 @@ async def test_a_torn_tail_is_dropped(tmp_path: Path, log_of_200: Path, cut: int
     await store.close()
 
 
-async def test_corruption_before_the_tail_is_an_error(tmp_path: Path, log_of_200: Path) -> None:
+@pytest.mark.parametrize("junk", ["zeros", "noise"])
+@pytest.mark.parametrize("size", [1, 100, 440, 1000, 40_000])
+async def test_a_garbled_tail_is_dropped(tmp_path: Path, log_of_200: Path, size: int, junk: str) -> None:
+    """What a file system may leave of writes that were under way: a file of the full length without its last bytes."""
     path = tmp_path / "data"
     shutil.copytree(log_of_200, path)
     wal = wal_of(path)
     with wal.open("r+b") as f:
-        f.seek(wal.stat().st_size // 2)
+        f.seek(-size, os.SEEK_END)
+        f.write(bytes(size) if junk == "zeros" else random.Random(size).randbytes(size))
+    store = await open_store("", path)
+    keys = [k for k, _ in await store.transact(lambda txn: list(txn.scan(b"", b"\xff")))]
+    n = len(keys) // 2
+    assert max(1, size // 450) <= 200 - n <= size // 430 + 1, "no more than what was garbled"
+    assert keys == [b"a%03d" % i for i in range(n)] + [b"b%03d" % i for i in range(n)]
+    await store.transact(lambda txn: txn.set(b"goes", b"on"))
+    await store.close()
+    store = await open_store("", path)
+    assert await store.transact(lambda txn: txn.get(b"goes")) == b"on"
+    await store.close()
+
+
+@pytest.mark.parametrize("back", [900, 2000, 40_000])
+async def test_corruption_before_the_tail_is_an_error(tmp_path: Path, log_of_200: Path, back: int) -> None:
+    path = tmp_path / "data"
+    shutil.copytree(log_of_200, path)
+    wal = wal_of(path)
+    with wal.open("r+b") as f:
+        f.seek(-back, os.SEEK_END)
         f.write(b"garbage")
+    damaged = wal.read_bytes()
     with pytest.raises(EngineFailed, match="Corruption"):
         await open_store("", path)
+    assert wal.read_bytes() == damaged, "left as it is"
     claim(path).close()  # the failed attempt let go of the directory
 
 

@@ -67,7 +67,14 @@ def open_rocks(data: Path) -> RocksStore:
 def open_database(path: Path) -> Rdict:
     """RocksDB as this engine wants it. Raises EngineFailed where its files cannot be read."""
     try:
-        return Rdict(str(path), _options())
+        try:
+            return Rdict(str(path), _options())
+        except Exception as error:
+            from penstock.store.rocks_tail import cut_torn_tail  # seldom needed
+
+            if "Corruption" not in str(error) or not cut_torn_tail(path):
+                raise
+            return Rdict(str(path), _options())
     except Exception as error:
         raise EngineFailed(f"RocksDB cannot open {path}: {error}") from error
 
