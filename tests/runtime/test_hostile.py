@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from environments import Bench
+from environments import Bench, make_bench
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -435,3 +435,60 @@ async def test_it_has_only_its_own_descriptors_and_variables(bench: Bench) -> No
     assert all(kind in ("socket", "/proc/2/fd", "anon_inode") for n, kind in out["fds"].items() if n not in "0123")
     assert not any(name.startswith("PENSTOCK") for name in out["environ"])
     assert "HOME" not in out["environ"]
+
+
+async def test_dangerous_system_calls_are_refused_and_ordinary_ones_are_not(bench: Bench) -> None:
+    isolated(bench, "system calls")
+    f = bench.function("""
+        import ctypes, os, subprocess, threading
+        libc = ctypes.CDLL(None, use_errno=True)
+        def errno_of(*call):
+            ctypes.set_errno(0)
+            name, *arguments = call
+            result = getattr(libc, name)(*arguments)
+            return ctypes.get_errno() if result < 0 else 0
+        def handler(event, context):
+            refused = {
+                "unshare user": errno_of("unshare", 0x10000000),
+                "clone user": errno_of("syscall", 56 if os.uname().machine == "x86_64" else 220, 0x10000000 | 17, 0, 0, 0, 0),
+                "ptrace": errno_of("ptrace", 0, 0, 0, 0),
+                "setns": errno_of("setns", os.open("/proc/self/ns/net", os.O_RDONLY), 0),
+            }
+            seen = []
+            thread = threading.Thread(target=lambda: seen.append("thread"))
+            thread.start()
+            thread.join()
+            seen.append(subprocess.run(["sh", "-c", "echo child | cat"], capture_output=True, text=True).stdout.strip())
+            if os.fork() == 0:
+                os._exit(0)
+            os.wait()
+            return [refused, seen]
+    """)
+    refused, seen = await bench.answer(f)
+    assert refused == dict.fromkeys(refused, 1)  # EPERM
+    assert seen == ["thread", "child"]
+
+
+async def test_on_the_hosts_network_others_still_cannot_use_its_runtime_api(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("without root, environments have the server's user")
+    bench = make_bench(tmp_path, function_network="host")
+    try:
+        assert bench.runtime.protections()["network"].startswith("off")
+        host = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
+        f = bench.function("""
+            import os, socket
+            def handler(event, context):
+                socket.create_connection(("127.0.0.1", event), 3).close()
+                return os.environ["AWS_LAMBDA_RUNTIME_API"]
+        """)
+        address, port = (await bench.answer(f, host.sockets[0].getsockname()[1])).split(":")
+        host.close()
+        reader, writer = await asyncio.open_connection(address, int(port))
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+            await writer.drain()
+            assert await asyncio.wait_for(reader.read(), 3) == b""
+        writer.close()
+    finally:
+        await bench.runtime.close()

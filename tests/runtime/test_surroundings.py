@@ -181,3 +181,16 @@ async def test_the_servers_api_is_served_inside_and_ends_with_the_environment(be
     assert await bench.answer(f) == "hello"
     await bench.runtime.retire("")
     assert open_servers == []
+
+
+async def test_the_log_format_is_the_functions_choice(bench: Bench) -> None:
+    source = """
+        import logging
+        def handler(event, context):
+            logging.getLogger().warning("careful")
+    """
+    f = bench.function(source, environment={"AWS_LAMBDA_LOG_FORMAT": "JSON"})
+    log = (await bench.invoke(f, request_id="r1")).log.decode()
+    record = msgspec.json.decode(next(line for line in log.splitlines() if "careful" in line))
+    assert (record["level"], record["message"], record["requestId"]) == ("WARNING", "careful", "r1")
+    assert "\tcareful" in (await bench.invoke(bench.function(source))).log.decode()

@@ -24,8 +24,8 @@ class Group(Protocol):
         """Descriptors to which a process writes 0 to join; the caller closes them."""
         ...
 
-    def used_bytes(self) -> int:
-        """Memory that only this environment holds, files it cached aside; 0 where nobody counts."""
+    def used_bytes(self) -> int | None:
+        """Memory that only this environment holds, its /tmp included, files it cached aside; None: nobody counts."""
         ...
 
     def out_of_memory(self) -> bool:
@@ -174,7 +174,7 @@ class _Group:
     def open_procs(self) -> list[int]:
         return [os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self._folders]
 
-    def used_bytes(self) -> int:
+    def used_bytes(self) -> int | None:
         anonymous, shared = self._counted
         total = 0
         try:
@@ -220,8 +220,8 @@ class _NoGroup:
     def open_procs(self) -> list[int]:
         return []
 
-    def used_bytes(self) -> int:
-        return 0
+    def used_bytes(self) -> int | None:
+        return None
 
     def out_of_memory(self) -> bool:
         return False

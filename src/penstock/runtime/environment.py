@@ -155,7 +155,7 @@ class Environment:
 
     def check_memory(self) -> None:
         """Kill it if it holds more than its memory (what it keeps in /tmp is not counted, as on AWS)."""
-        used = self._processes.group.used_bytes() - self._processes.tmp_used_bytes()
+        used = self._processes.memory_used_bytes()
         self._used_bytes = max(self._used_bytes, used)
         if used > self.spec.memory_mb * _MB and self.state is not State.ENDED:
             self._out_of_memory = True

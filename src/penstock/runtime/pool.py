@@ -217,6 +217,7 @@ class LocalRuntime:
         ):
             return task
         task = asyncio.get_running_loop().create_task(self._new_zygote(interpreter))
+        task.add_done_callback(_report_failure)
         self._zygotes[interpreter.path] = task
         return task
 
@@ -330,3 +331,8 @@ class LocalRuntime:
             if self._groups is None or self._groups.close():
                 break
             await asyncio.sleep(0.01)
+
+
+def _report_failure(task: asyncio.Task[Zygote]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("no zygote, so no functions: %s", error)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import sys
 from collections.abc import Callable
 
-from penstock.runtime import linux, rootfs
+from penstock.runtime import linux, rootfs, seccomp
 
-NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "net")
+NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "net", "seccomp")
 
 
 def probe(scratch: str) -> dict[str, str]:
-    """Namespace -> "" where it works, else why not. scratch: an empty folder to mount on.
+    """Namespace (and "seccomp") -> "" where it works, else why not. scratch: an empty folder to mount on.
 
     "user" is only tried without root, which needs it for all the others.
     """
@@ -47,6 +48,7 @@ def _try_all(scratch: str) -> dict[str, str]:
     found["net"] = _attempt(_try_network)
     found["mount"] = _attempt(lambda: _try_root(scratch))
     found["pid"] = _attempt(lambda: _try_processes(mount_proc=not found["mount"]))
+    found["seccomp"] = _attempt(_try_filter)
     return found
 
 
@@ -56,6 +58,13 @@ def _attempt(what: Callable[[], object]) -> str:
     except (OSError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _try_filter() -> None:
+    if not seccomp.supported():
+        raise OSError(0, "there is no filter for this architecture", platform.machine())
+    linux.drop_privileges(0, is_root=False)
+    seccomp.refuse_dangerous_calls()
 
 
 def _try_name() -> None:

@@ -107,21 +107,32 @@ class Processes:
         self.theirs.close()
         self.ended(0)
 
-    def tmp_used_bytes(self) -> int:
-        """What the function keeps in its /tmp, which is memory of the host."""
-        if self.tmp_fd < 0:
-            return 0
-        stat = os.fstatvfs(self.tmp_fd)
-        return (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+    def memory_used_bytes(self) -> int:
+        """What the environment holds now, without its /tmp; of the runtime's process alone where cgroups do not count.
+
+        With cgroups, pages that are shared with the zygote are not in it.
+        """
+        used = self.group.used_bytes()
+        if used is None:
+            return self._status_bytes(b"RssAnon:")
+        if self.tmp_fd >= 0:
+            stat = os.fstatvfs(self.tmp_fd)
+            used -= (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+        return used
 
     def memory_peak_bytes(self) -> int:
         """The most that the runtime's process has had resident, shared pages included; 0 if it is gone."""
+        return self._status_bytes(b"VmHWM:")
+
+    def _status_bytes(self, name: bytes) -> int:
+        if not self.runtime_pid:
+            return 0
         try:
             status = Path(f"/proc/{self.runtime_pid}/status").read_bytes()
         except OSError:
             return 0
-        at = status.find(b"VmHWM:")
-        return int(status[at + 6 : status.find(b"kB", at)]) * 1024 if at >= 0 else 0
+        at = status.find(name)
+        return int(status[at + len(name) : status.find(b"kB", at)]) * 1024 if at >= 0 else 0
 
     def _disconnect(self) -> None:
         if self._control is not None:

@@ -67,7 +67,7 @@ def describe(found: dict[str, str], groups: Groups | None, *, host_network: bool
         "cpu share": limits or f"off ({why_not})",
         "temporary files": on("mount", "a tmpfs each, as large as the ephemeral storage"),
         "end with the server": on("pid", "parent death signal and pid namespace"),
-        "system calls": "off (not filtered: the kernel's own surface is shared)",
+        "system calls": on("seccomp", "a filter refuses mounts, namespaces, ptrace, bpf, io_uring, keys, modules"),
     }
 
 

@@ -8,6 +8,7 @@ ends. The second is the runtime, without privileges. Both report over the contro
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import resource
@@ -18,7 +19,7 @@ import sys
 import time
 from typing import Any, NamedTuple, NoReturn
 
-from penstock.runtime import linux, rootfs
+from penstock.runtime import linux, rootfs, seccomp
 
 RUNTIME_API_PORT = 9001
 _LOG_FD, _CONTROL_FD = 3, 4
@@ -39,8 +40,11 @@ class Host(NamedTuple):
     namespaces: set[str]
     is_root: bool
     runtime_path: str
-    extra_modules: frozenset[str]
+    user_agent: str
+    """For AWS's runtime client, which is imported; "": it is not."""
+    replaceable: dict[str, list[str]]
     pid_namespace: int
+    filters_calls: bool
 
 
 def enter(request: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
@@ -180,6 +184,8 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
             linux.die_with_parent()
         with open("/proc/self/oom_score_adj", "w") as f:
             f.write("500")
+        if host.filters_calls:
+            seccomp.refuse_dangerous_calls()
         _tell(control, {"event": "running"})  # the kernel adds our process id, as the server knows it
         os.umask(0o022)
         task = rootfs.TASK if "mount" in host.namespaces else request["code"]
@@ -245,27 +251,25 @@ def _run_python(task: str, environment: dict[str, str], host: Host, request: dic
     os.environ.update(environment)
     time.tzset()
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    opt = rootfs.LAYERS if "mount" in host.namespaces else ""
-    opts = [opt] if opt else list(reversed(request["layers"]))
+    layers = [rootfs.LAYERS] if "mount" in host.namespaces else list(reversed(request["layers"]))
     front = [task]
-    for layer in opts:
+    for layer in layers:
         front += [f"{layer}/python/lib/{version}/site-packages", f"{layer}/python"]
-    asked = [p for p in environment.get("PYTHONPATH", "").split(":") if p and p != host.runtime_path]
-    rest = [p for p in sys.path if p != host.runtime_path]
-    own = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "penstock"}
-    for name in own:
-        del sys.modules[name]
-    sys.path[:] = [*front, *asked, host.runtime_path, *rest]
-    sys.path_importer_cache.clear()
-    _let_own_packages_win(front + asked, host.extra_modules)
+    front += [p for p in environment.get("PYTHONPATH", "").split(":") if p and p != host.runtime_path]
+    sys.path[:] = [*front, host.runtime_path, *(p for p in sys.path if p != host.runtime_path)]
+    _let_own_packages_win(front, host.replaceable)
     gc.enable()
     sys.argv[:] = [os.path.join(host.runtime_path, "bootstrap.py"), environment["_HANDLER"]]
-    from awslambdaric.__main__ import main
+    if host.user_agent:
+        if "AWS_LAMBDA_LOG_FORMAT" in environment or "AWS_LAMBDA_LOG_LEVEL" in environment:
+            importlib.reload(sys.modules["awslambdaric.bootstrap"])  # it reads both as it is imported
+        client: Any = sys.modules["runtime_client"]
+        client.initialize_client(host.user_agent)
+    runtime: Any = importlib.import_module("awslambdaric.__main__")
+    runtime.main(sys.argv)
 
-    main(sys.argv)
 
-
-def _let_own_packages_win(folders: list[str], extra: frozenset[str]) -> None:
+def _let_own_packages_win(folders: list[str], replaceable: dict[str, list[str]]) -> None:
     """Forget what the zygote preloaded, if the function or a layer carries any of it: theirs comes first on AWS.
 
     Packages go together (an own botocore with our boto3 would not work), standard modules one by one.
@@ -276,11 +280,10 @@ def _let_own_packages_win(folders: list[str], extra: frozenset[str]) -> None:
             carried.update(name.partition(".")[0] for name in os.listdir(folder))
         except OSError:
             continue
-    tops = {name.partition(".")[0] for name in extra}
-    standard = tops & getattr(sys, "stdlib_module_names", frozenset())
-    replaced = carried & standard
-    if carried & (tops - standard):
-        replaced |= tops - standard
-    for name in extra:
-        if name.partition(".")[0] in replaced:
+    replaced = {name for name in carried if name in replaceable}
+    standard: frozenset[str] = getattr(sys, "stdlib_module_names", frozenset())
+    if replaced - standard:
+        replaced.update(name for name in replaceable if name not in standard)
+    for top in replaced:
+        for name in replaceable[top]:
             sys.modules.pop(name, None)

@@ -8,10 +8,12 @@ go out. Everything of it ends with the server: the kernel kills it when its pare
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
 import signal
+import site
 import socket
 import sys
 from typing import Any
@@ -50,13 +52,17 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     runtime_path = rootfs.RUNTIME if "mount" in namespaces else boot["site"]
     own = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     sys.path[:] = [p for p in sys.path if p not in ("", own)] + [runtime_path]
-    extra = _preload(boot["preload"], frozenset(sys.modules))
+    user_agent, replaceable = _preload(boot["preload"], own_network="net" in namespaces and not boot["host_network"])
     pending = list(boot["services"])
     warmth.make_client(pending.pop(0))  # the first also fills what all clients share
     gc.collect()
     gc.freeze()
     server.send(json.dumps({"event": "ready", "found": found}).encode())
-    _serve(server, sandbox.Host(namespaces, is_root, runtime_path, extra, pid_namespace), pending)
+    _serve(
+        server,
+        sandbox.Host(namespaces, is_root, runtime_path, user_agent, replaceable, pid_namespace, not found["seccomp"]),
+        pending,
+    )
 
 
 def _enter_pid_namespace(server: socket.socket) -> None:
@@ -74,18 +80,16 @@ def _enter_pid_namespace(server: socket.socket) -> None:
     os._exit(0)
 
 
-def _preload(names: list[str], core: frozenset[str]) -> frozenset[str]:
-    """Import what functions are likely to use, and return the modules that a function's own copies may replace."""
-    import importlib
-    import site
+def _preload(names: list[str], *, own_network: bool) -> tuple[str, dict[str, list[str]]]:
+    """Import AWS's runtime client and what functions are likely to use.
 
+    Returns the client's user agent, and what a function's own copies may replace: top-level name -> its modules. A page
+    that is only looked at stays shared with the fork, so all that can be worked out here is.
+    """
     site.setquit()
     site.setcopyright()
     site.sethelper()
-    for name in ("awslambdaric.lambda_context", "awslambdaric.lambda_runtime_log_utils", "runtime_client",
-                 "awslambdaric.lambda_runtime_marshaller", "awslambdaric.lambda_runtime_exception",
-                 "awslambdaric.lambda_config", "awslambdaric.lambda_literals", "logging", "traceback"):  # fmt: skip
-        importlib.import_module(name)
+    user_agent = _import_runtime_client() if own_network else ""
     base = frozenset(sys.modules)
     for name in names:
         try:
@@ -93,7 +97,29 @@ def _preload(names: list[str], core: frozenset[str]) -> frozenset[str]:
         except ImportError:
             continue
     warmth.keep_what_never_changes()
-    return frozenset(sys.modules) - base - core
+    replaceable: dict[str, list[str]] = {}
+    for name in sys.modules:
+        if name not in base:
+            replaceable.setdefault(name.partition(".")[0], []).append(name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "penstock"]:
+        del sys.modules[name]
+    return user_agent, replaceable
+
+
+def _import_runtime_client() -> str:
+    """Import all of awslambdaric, and return its user agent.
+
+    Its C library reads AWS_LAMBDA_RUNTIME_API as it is loaded, so this serves where that is the same in every
+    environment. Its client is made as it is imported: that is put off to the fork.
+    """
+    os.environ["AWS_LAMBDA_RUNTIME_API"] = f"127.0.0.1:{sandbox.RUNTIME_API_PORT}"
+    client: Any = importlib.import_module("runtime_client")
+    initialize = client.initialize_client
+    asked: list[str] = []
+    client.initialize_client = asked.append
+    importlib.import_module("awslambdaric.__main__")
+    client.initialize_client = initialize
+    return asked[0]
 
 
 def _serve(server: socket.socket, host: sandbox.Host, pending: list[str]) -> None:
