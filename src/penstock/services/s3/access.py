@@ -44,6 +44,8 @@ def check_bucket(found: records.Bucket | None, call: Call, params: Params) -> re
         raise no_such_bucket(params["Bucket"])
     if found.account != call.account or params.get("ExpectedBucketOwner", found.account) != found.account:
         raise access_denied()
+    if params.get("RequestPayer", "requester") != "requester":  # the owner pays for every bucket here, whoever offers
+        raise AwsError("InvalidArgument", "Invalid request payer", 400, members={"ArgumentName": "x-amz-request-payer"})
     return found
 
 

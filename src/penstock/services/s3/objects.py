@@ -22,9 +22,14 @@ SYSTEM_HEADERS = (
 )  # fmt: skip
 """Headers of an object that its writer sets and its readers get back."""
 DEFAULT_TYPE = "binary/octet-stream"
-_OVERRIDES = (
-    "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires",
-)  # fmt: skip
+_OVERRIDES = {
+    "ResponseCacheControl": "CacheControl",
+    "ResponseContentDisposition": "ContentDisposition",
+    "ResponseContentEncoding": "ContentEncoding",
+    "ResponseContentLanguage": "ContentLanguage",
+    "ResponseContentType": "ContentType",
+    "ResponseExpires": "Expires",
+}
 
 
 def system_headers(params: Params) -> dict[str, str]:
@@ -152,8 +157,8 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
         result["TagCount"] = len(record.tags)
     begin, end = _wanted(params, found, result)
     result["ContentLength"] = end - begin
-    for name in _OVERRIDES:
-        override = params.get(f"Response{name}")
+    for parameter, name in _OVERRIDES.items():
+        override = params.get(parameter)
         if override is not None:
             if call.principal.kind is Kind.ANONYMOUS:
                 raise AwsError(
