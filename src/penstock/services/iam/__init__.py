@@ -9,6 +9,7 @@ from penstock.services.iam import (
     access_keys,
     account,
     attachments,
+    authorization_details,
     groups,
     inline,
     instance_profiles,
@@ -18,6 +19,7 @@ from penstock.services.iam import (
     roles,
     service_credentials,
     service_roles,
+    simulation,
     users,
 )
 
@@ -25,6 +27,7 @@ __all__ = [
     "access_keys",
     "account",
     "attachments",
+    "authorization_details",
     "groups",
     "inline",
     "instance_profiles",
@@ -34,5 +37,6 @@ __all__ = [
     "roles",
     "service_credentials",
     "service_roles",
+    "simulation",
     "users",
 ]

@@ -69,7 +69,7 @@ class StoreDirectory:
             kept = self._identities.get(slot)
             if kept is not None and kept[0] == version:
                 return kept[1]
-            found = _identity(State(txn, account), principal, managed_session)
+            found = identity_of(State(txn, account), principal, managed_session)
             _remember(self._identities, slot, (version, found))
             return found
 
@@ -153,7 +153,8 @@ def _remember(kept: dict[Any, Any], key: Any, value: Any) -> None:
     kept[key] = value
 
 
-def _identity(state: State, principal: Principal, managed_session: tuple[str, ...]) -> Identity:
+def identity_of(state: State, principal: Principal, managed_session: tuple[str, ...] = ()) -> Identity:
+    """What IAM holds about a user, a role's session or a federated user. managed_session: ARNs that narrow it."""
     arn = principal.role_arn or principal.arn
     name = arn.rpartition("/")[2]
     unique_id = principal.id.partition(":")[0]
@@ -177,6 +178,11 @@ def _identity(state: State, principal: Principal, managed_session: tuple[str, ..
         if group is not None:
             policies += _policies(state, group, f"group {group_name}")
     return Identity(policies, _boundary(state, user), user.tags, "", session)
+
+
+def identity_of_group(state: State, group: Group) -> Identity:
+    """What a group's policies alone amount to."""
+    return Identity(_policies(state, group, f"group {group.name}"))
 
 
 def _made_since(role: Role, principal: Principal) -> bool:

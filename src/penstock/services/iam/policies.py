@@ -180,11 +180,12 @@ def get_policy_version(state: State, call: Call, params: Params) -> Result:
             raise errors.no_such_entity(
                 f"Policy {policy.arn} version {params['VersionId']} does not exist or is not attachable."
             )
-        return {"PolicyVersion": _managed_version(policy) | {"Document": documents.shown(policy.text)}}
+        return {"PolicyVersion": managed_version(policy) | {"Document": documents.shown(policy.text)}}
     return {"PolicyVersion": version_view(policy, _version(policy, params["VersionId"]), document=True)}
 
 
-def _managed_version(policy: Managed) -> dict[str, Any]:
+def managed_version(policy: Managed) -> dict[str, Any]:
+    """The one version of AWS's own policy, without its document."""
     return {"VersionId": policy.version, "IsDefaultVersion": True, "CreateDate": policy.updated}
 
 
@@ -193,7 +194,7 @@ def _managed_version(policy: Managed) -> dict[str, Any]:
 def list_policy_versions(state: State, call: Call, params: Params) -> Result:
     policy = find(state, params["PolicyArn"])
     if isinstance(policy, Managed):
-        return {"Versions": [_managed_version(policy)], "IsTruncated": False}
+        return {"Versions": [managed_version(policy)], "IsTruncated": False}
     return listing.page_of_list(
         policy.versions, params, f"Versions:{params['PolicyArn']}", "Versions",
         lambda version: f"{policy.next_version - version.number:09d}",
