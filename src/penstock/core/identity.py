@@ -15,6 +15,7 @@ class Kind(enum.Enum):
     USER = "user"
     ROLE = "role"
     FEDERATED = "federated"
+    WEB = "web identity"
     SERVICE = "service"
     ANONYMOUS = "anonymous"
 
@@ -23,11 +24,11 @@ class Kind(enum.Enum):
 class Principal:
     """A caller.
 
-    arn: "arn:aws:iam::000000000000:root", ".../user/x", "arn:aws:sts::...:assumed-role/role/session", or for a service
-    its name ("s3.amazonaws.com"). id: the unique id that IAM policies see as aws:userid. role_arn: of an assumed role.
-    session_policies: inline ones as JSON text, managed ones by ARN. tags: the session's own tags (a user's or role's
-    tags come with `Identity`). session: further condition keys that the session carries, e.g.
-    {"aws:SourceIdentity": "x"}. issued_at: 0 for long-term keys.
+    arn: "arn:aws:iam::000000000000:root", ".../user/x", "arn:aws:sts::...:assumed-role/role/session", for a service its
+    name ("s3.amazonaws.com"), for a web identity its provider's ARN. id: the unique id that IAM policies see as
+    aws:userid. role_arn: of an assumed role. session_policies: inline ones as JSON text, managed ones by ARN. tags: the
+    session's own tags (a user's or role's tags come with `Identity`). session: further condition keys that the session
+    carries, e.g. {"aws:SourceIdentity": "x"}. issued_at: 0 for long-term keys.
     """
 
     kind: Kind

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 
 import pytest
 from botocore.exceptions import ClientError
 
+from identity_provider import IdentityProvider
 from served import Served
 
 
@@ -70,3 +72,22 @@ def test_durations_are_checked(server: Served) -> None:
         sts.assume_role(RoleArn=arn, RoleSessionName="me", DurationSeconds=899)
     with pytest.raises(ClientError, match="ValidationError"):
         sts.assume_role(RoleArn=arn, RoleSessionName="a space")
+
+
+def test_a_web_identity_needs_no_signature(server: Served) -> None:
+    with IdentityProvider() as provider:
+        iam, name = server.client("iam"), f"web-{uuid.uuid4().hex[:8]}"
+        arn = iam.create_open_id_connect_provider(Url=provider.url, ClientIDList=["app"])["OpenIDConnectProviderArn"]
+        trust = {"Effect": "Allow", "Principal": {"Federated": arn}, "Action": "sts:AssumeRoleWithWebIdentity"}
+        role = iam.create_role(
+            RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust})
+        )["Role"]["Arn"]  # fmt: skip
+        now = time.time()
+        token = provider.token({"iss": provider.url, "sub": "me", "aud": "app", "iat": now, "exp": now + 600})
+        sts = server.client("sts", "nobody", "nothing")
+        key = sts.assume_role_with_web_identity(RoleArn=role, RoleSessionName="ci", WebIdentityToken=token)[
+            "Credentials"
+        ]
+        session = server.client("sts", key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
+        assert session.get_caller_identity()["Arn"].endswith(f":assumed-role/{name}/ci")
+        iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)

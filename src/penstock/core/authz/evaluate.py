@@ -95,8 +95,8 @@ def _decide(q: Question) -> Decision:
     in_session = not principal.session_policies or _allows(_session(q), SESSION, q)
     named = Named.NOT if q.resource_policy is None else _named(q.resource_policy, q)
 
-    if principal.kind in (Kind.SERVICE, Kind.ANONYMOUS):
-        return ALLOWED if named else _missing(RESOURCE, q)
+    if principal.kind in (Kind.SERVICE, Kind.ANONYMOUS, Kind.WEB):
+        return ALLOWED if named else _missing(TRUST if q.must_be_named and q.action.startswith("sts:") else RESOURCE, q)
     if principal.kind is Kind.ROOT:
         by_identity = True
     if q.must_be_named and not named:

@@ -10,6 +10,8 @@ _NOUNS = {
     "role": "The role with name {} cannot be found.",
     "policy": "Policy {} was not found.",
     "profile": "Instance Profile {} cannot be found.",
+    "oidc": "OpenIDConnect Provider not found for arn {}",
+    "saml": "Manifest not found for arn {}",
 }
 _EXISTS = {
     "user": "User with name {} already exists.",
@@ -17,6 +19,8 @@ _EXISTS = {
     "role": "Role with name {} already exists.",
     "policy": "A policy called {} already exists. Duplicate names are not allowed.",
     "profile": "Instance Profile {} already exists.",
+    "oidc": "Provider with url https://{} already exists.",
+    "saml": "SAMLProvider {} already exists.",
 }
 
 

@@ -2,7 +2,7 @@
 
 ("iam", account, "changes")                               counter: grows with each change of the account's IAM
 ("iam", account, "account")                               records.AccountSettings
-("iam", account, "user"|"group"|"role"|"policy"|"profile", name)   the record of that kind (chunked)
+("iam", account, "user"|"group"|"role"|"policy"|"profile"|"oidc"|"saml", name)   the record (chunked)
 ("iam", account, "member", group, user)                   b"": the user is in the group
 ("iam", account, "attached", policy_arn, kind, name)      b"": the entity carries the managed policy
 ("iam", account, "bounded", policy_arn, kind, name)       b"": the managed policy is the entity's boundary

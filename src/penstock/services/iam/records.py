@@ -93,6 +93,25 @@ class InstanceProfile(msgspec.Struct, kw_only=True):
     tags: dict[str, str] = {}
 
 
+class OidcProvider(msgspec.Struct, kw_only=True):
+    """An OpenID Connect provider. name: its URL without the scheme."""
+
+    name: str
+    scheme: str
+    created: float
+    clients: list[str] = []
+    thumbprints: list[str] = []
+    tags: dict[str, str] = {}
+
+
+class SamlProvider(msgspec.Struct, kw_only=True):
+    name: str
+    id: str
+    created: float
+    metadata: str
+    tags: dict[str, str] = {}
+
+
 class AccessKey(msgspec.Struct, kw_only=True):
     account: str
     user: str

@@ -13,14 +13,25 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.operation import Handler, Params, Result
 from penstock.services.iam import errors, keys, managed
-from penstock.services.iam.records import AccessKey, AccountSettings, Group, InstanceProfile, Policy, Role, User
+from penstock.services.iam.records import (
+    AccessKey,
+    AccountSettings,
+    Group,
+    InstanceProfile,
+    OidcProvider,
+    Policy,
+    Role,
+    SamlProvider,
+    User,
+)
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large, expand, get_large, set_large
 from penstock.store.tuples import prefix_end, unpack
 
-T = TypeVar("T", bound=User | Group | Role | Policy | InstanceProfile)
+T = TypeVar("T", bound=User | Group | Role | Policy | InstanceProfile | OidcProvider | SamlProvider)
 KINDS: dict[type[Any], str] = {
-    User: "user", Group: "group", Role: "role", Policy: "policy", InstanceProfile: "profile",
+    User: "user", Group: "group", Role: "role", Policy: "policy", InstanceProfile: "profile", OidcProvider: "oidc",
+    SamlProvider: "saml",
 }  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode

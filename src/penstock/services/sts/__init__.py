@@ -1,9 +1,10 @@
 """STS: temporary credentials, and who a caller is.
 
-Lives here: `assume` (AssumeRole and its kin), `sessions` (a user's own sessions), `callers` (who is it). IAM's records
+Lives here: `assume` (AssumeRole), `web_identity` (the same for a provider's token; `jwt` and `providers` check it),
+`narrowing` (session policies and tags), `sessions` (a user's own sessions), `callers` (who is it). IAM's records
 are reached only through the node's directory, which also seals the tokens. Nothing is stored here.
 """
 
-from penstock.services.sts import assume, callers, sessions
+from penstock.services.sts import assume, callers, sessions, web_identity
 
-__all__ = ["assume", "callers", "sessions"]
+__all__ = ["assume", "callers", "sessions", "web_identity"]

@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -14,14 +15,14 @@ from penstock.core.authz import require
 from penstock.core.call import Call
 from penstock.core.identity import Kind, Principal, RequiredPolicy, root
 from penstock.core.operation import Params, Result, operation
-from penstock.services.sts.narrowing import narrowed
+from penstock.services.sts.narrowing import Narrowing, narrowed
 from penstock.services.sts.sessions import UNSUPPORTED, credentials_view
 from penstock.wire.errors import AwsError
 
 DEFAULT_S = 3600
 CHAINED_MAX_S = 3600
 TRANSITIVE = "penstock:transitive-tags"
-_NOBODY = '{"Version":"2012-10-17","Statement":[]}'
+NOBODY = '{"Version":"2012-10-17","Statement":[]}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ async def find_role(call: Call, role_arn: str) -> TrustedRole | None:
 async def trust_policy(call: Call, params: Params) -> RequiredPolicy:
     """The trust policy of the role that the call is about; one that trusts nobody where there is no such role."""
     role = await find_role(call, params["RoleArn"])
-    return RequiredPolicy(role.trust if role else _NOBODY)
+    return RequiredPolicy(role.trust if role else NOBODY)
 
 
 def session_conditions(call: Call, params: Params) -> dict[str, Any]:
@@ -86,11 +87,7 @@ async def assume_role(call: Call, params: Params) -> Result:
     role = await find_role(call, params["RoleArn"])
     await _check_trust(call, params, role)
     if role is None:
-        text = (
-            f"User: {call.principal.arn} is not authorized to perform: sts:AssumeRole on resource: {params['RoleArn']}"
-        )
-        raise AwsError("AccessDenied", text, 403)
-    duration_s = _duration_s(call, params, role)
+        raise refused(call, params["RoleArn"])
     narrowing = await narrowed(call, params, role.account)
     inherited = _inherited(call.principal)
     if {key.lower() for key in inherited} & {key.lower() for key in narrowing.tags}:
@@ -108,27 +105,46 @@ async def assume_role(call: Call, params: Params) -> Result:
     transitive = set(inherited) | {key for key in narrowing.tags if key.lower() in passed_on}
     if transitive:
         session[TRANSITIVE] = ",".join(sorted(transitive))
-    name = params["RoleSessionName"]
+    seconds = duration_s(params, role, chained=call.principal.kind is Kind.ROLE)
+    return await assumed(call, role, params["RoleSessionName"], seconds, narrowing, tags, session)
+
+
+async def assumed(
+    call: Call,
+    role: TrustedRole,
+    name: str,
+    seconds: int,
+    narrowing: Narrowing,
+    tags: Mapping[str, str],
+    session: Mapping[str, str],
+) -> Result:
+    """Credentials of a role's session called `name`, as the AssumeRole operations answer."""
     principal = Principal(
         Kind.ROLE, role.account, f"arn:aws:sts::{role.account}:assumed-role/{role.name}/{name}", f"{role.id}:{name}",
         role_arn=role.arn, session_policies=narrowing.policies, tags=tags, session=session,
     )  # fmt: skip
-    credential = await call.node.directory.issue(principal, duration_s)
+    credential = await call.node.directory.issue(principal, seconds)
     result: Result = {
         "Credentials": credentials_view(credential),
         "AssumedRoleUser": {"AssumedRoleId": principal.id, "Arn": principal.arn},
     }
     if narrowing.packed_percent:
         result["PackedPolicySize"] = narrowing.packed_percent
-    if source_identity:
-        result["SourceIdentity"] = source_identity
+    if "aws:SourceIdentity" in session:
+        result["SourceIdentity"] = session["aws:SourceIdentity"]
     return result
+
+
+def refused(call: Call, role_arn: str) -> AwsError:
+    """The denial where there is no such role, which AWS does not tell from one that may not be assumed."""
+    text = f"User: {call.principal.arn} is not authorized to perform: {call.operation.action} on resource: {role_arn}"
+    return AwsError("AccessDenied", text, 403)
 
 
 async def _check_trust(call: Call, params: Params, role: TrustedRole | None) -> None:
     """What the declaration leaves: root is not asked there, and tags and a source identity are permissions apart."""
     conditions = session_conditions(call, params)
-    trust = role.trust if role else _NOBODY
+    trust = role.trust if role else NOBODY
     actions = ["sts:AssumeRole"] if call.principal.kind is Kind.ROOT else []
     if params.get("Tags"):
         actions.append("sts:TagSession")
@@ -140,17 +156,16 @@ async def _check_trust(call: Call, params: Params, role: TrustedRole | None) -> 
         )  # fmt: skip
 
 
-def _duration_s(call: Call, params: Params, role: TrustedRole) -> int:
-    """Raises AwsError ValidationError for a session longer than the role, or a chain of roles, allows."""
-    chained = call.principal.kind is Kind.ROLE
-    duration_s = int(params.get("DurationSeconds", DEFAULT_S))
-    if chained and duration_s > CHAINED_MAX_S:
+def duration_s(params: Params, role: TrustedRole, *, chained: bool = False) -> int:
+    """How long the session lasts. Raises AwsError ValidationError for longer than the role, or a chain, allows."""
+    seconds = int(params.get("DurationSeconds", DEFAULT_S))
+    if chained and seconds > CHAINED_MAX_S:
         text = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
         raise AwsError("ValidationError", text, 400)
-    if duration_s > role.max_session_s:
+    if seconds > role.max_session_s:
         text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
         raise AwsError("ValidationError", text, 400)
-    return duration_s
+    return seconds
 
 
 def _inherited(principal: Principal) -> dict[str, str]:
