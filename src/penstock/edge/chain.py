@@ -106,6 +106,8 @@ class Chain:
             raise refusals.unsigned(kind)
         payload.settle(request, proof, kind)
         operation = find(service, name)
+        if kind is Family.S3 and not coding.streams:
+            payload.check_document(request, name)
         params = coding.parse(request, to.labels)
         node, headers = self.node, request.headers
         call = Call(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
 
-from penstock.edge import refusals
+from penstock.edge import checksums, refusals
 from penstock.edge.aws_chunked import Decoder
 from penstock.edge.refusals import Family
 from penstock.edge.sigv4 import STREAMING, UNSIGNED, Proof
+from penstock.wire import models
 from penstock.wire.errors import AwsError
 from penstock.wire.message import BodyStream, Request
 
@@ -82,6 +84,32 @@ def settle(request: Request, proof: Proof | None, kind: Family) -> None:
     decoder.finish()
     request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     headers.update(decoder.trailers)
+
+
+def check_document(request: Request, operation: str) -> None:
+    """Compare an S3 request's XML with the checksums it came with. Raises AwsError InvalidDigest, BadDigest, InvalidRequest.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html says which operations must carry one.
+    """
+    body, given = request.body, False
+    for name, said in request.headers.items():
+        if name == "content-md5":
+            found = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+            if len(said) != len(found):
+                raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.", 400)
+        elif name.startswith("x-amz-checksum-") and (sum_of := checksums.running(name)) is not None:
+            sum_of.update(body)
+            found = checksums.text(sum_of)
+        else:
+            continue
+        given = True
+        if not hmac.compare_digest(found.encode(), said.encode("latin-1", "replace")):
+            what = "Content-MD5" if name == "content-md5" else name.removeprefix("x-amz-checksum-").upper()
+            raise AwsError("BadDigest", f"The {what} you specified did not match what we received.", 400)
+    if not given and models.service("s3").operations[operation].http_checksum.get("requestChecksumRequired"):
+        raise AwsError(
+            "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*", 400
+        )
 
 
 class _Hashed:

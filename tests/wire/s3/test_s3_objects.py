@@ -279,3 +279,23 @@ def test_listings_of_many_keys(s3: Any, bucket: str) -> None:
     for at in (0, 1000):
         assert len(s3.delete_objects(Bucket=bucket, Delete={"Objects": objects[at : at + 1000]})["Deleted"]) > 100
     s3.delete_bucket(Bucket=bucket)
+
+
+def test_documents_are_held_to_their_checksums(server: Served, s3: Any, bucket: str) -> None:
+    body = b"<Delete><Object><Key>k</Key></Object></Delete>"
+    url = f"{server.endpoint}/{bucket}?delete"
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    other = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+    for headers, code in (
+        ({}, b"InvalidRequest"),
+        ({"Content-MD5": other}, b"BadDigest"),
+        ({"Content-MD5": "nonsense"}, b"InvalidDigest"),
+        ({"x-amz-checksum-crc32": "AAAAAA=="}, b"BadDigest"),
+    ):
+        status, answer = raw(url, "POST", body, **headers)
+        assert status == 400
+        assert code in answer
+    s3.head_object(Bucket=bucket, Key="k")
+    right = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    assert raw(url, "POST", body, **{"x-amz-checksum-crc32": right})[0] == 200
+    assert error_of(s3.head_object, Bucket=bucket, Key="k") == ("404", 404)
