@@ -165,6 +165,7 @@ class RocksStore:
         while self.failed is None and (under_way := self.open_round if self.open_round.waiters else self.syncing):
             with contextlib.suppress(EngineFailed):
                 await self._synced(under_way)
+        healthy = self.failed is None
         self.failed = self.failed or EngineFailed("the store is closed")
         if self._thread is not None:
             self._requests.put(False)
@@ -173,8 +174,12 @@ class RocksStore:
             await asyncio.to_thread(self._reclaiming.join)
         try:
             self.db.flush_wal(True)
-        finally:
             self.db.close()
+        except Exception as error:
+            if healthy:
+                raise EngineFailed(f"RocksDB could not be closed: {error}") from error
+            log.warning("closing a failed store: %s", error)
+        finally:
             self._directory.close()
 
     def _apply(self, txn: RocksTransaction) -> None:
