@@ -26,7 +26,8 @@ from penstock.core.node import Node
 from penstock.core.operation import REGISTRY, Operation
 from penstock.edge import sigv4
 from penstock.edge.chain import Chain
-from penstock.edge.listener import Connection, Limits, Shared
+from penstock.edge.listener import Connection, Shared
+from penstock.edge.reader import Limits
 from penstock.edge.refusals import Family
 from penstock.edge.route import route
 from penstock.store.memory import MemoryStore

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.edge.listener import Connection, Limits, Shared
+from penstock.edge.listener import Connection, Shared
+from penstock.edge.reader import Limits
 from penstock.wire.message import Request, Response
 from protocol.conftest import Edge
 
@@ -152,6 +153,39 @@ async def test_upload_is_held_back_while_nobody_takes_it() -> None:
         held.let.set()
         await reader.readuntil(b"done")
         assert held.bytes == size
+
+
+async def test_upload_behind_a_pipeline_is_held_back() -> None:
+    held = Held(Limits())
+
+    async def app(request: Request) -> Response:
+        if request.stream is None:
+            return Response(200, [], b"small")
+        return await held.app(request)
+
+    async for port in listening(app, held.shared):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        size = 30_000_000
+        head = b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % size
+        writer.write((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 30 + head + bytes(size))
+        await asyncio.sleep(0.4)
+        (connection,) = held.shared.connections
+        assert connection._body is not None
+        assert connection._body.received_bytes < 2_000_000
+        held.let.set()
+        await reader.readuntil(b"done")
+        assert held.bytes == size
+
+
+async def test_refused_upload_can_read_its_answer() -> None:
+    held = Held(Limits(body_bytes=1000))
+    async for port in listening(held.app, held.shared):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: 30000000\r\n\r\n" + bytes(30_000_000))
+        await writer.drain()
+        got, took_s = await until_closed(reader)
+        assert got.startswith(b"HTTP/1.1 413 ")
+        assert took_s < 2
 
 
 async def test_pipelines_are_held_back() -> None:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.edge.listener import Connection, Limits, Shared
+from penstock.edge.listener import Connection, Shared
+from penstock.edge.reader import Limits
 from penstock.wire.message import Request, Response
 
 HOST = b"Host: a\r\n"

@@ -77,9 +77,9 @@ class IncomingBody:
             return
         self._pieces.append(piece)
         self._buffered += len(piece)
-        if self._buffered > HIGH_WATER_BYTES and not self._paused:
+        if self._buffered > HIGH_WATER_BYTES:
             self._paused = True
-            self.pause()
+            self.pause()  # again, too, where somebody else has let reading go on
         self._wake()
 
     def end(self) -> None:

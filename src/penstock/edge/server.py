@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from penstock.edge.authenticate import INSIDE
 from penstock.edge.chain import Chain
-from penstock.edge.listener import App, Connection, Limits, Shared
+from penstock.edge.listener import App, Connection, Shared
+from penstock.edge.reader import Limits
 
 if TYPE_CHECKING:
     from penstock.core.node import Node

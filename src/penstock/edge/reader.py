@@ -1,0 +1,279 @@
+"""Bytes to requests, for one connection of HTTP/1.1: strict and bounded, without a socket.
+
+Strictness is llhttp's (bare LF, obs-fold, space before a colon, several Content-Length, both framings, bad chunk sizes:
+all refused) and ours where it is silent: one Host, "chunked" alone as transfer coding, no absolute or fragment targets.
+
+A request whose body is small is handed over whole; one that is large, or of unknown length, at the end of its headers.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections import deque
+from collections.abc import MutableSequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import httptools
+
+from penstock.edge.incoming import IncomingBody
+from penstock.wire.errors import AwsError
+from penstock.wire.message import Request, Response
+
+Waiting: TypeAlias = tuple[Request | None, IncomingBody | None, bool, Response | None]
+"""(request, its body where still arriving, keep the connection afterwards, answer where it is known already)"""
+
+NEVER = float("inf")
+METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
+PROGRESS_BYTES = 4096
+"""A body must bring this much in each body time-out."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """Bounds of one connection. Times in seconds."""
+
+    url_bytes: int = 16 * 1024
+    header_bytes: int = 64 * 1024
+    header_count: int = 200
+    whole_body_bytes: int = 1024 * 1024
+    body_bytes: int = 5 * 1024**3 + 64 * 1024**2
+    header_timeout_s: float = 20.0
+    body_timeout_s: float = 60.0
+    idle_timeout_s: float = 120.0
+    connections: int = 4096
+
+
+class Refused(Exception):
+    """The message at hand is not acceptable HTTP: answer with this status and close."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+
+
+_BLANKS = frozenset({" ", "\t"})
+_NOWHERE: deque[tuple[bytes, bytes]] = deque(maxlen=0)
+"""Where HTTP's own trailers go: they carry nothing that any AWS protocol knows."""
+_NAMES: dict[bytes, str] = {}
+"""Header names as sent -> lower case. Bounded, as clients choose them."""
+
+
+class RequestReader(abc.ABC):
+    """The parser's callbacks. Whoever inherits it has the socket, and does the work."""
+
+    __slots__ = (
+        "_body", "_busy", "_chunk_bytes", "_closing", "_head_bytes", "_headers", "_in_head", "_keep_alive", "_limits",
+        "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_request", "_secure", "_url", "deadline",
+    )  # fmt: skip
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._peer = ""
+        self._secure = False
+        self._parser = httptools.HttpRequestParser(self)
+        self._busy = False
+        """A request is at work, so that the next ones wait."""
+        self._closing = False
+        """Nothing that arrives from now on is of interest."""
+        self._owed_continue = False
+        self._in_head = False
+        self._headers: MutableSequence[tuple[bytes, bytes]] = []
+        self._url = b""
+        self._head_bytes = self._chunk_bytes = 0
+        self._request: Request | None = None
+        self._parts: list[bytes] | None = None
+        self._body: IncomingBody | None = None
+        self._keep_alive = True
+        self._progress = 0
+        self.deadline = NEVER
+        """When the sweep ends this connection, on the monotonic clock; moved by whatever happens on it."""
+
+    @abc.abstractmethod
+    def _enqueue(self, waiting: Waiting) -> None:
+        """A request is there."""
+
+    @abc.abstractmethod
+    def _send_continue(self) -> None:
+        """Ask for the body."""
+
+    @abc.abstractmethod
+    def _pause(self) -> None:
+        """Stop reading, as nobody takes what comes. May be called again and again."""
+
+    @abc.abstractmethod
+    def _resume(self) -> None:
+        """Read again."""
+
+    @abc.abstractmethod
+    def _after_answer(self, keep_alive: bool) -> None:
+        """Request and answer are over."""
+
+    def _read(self, data: bytes) -> None:
+        """Take bytes off the socket. Raises Refused; the connection is of no more use then."""
+        self._chunk_bytes = len(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, Refused):
+                raise error.__context__ from None
+            raise
+        except httptools.HttpParserError as error:
+            raise Refused(400, f"malformed HTTP: {error}") from None
+        if self._in_head and self._head_bytes > self._limits.header_bytes:
+            raise Refused(431, "the request's headers are too large")
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # A client offered another protocol; not taking it up is an answer (RFC 9110, 7.8). The parser stops
+                # at the end of such a message, so that what follows needs a new one.
+                data = data[upgrade.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        self._url = b""
+        self._headers = []
+        if not self._busy:
+            self.deadline = time.monotonic() + self._limits.header_timeout_s
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > self._limits.url_bytes:
+            raise Refused(414, "the request's URI is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def _read_headers(self) -> dict[str, str]:
+        """The headers by lower-case name. Those sent twice are joined."""
+        raw, self._headers = self._headers, _NOWHERE
+        limits = self._limits
+        if len(raw) > limits.header_count or (
+            self._head_bytes + self._chunk_bytes > limits.header_bytes
+            and sum(len(n) + len(v) + 4 for n, v in raw) > limits.header_bytes
+        ):
+            raise Refused(431, "the request has too many or too large headers")
+        headers: dict[str, str] = {}
+        for name, value in raw:
+            key = _NAMES.get(name)
+            if key is None:
+                key = name.decode("latin-1").lower()
+                if len(_NAMES) < 4096 and len(name) < 100:
+                    _NAMES[name] = key
+            text = value.decode("latin-1")
+            if text[-1:] in _BLANKS:
+                text = text.rstrip(" \t")
+            if key not in headers:
+                headers[key] = text
+            elif key == "host":
+                raise Refused(400, "more than one Host header")
+            else:
+                headers[key] += "," + text
+        return headers
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        headers = self._read_headers()
+        version = parser.get_http_version()
+        method = parser.get_method().decode("ascii")
+        self._in_head = False
+        if version != "1.1":
+            if version != "1.0":
+                raise Refused(505, "HTTP/1.1 and HTTP/1.0 are spoken here")
+            if "transfer-encoding" in headers:
+                raise Refused(400, "HTTP/1.0 has no Transfer-Encoding")
+        elif not headers.get("host"):
+            raise Refused(400, "a Host header is required")
+        if method not in METHODS:
+            raise Refused(501, "unknown method")
+        target = self._url.decode("ascii")
+        path, _, query = target.partition("?")
+        if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or "#" in target:
+            raise Refused(400, "the request's target must be an absolute path")
+        length = self._framing(headers)
+        self._keep_alive = version == "1.1" and parser.should_keep_alive()
+        request = Request(
+            method, path, query, headers, peer=self._peer, secure=self._secure, http_version=version,
+            received_at=time.monotonic(),
+        )  # fmt: skip
+        self._request = request
+        if length == 0:
+            return
+        expects = headers.get("expect")
+        if expects is not None and expects.lower() != "100-continue":
+            raise Refused(417, "the only expectation met here is 100-continue")
+        owed = expects is not None and version == "1.1"
+        self._progress = 0
+        if not self._busy:
+            self.deadline = time.monotonic() + self._limits.body_timeout_s
+        if length is not None and length <= self._limits.whole_body_bytes:
+            self._parts = []
+            if owed:
+                if self._busy:
+                    self._owed_continue = True
+                else:
+                    self._send_continue()
+            return
+        self._body = body = IncomingBody(length, self._pause, self._resume, self._send_continue if owed else None)
+        request.stream = body
+        self._enqueue((request, body, self._keep_alive, None))
+
+    def _framing(self, headers: dict[str, str]) -> int | None:
+        """The body's length; None where it comes in chunks."""
+        if "transfer-encoding" in headers:
+            if headers["transfer-encoding"].lower() != "chunked":
+                raise Refused(501, "the only transfer coding known here is chunked")
+            return None
+        length = int(headers.get("content-length") or 0)
+        if length > self._limits.body_bytes:
+            raise Refused(413, "the request's body is too large")
+        return length
+
+    def on_body(self, piece: bytes) -> None:
+        body, parts = self._body, self._parts
+        if parts is not None:
+            parts.append(piece)
+        elif body is not None:
+            body.feed(piece)
+            if body.received_bytes > self._limits.body_bytes:
+                body.fail(AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", 400))
+                raise Refused(413, "the request's body is too large")
+        self._progress += len(piece)
+        if self._progress >= PROGRESS_BYTES:
+            self._progress = 0
+            if not self._closing and self.deadline != NEVER:
+                self.deadline = time.monotonic() + self._limits.body_timeout_s
+
+    def on_message_complete(self) -> None:
+        request, body, parts = self._request, self._body, self._parts
+        self._request = self._body = self._parts = None
+        self._owed_continue = False
+        if self._busy:
+            self.deadline = NEVER
+        if body is not None:
+            body.end()
+            if body.discarding and not self._busy:
+                self._after_answer(self._keep_alive)
+            return
+        if request is None:
+            return
+        if parts is not None:
+            request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._enqueue((request, None, self._keep_alive, None))
+
+
+INCOMPLETE = "You did not provide the number of bytes specified by the Content-Length HTTP header"
+TIMED_OUT = (
+    "Your socket connection to the server was not read from or written to within the timeout period. "
+    "Idle connections will be closed."
+)
