@@ -32,6 +32,7 @@ _DESCENDING_SINCE_MS = 1_704_067_200_000
 @operation("logs:PutLogEvents", resource=names.stream_resource, unsupported={"entity": ()})
 async def put_log_events(call: Call, params: Params) -> Result:
     group_name, name = params["logGroupName"], params["logStreamName"]
+    params.pop("sequenceToken", None)  # "The sequence token is now ignored": any will do
     events = rules.sized(params["logEvents"])
     now_ms = round(call.now * 1000)
     where = call.account, call.region, group_name
@@ -87,6 +88,7 @@ async def get_log_events(call: Call, params: Params) -> Result:
 @operation("logs:FilterLogEvents", resource=names.group_resource, unsupported={"unmask": (False,)})
 async def filter_log_events(call: Call, params: Params) -> Result:
     group_name = names.group_of(call, params)
+    params.pop("interleaved", None)  # "this parameter is ignored and the value is assumed to be true"
     wanted, prefix = params.get("logStreamNames"), params.get("logStreamNamePrefix", "")
     if wanted and prefix:
         raise errors.invalid("LogStreamNames and LogStreamNamePrefix are mutually exclusive parameters.")
