@@ -145,6 +145,17 @@ async def test_lost_connections_before_the_commit_are_made_good(postgres_url: st
     await store.close()
 
 
+async def test_a_primary_that_becomes_a_standby_is_left(postgres_url: str) -> None:
+    """As after a failover: a connection that once took writes and does not any more is replaced."""
+    store = await open_postgres(postgres_url)
+    await store.transact(lambda txn: txn.set(b"a", b"0"))
+    for connection in store._idle:
+        connection.execute("SET default_transaction_read_only = on")
+    await store.transact(lambda txn: txn.set(b"a", b"1"))
+    assert await store.transact(lambda txn: txn.get(b"a")) == b"1"
+    await store.close()
+
+
 async def test_a_body_that_hides_the_engines_error_is_run_again(postgres_url: str) -> None:
     store = await open_postgres(postgres_url)
     runs = 0

@@ -312,6 +312,35 @@ async def test_write_skew(store: Store) -> None:
     assert len(await everything(store)) == 1
 
 
+async def test_what_a_body_raises_rests_on_a_consistent_view(store: Store) -> None:
+    """Money moves between accounts; every total is right, also one that is raised and not returned."""
+    await put(store, {b"acc/%d" % i: b"100" for i in range(6)})
+
+    class Total(Exception):
+        pass
+
+    def move(a: int, b: int) -> object:
+        def body(txn: Transaction) -> None:
+            for account, change in ((a, -10), (b, 10)):
+                key = b"acc/%d" % account
+                txn.set(key, b"%d" % (int(txn.get(key) or b"") + change))
+
+        return body
+
+    def total(txn: Transaction) -> None:
+        raise Total(sum(int(value) for _, value in txn.scan(b"acc/", b"acc0")))
+
+    async def audit() -> None:
+        for i in range(15):
+            with pytest.raises(Total, match=r"^600$"):
+                await store.transact(total, read_only=bool(i % 2))
+
+    moves = (hammer(store, move(i, (i + 1 + j) % 6), tasks=1, times=4) for i in range(6) for j in range(2))
+    await asyncio.gather(*moves, audit(), audit())
+    rows = await everything(store)
+    assert sum(map(int, rows.values())) == 600
+
+
 async def test_aba(store: Store) -> None:
     """A value that goes and comes back between two reads of one body is never seen half-way."""
     await put(store, {b"x": b"A", b"y": b"A"})

@@ -13,6 +13,8 @@ with the COMMIT in one round trip. Serialization failures are retried here.
 * **Other databases**: the locks must lock and sequences must not be cached. `open_postgres` tries both on two
   connections and refuses a database where they fail (CockroachDB's advisory locks do nothing; YugabyteDB needs
   ysql_sequence_cache_minval=1 and its advisory locks enabled).
+* **Between it and us** there may be no proxy that shares connections by transaction: locks and LISTEN are a session's.
+  Give several hosts in the URL for a primary with standbys: the one that takes writes is used.
 * **Long keys**: an index entry of PostgreSQL holds 2.7 kB at most. A key of more than 2,400 bytes is stored by its
   first 2,400 and its SHA-256, with the whole key in front of the value; those that share 2,400 bytes are sorted here.
 """
@@ -20,6 +22,7 @@ with the COMMIT in one round trip. Serialization failures are retried here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
@@ -118,8 +121,7 @@ class PostgresStore:
         self._closed = True
         await self._watch.close()
         await asyncio.to_thread(self._threads.shutdown)
-        for connection in self._idle:
-            connection.close()
+        self._drop_idle()
 
     def _run(self, body: Callable[[Transaction], T], read_only: bool) -> T:
         """Attempts, until one commits."""
@@ -127,7 +129,7 @@ class PostgresStore:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(random.random() * min(_BACKOFF_MAX_S, _BACKOFF_S * 2**attempt))
-            connection = self._idle.pop() if self._idle else connect(self._url)
+            connection = self._take()
             alone = attempt > 0 and not read_only
             try:
                 if alone:
@@ -144,7 +146,12 @@ class PostgresStore:
                     raise EngineFailed(f"PostgreSQL: {error}") from error
                 # It died before the COMMIT was sent: nothing has happened. The other idle ones are likely dead too.
                 last = error
-                self._idle.clear()
+                self._drop_idle()
+            except errors.ReadOnlySqlTransaction as error:
+                # A primary that became a standby: connect anew, to whichever of the URL's hosts is the primary now.
+                last = error
+                connection.close()
+                self._drop_idle()
             except psycopg.Error as error:
                 raise EngineFailed(f"PostgreSQL: {error}") from error
             finally:
@@ -153,6 +160,17 @@ class PostgresStore:
         if isinstance(last, _RETRIED):
             raise Conflict(f"lost against other transactions {_ATTEMPTS} times: {last}") from last
         raise EngineFailed(f"PostgreSQL: {last}") from last
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return connect(self._url)
+
+    def _drop_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _attempt(self, connection: Connection, body: Callable[[Transaction], T], read_only: bool) -> T:
         connection.execute(
@@ -163,6 +181,11 @@ class PostgresStore:
             try:
                 result = body(txn)
                 txn.fold_adds()
+            except Exception:
+                if txn.error is None:
+                    # No write was sent. Its reads count only if they commit: what was raised may rest on them.
+                    connection.execute("COMMIT")
+                raise
             finally:
                 txn.open = False
                 if txn.error is not None:

@@ -29,7 +29,12 @@ def connect(url: str) -> Connection:
     """A connection in autocommit, with commits that are durable. Raises EngineFailed."""
     try:
         connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="penstock", prepare_threshold=1
+            url,
+            autocommit=True,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name="penstock",
+            prepare_threshold=1,
+            target_session_attrs="read-write",
         )
     except psycopg.Error as error:
         raise EngineFailed(f"no connection to PostgreSQL: {error}") from error
