@@ -9,7 +9,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -27,7 +27,16 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-serialize, deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
+
+
+class _Deserializer(TypeDeserializer):
+    """boto3's refuses what DynamoDB itself sends for 9.9E+125: a plain number of more than 38 digits."""
+
+    def _deserialize_n(self, value: str) -> Decimal:
+        return Decimal(value)
+
+
+serialize, deserialize = TypeSerializer().serialize, _Deserializer().deserialize
 _shared: list[Served] = []
 
 
@@ -140,7 +149,11 @@ def test_a_table_is_what_its_model_says() -> None:
     try:
         TestCase = TableModel.TestCase
         TestCase.settings = settings(
-            max_examples=6, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=5,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
         )
         TestCase("runTest").runTest()
     finally:
