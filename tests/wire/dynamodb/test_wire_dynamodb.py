@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 import zlib
 from decimal import Decimal
@@ -161,3 +162,31 @@ def test_replies_carry_their_checksum(client: Any) -> None:
     for reply in seen:
         assert reply.headers["x-amz-crc32"] == str(zlib.crc32(reply.content))
     assert len(seen) == 2
+
+
+def test_an_index_is_added_to_a_table_with_data(client: Any) -> None:
+    table = make(client, name())
+    for number in range(450):
+        client.put_item(TableName=table, Item={"pk": {"S": f"{number}"}, "g": {"N": f"{number % 3}"}})
+    client.update_table(
+        TableName=table, AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in (("pk", "S"), ("g", "N"))],
+        GlobalSecondaryIndexUpdates=[
+            {"Create": {
+                "IndexName": "by-g", "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }}
+        ],
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while True:
+        index = client.describe_table(TableName=table)["Table"]["GlobalSecondaryIndexes"][0]
+        if index["IndexStatus"] == "ACTIVE":
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert index["ItemCount"] == 450
+    found = client.query(
+        TableName=table, IndexName="by-g", KeyConditionExpression="g = :g", ExpressionAttributeValues={":g": {"N": "1"}}
+    )
+    assert found["Count"] == 150
+    assert found["Items"][0].keys() == {"pk", "g"}

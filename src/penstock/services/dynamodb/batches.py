@@ -9,11 +9,11 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, records, table
+from penstock.services.dynamodb import capacity, names, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.projection import Projector
-from penstock.services.dynamodb.items import refuse_below_keys
+from penstock.services.dynamodb.items import measured, refuse_below_keys
 from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters
 from penstock.services.dynamodb.table import Table
@@ -25,6 +25,15 @@ MAX_REPLY_BYTES = 16 * 1024 * 1024
 _COMMIT_BYTES = 4_000_000
 """JSON written in one transaction of a batch."""
 _DUPLICATES = "Provided list of item keys contains duplicates"
+
+
+class Done(NamedTuple):
+    """What one part of a batch took of its table, and of the indexes."""
+
+    table: Table
+    units: float
+    used: list[writes.IndexUnits]
+    collection: dict[str, Any] | None = None
 
 
 class _Gets(NamedTuple):
@@ -70,7 +79,7 @@ async def batch_get_item(call: Call, params: Params) -> Result:
         if got.unread:
             unprocessed[gets.name] = {**gets.params, "Keys": got.unread}
     result: Result = {"Responses": responses, "UnprocessedKeys": unprocessed}
-    _consumed(params, result, [(got.table, got.units) for got in found])
+    add_consumed(params, result, [Done(got.table, got.units, writes.NO_UNITS) for got in found])
     return result
 
 
@@ -137,31 +146,31 @@ class _Write(NamedTuple):
 @operation("dynamodb:BatchWriteItem", resource=names.resources)
 async def batch_write_item(call: Call, params: Params) -> Result:
     """Up to 25 puts and deletes. All are carried out or, if one is not valid, none."""
-    writes = _check_writes(call, params["RequestItems"])
-    commits = list(_commits(writes))
+    batch = _check_writes(call, params["RequestItems"])
+    commits = list(_commits(batch))
     if len(commits) > 1:
 
         def check(txn: Transaction) -> None:
-            _resolve(txn, writes)
+            _resolve(txn, batch)
 
         await call.store.transact(check, read_only=True)
-    units: dict[bytes, tuple[Table, float]] = {}
+    done: list[Done] = []
     for part in commits:
 
-        def body(txn: Transaction, part: list[_Write] = part) -> list[tuple[bytes, Table, float]]:
-            return _carry_out(txn, part)
+        def body(txn: Transaction, part: list[_Write] = part) -> list[Done]:
+            return _carry_out(txn, part, params)
 
-        for record_key, found, used in await call.store.transact(body):
-            units[record_key] = (found, units[record_key][1] + used if record_key in units else used)
+        done += await call.store.transact(body)
     result: Result = {"UnprocessedItems": {}}
-    _consumed(params, result, units.values())
+    add_consumed(params, result, done)
+    add_collections(result, done)
     return result
 
 
 def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> list[_Write]:
     if not requested:
         raise invalid("The requestItems parameter is required for BatchWriteItem")
-    writes = []
+    batch = []
     for name, requests in requested.items():
         for request in requests:
             if len(request) != 1:
@@ -175,20 +184,20 @@ def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> lis
                 size = check_item(item)
                 if size > MAX_ITEM_BYTES:
                     raise invalid("Item size has exceeded the maximum allowed size")
-                writes.append(_Write(names.record_key(call, name), item, records.encode(item), size))
+                batch.append(_Write(names.record_key(call, name), item, records.encode(item), size))
             else:
                 key = request["DeleteRequest"]["Key"]
                 check_item(key)
-                writes.append(_Write(names.record_key(call, name), key, b"", 0))
-    if len(writes) > MAX_WRITES:
+                batch.append(_Write(names.record_key(call, name), key, b"", 0))
+    if len(batch) > MAX_WRITES:
         raise invalid("Too many items requested for the BatchWriteItem call")
-    return writes
+    return batch
 
 
-def _commits(writes: list[_Write]) -> Iterable[list[_Write]]:
+def _commits(batch: list[_Write]) -> Iterable[list[_Write]]:
     part: list[_Write] = []
     size = 0
-    for write in writes:
+    for write in batch:
         if part and size + len(write.body) > _COMMIT_BYTES:
             yield part
             part, size = [], 0
@@ -197,11 +206,11 @@ def _commits(writes: list[_Write]) -> Iterable[list[_Write]]:
     yield part
 
 
-def _resolve(txn: Transaction, writes: list[_Write]) -> list[tuple[Table, bytes]]:
+def _resolve(txn: Transaction, batch: list[_Write]) -> list[tuple[Table, bytes]]:
     """The table and key of each write. Raises ValidationException, also for a key that is there twice."""
     resolved = []
     seen: set[bytes] = set()
-    for write in writes:
+    for write in batch:
         found = table.load(txn, write.record_key)
         key = found.key_of(write.item) if write.body else found.key_of_key(write.item)
         if key in seen:
@@ -211,20 +220,42 @@ def _resolve(txn: Transaction, writes: list[_Write]) -> list[tuple[Table, bytes]
     return resolved
 
 
-def _carry_out(txn: Transaction, writes: list[_Write]) -> list[tuple[bytes, Table, float]]:
+def _carry_out(txn: Transaction, batch: list[_Write], params: Params) -> list[Done]:
     done = []
-    for write, (found, key) in zip(writes, _resolve(txn, writes), strict=True):
+    for write, (found, key) in zip(batch, _resolve(txn, batch), strict=True):
         old = txn.get(key)
+        used = writes.NO_UNITS
         if write.body:
-            records.save(txn, found, key, old, write.body, write.size)
+            used = writes.save(txn, found, key, old, write.item, write.body, write.size)
         elif old is not None:
-            records.remove(txn, found, key, old)
-        used = capacity.write_units(write.size, 0 if old is None else records.size_of(old))
-        done.append((write.record_key, found, used))
+            used = writes.remove(txn, found, key, old)
+        units = capacity.write_units(write.size, 0 if old is None else records.size_of(old))
+        done.append(Done(found, units, used, measured(txn, params, found, write.item)))
     return done
 
 
-def _consumed(params: Params, result: Result, by_table: Iterable[tuple[Table, float]]) -> None:
-    used = [capacity.consumed(params, found.record.name, units) for found, units in by_table]
-    if used and used[0] is not None:
-        result["ConsumedCapacity"] = used
+def add_consumed(params: Params, result: Result, done: Iterable[Done], which: str = "") -> None:
+    """Add ConsumedCapacity to a result, summed by table. which: see `capacity.consumed`."""
+    if params.get("ReturnConsumedCapacity", "NONE") == "NONE":
+        return
+    units: dict[str, float] = {}
+    indexes: dict[str, list[writes.IndexUnits]] = {}
+    for each in done:
+        name = each.table.record.name
+        units[name] = units.get(name, 0.0) + each.units
+        indexes.setdefault(name, []).extend(each.used)
+    result["ConsumedCapacity"] = [
+        capacity.consumed(params, name, total, indexes[name], which) for name, total in units.items()
+    ]
+
+
+def add_collections(result: Result, done: Iterable[Done]) -> None:
+    """Add ItemCollectionMetrics to a result, where any were wanted: by table, each collection once."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in done:
+        if each.collection is not None:
+            listed = found.setdefault(each.table.record.name, [])
+            if each.collection not in listed:
+                listed.append(each.collection)
+    if found:
+        result["ItemCollectionMetrics"] = found

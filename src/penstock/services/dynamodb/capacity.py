@@ -6,8 +6,10 @@ for each 4 KB, half of it for an eventually consistent read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from penstock.services.dynamodb.table import Index
 
 WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096
@@ -24,12 +26,31 @@ def read_units(size_bytes: int, consistent: bool) -> float:
     return float(units) if consistent else units / 2
 
 
-def consumed(params: Mapping[str, Any], table_name: str, units: float) -> dict[str, Any] | None:
-    """The ConsumedCapacity member, or None where the request does not want it."""
+def consumed(
+    params: Mapping[str, Any],
+    table_name: str,
+    units: float,
+    indexes: Iterable[tuple[Index, float]] = (),
+    which: str = "",
+) -> dict[str, Any] | None:
+    """The ConsumedCapacity member, or None where the request does not want it.
+
+    units: the table's own. indexes: each one's share. which: the member beside CapacityUnits that transactions have.
+    """
     wanted = params.get("ReturnConsumedCapacity", "NONE")
     if wanted == "NONE":
         return None
-    found: dict[str, Any] = {"TableName": table_name, "CapacityUnits": units}
+    by_index: dict[Index, float] = {}
+    for index, used in indexes:
+        by_index[index] = by_index.get(index, 0.0) + used
+    found: dict[str, Any] = {"TableName": table_name, **_units(units + sum(by_index.values()), which)}
     if wanted == "INDEXES":
-        found["Table"] = {"CapacityUnits": units}
+        found["Table"] = _units(units, which)
+        for index, used in by_index.items():
+            kind = "GlobalSecondaryIndexes" if index.record.is_global else "LocalSecondaryIndexes"
+            found.setdefault(kind, {})[index.record.name] = _units(used, which)
     return found
+
+
+def _units(units: float, which: str) -> dict[str, float]:
+    return {"CapacityUnits": units, which: units} if which else {"CapacityUnits": units}

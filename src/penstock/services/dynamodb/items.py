@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, records, table
+from penstock.services.dynamodb import capacity, names, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate
@@ -100,20 +100,19 @@ async def put_item(call: Call, params: Params) -> Result:
     record_key = names.record_key(call, params["TableName"])
     item_json = records.encode(item)
 
-    def body(txn: Transaction) -> tuple[Table, bytes | None, bytes]:
+    def body(txn: Transaction) -> Written:
         found = table.load(txn, record_key)
         key = found.key_of(item)
         old = txn.get(key)
         if condition is not None:
             require(txn, found, key, old, condition, values, params)
         old_json = records.body_of(txn, found, key, old) if want_old and old is not None else b""
-        records.save(txn, found, key, old, item_json, size)
-        return found, old, old_json
+        used = writes.save(txn, found, key, old, item, item_json, size)
+        shown = msgspec.Raw(old_json) if old_json else None
+        return Written(found, size, old, used, shown, None if bare else measured(txn, params, found, item))
 
-    found, old, old_json = await call.store.transact(body)
-    if bare:
-        return {}
-    return written(params, found, size, old, msgspec.Raw(old_json) if old_json else None)
+    done = await call.store.transact(body)
+    return {} if bare else reply(params, done)
 
 
 def require(
@@ -135,16 +134,36 @@ def require(
     raise AwsError("ConditionalCheckFailedException", "The conditional request failed", members=members)
 
 
-def written(params: Params, found: Table, size: int, old: bytes | None, attributes: Any) -> Result:
+class Written(NamedTuple):
+    """What a single write did. old: what was stored before; attributes: what the reply shows of the item."""
+
+    table: Table
+    size: int
+    old: bytes | None
+    used: list[writes.IndexUnits]
+    attributes: Any
+    collection: dict[str, Any] | None = None
+
+
+def reply(params: Params, done: Written) -> Result:
     """The reply of a single write."""
     result: Result = {}
-    if attributes:
-        result["Attributes"] = attributes
-    units = capacity.write_units(size, 0 if old is None else records.size_of(old))
-    used = capacity.consumed(params, found.record.name, units)
+    if done.attributes:
+        result["Attributes"] = done.attributes
+    units = capacity.write_units(done.size, 0 if done.old is None else records.size_of(done.old))
+    used = capacity.consumed(params, done.table.record.name, units, done.used)
     if used is not None:
         result["ConsumedCapacity"] = used
+    if done.collection is not None:
+        result["ItemCollectionMetrics"] = done.collection
     return result
+
+
+def measured(txn: Transaction, params: Params, found: Table, item: Item) -> dict[str, Any] | None:
+    """The ItemCollectionMetrics member where the request wants it, after the write."""
+    if params.get("ReturnItemCollectionMetrics") != "SIZE":
+        return None
+    return writes.collection_metrics(txn, found, item)
 
 
 @operation("dynamodb:DeleteItem", resource=names.resource)
@@ -159,21 +178,21 @@ async def delete_item(call: Call, params: Params) -> Result:
     want_old = params.get("ReturnValues") == "ALL_OLD"
     record_key = names.record_key(call, params["TableName"])
 
-    def body(txn: Transaction) -> tuple[Table, bytes | None, bytes]:
+    def body(txn: Transaction) -> Written:
         found = table.load(txn, record_key)
         item_key = found.key_of_key(key)
         old = txn.get(item_key)
         if condition is not None:
             require(txn, found, item_key, old, condition, values, params)
-        old_json = b""
+        old_json, used = b"", writes.NO_UNITS
         if old is not None:
             if want_old:
                 old_json = records.body_of(txn, found, item_key, old)
-            records.remove(txn, found, item_key, old)
-        return found, old, old_json
+            used = writes.remove(txn, found, item_key, old)
+        shown = msgspec.Raw(old_json) if old_json else None
+        return Written(found, 0, old, used, shown, measured(txn, params, found, key))
 
-    found, old, old_json = await call.store.transact(body)
-    return written(params, found, 0, old, msgspec.Raw(old_json) if old_json else None)
+    return reply(params, await call.store.transact(body))
 
 
 @operation("dynamodb:UpdateItem", resource=names.resource)
@@ -187,7 +206,7 @@ async def update_item(call: Call, params: Params) -> Result:
     wanted = params.get("ReturnValues", "NONE")
     record_key = names.record_key(call, params["TableName"])
 
-    def body(txn: Transaction) -> tuple[Table, bytes | None, int, Any]:
+    def body(txn: Transaction) -> Written:
         found = table.load(txn, record_key)
         item_key = found.key_of_key(key)
         if update is not None:
@@ -199,14 +218,14 @@ async def update_item(call: Call, params: Params) -> Result:
             item = records.item_of(txn, found, item_key, old)
         before = _shown(wanted, "OLD", item, update)
         size, new_json = updated(key, old, item, update, values)
-        if new_json:
-            records.save(txn, found, item_key, old, new_json, size)
+        used = writes.save(txn, found, item_key, old, item, new_json, size) if new_json else writes.NO_UNITS
         if wanted == "ALL_NEW":
-            return found, old, size, msgspec.Raw(new_json) if new_json else None
-        return found, old, size, before or _shown(wanted, "NEW", item, update)
+            shown = msgspec.Raw(new_json) if new_json else None
+        else:
+            shown = before or _shown(wanted, "NEW", item, update)
+        return Written(found, size, old, used, shown, measured(txn, params, found, key))
 
-    found, old, size, attributes = await call.store.transact(body)
-    return written(params, found, size, old, attributes)
+    return reply(params, await call.store.transact(body))
 
 
 def _shown(wanted: str, which: str, item: Item, update: Update | None) -> Any:

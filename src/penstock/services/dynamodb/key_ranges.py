@@ -10,7 +10,7 @@ from penstock.services.dynamodb.attributes import Value
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.expressions.key_condition import KeyCondition
 from penstock.services.dynamodb.expressions.scope import Values
-from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table import KeySpace
 from penstock.store.tuples import prefix_end
 
 
@@ -23,8 +23,8 @@ class KeyRange(NamedTuple):
     sort_condition: KeyCondition | None
 
 
-def key_range(table: Table, conditions: Mapping[str, KeyCondition], values: Values) -> KeyRange:
-    """The range that the conditions mean in the table. Raises ValidationException where they do not fit its keys."""
+def key_range(table: KeySpace, conditions: Mapping[str, KeyCondition], values: Values) -> KeyRange:
+    """The range that the conditions mean in the table or index. Raises ValidationException where they do not fit its keys."""
     if not table.range_name and len(conditions) > 1:
         raise invalid("Query key condition not supported")
     hash_value = _check(table.hash_name, table.hash_type, conditions, values, required=True)
@@ -34,7 +34,7 @@ def key_range(table: Table, conditions: Mapping[str, KeyCondition], values: Valu
         _check(table.range_name, table.range_type, conditions, values, required=len(conditions) > 1)
     partition = table.partition_of(hash_value)
     if not table.range_name:
-        return KeyRange(partition, partition + b"\0", partition, None)
+        return KeyRange(partition, prefix_end(partition), partition, None)
     condition = conditions.get(table.range_name)
     if condition is None:
         return KeyRange(partition, prefix_end(partition), partition, None)

@@ -7,6 +7,14 @@
     ("ddb", "bytes", table id)                             sum of item sizes, counter
     ("ddb", "item", table id, hash, partition[, sort])     an item, see records.py
     ("ddb", "large", table id, digest of an item's key)    the JSON of an item too large for one value (store.chunked)
+    ("ddb", "index", table id, index id, hash, partition[, sort], item's partition[, item's sort])
+                                                           an entry: the item's place, or what is projected of it
+    ("ddb", "large entry", table id, index id, digest)     the JSON of an entry too large for one value (store.chunked)
+    ("ddb", "index count", table id, index id)             number of entries, counter
+    ("ddb", "index bytes", table id, index id)             sum of entry sizes, counter
+    ("ddb", "collection", table id, partition)             bytes in a table and its local indexes, counter
+    ("ddb", "backfill", table id, index id)                indexes.Backfill, JSON: how far a new index is filled
+    ("ddb", "backfills")                                   changes when there is an index to fill
     ("ddb", "token", account, region, token)               time of a transaction, digest of its request
     ("ddb", "token due", time, the token's key)            nothing: tokens in order of time
 
@@ -28,6 +36,9 @@ from penstock.services.dynamodb import numbers
 from penstock.store.tuples import pack, prefix_end, range_of, unpack
 
 HASH_BITS = 32
+HASH_BYTES = 5
+"""A hash in a key, with its code."""
+BACKFILLS = pack(("ddb", "backfills"))
 _HASH_CODE = b"\x18"  # the tuple code of an integer of 4 bytes
 
 ENCODERS: dict[str, Callable[[str], bytes]] = {"S": str.encode, "N": numbers.order, "B": binascii.a2b_base64}
@@ -60,6 +71,16 @@ def item_bytes(table_id: bytes) -> bytes:
     return pack(("ddb", "bytes", table_id))
 
 
+def collection(table_id: bytes, partition_key: bytes) -> bytes:
+    """The counter of an item collection's size; `partition_key` from `partition`."""
+    return pack(("ddb", "collection", table_id, partition_key))
+
+
+def collections(table_id: bytes) -> tuple[bytes, bytes]:
+    """The range of the sizes of all item collections of a table."""
+    return range_of(("ddb", "collection", table_id))
+
+
 def items(table_id: bytes) -> bytes:
     """What all keys of a table's items begin with."""
     return pack(("ddb", "item", table_id))
@@ -70,9 +91,44 @@ def large(table_id: bytes, item_key: bytes) -> bytes:
     return pack(("ddb", "large", table_id, hashlib.sha256(item_key).digest()))
 
 
+def large_entry(table_id: bytes, index_id: int, entry_key: bytes) -> bytes:
+    """Where the body of the large entry at `entry_key` of an index is."""
+    return pack(("ddb", "large entry", table_id, index_id, hashlib.sha256(entry_key).digest()))
+
+
+def large_entries(table_id: bytes, index_id: int) -> tuple[bytes, bytes]:
+    """The range of all bodies of an index's large entries."""
+    return range_of(("ddb", "large entry", table_id, index_id))
+
+
 def all_large(table_id: bytes) -> tuple[bytes, bytes]:
     """The range of all bodies of a table's large items."""
     return range_of(("ddb", "large", table_id))
+
+
+def index(table_id: bytes, index_id: int) -> bytes:
+    """What all keys of an index's entries begin with."""
+    return pack(("ddb", "index", table_id, index_id))
+
+
+def index_count(table_id: bytes, index_id: int) -> bytes:
+    """The counter of an index's entries."""
+    return pack(("ddb", "index count", table_id, index_id))
+
+
+def index_bytes(table_id: bytes, index_id: int) -> bytes:
+    """The counter of an index's size."""
+    return pack(("ddb", "index bytes", table_id, index_id))
+
+
+def backfill(table_id: bytes, index_id: int) -> bytes:
+    """Where the state of filling an index is."""
+    return pack(("ddb", "backfill", table_id, index_id))
+
+
+def backfills() -> tuple[bytes, bytes]:
+    """The range of the states of all indexes being filled."""
+    return range_of(("ddb", "backfill"))
 
 
 def partition(prefix: bytes, raw: bytes) -> bytes:

@@ -9,42 +9,111 @@ import msgspec
 from penstock.core.operation import Params, Result
 from penstock.services.dynamodb import capacity, records
 from penstock.services.dynamodb.attributes import Item, check_item
-from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.errors import INVALID, KEY_MISMATCH, invalid
 from penstock.services.dynamodb.expressions.request import Expressions
 from penstock.services.dynamodb.expressions.scope import Values
-from penstock.services.dynamodb.table import Table
-from penstock.store.api import Transaction
+from penstock.services.dynamodb.table import Index, KeySpace, Table
+from penstock.store.api import StoreError, Transaction
 from penstock.wire.errors import AwsError
 
 MAX_PAGE_BYTES = 1024 * 1024
 
 
+class Source(NamedTuple):
+    """What is read: a table, or an index of it. whole: items are fetched from the table for what the index lacks."""
+
+    table: Table
+    secondary: Index | None
+    whole: bool
+
+    @property
+    def space(self) -> KeySpace:
+        return self.secondary or self.table
+
+
 class Page(NamedTuple):
     """What was read.
 
-    bodies: the items' JSON; empty where only a count is wanted. last: the last one's JSON if more may follow.
+    bodies: the items' JSON; empty where only a count is wanted. size_bytes: of what was read in the table or index;
+    fetched_bytes: of what was fetched from the table besides. last: the last one's JSON if more may follow.
     """
 
     bodies: list[bytes]
     scanned: int
     size_bytes: int
+    fetched_bytes: int
     last: bytes
 
 
+def source_of(found: Table, params: Params, expressions: Expressions) -> Source:
+    """The table, or the index that the request names. Raises ValidationException for what that cannot give."""
+    name = params.get("IndexName")
+    if name is None:
+        return Source(found, None, False)
+    index = found.index(name)
+    if index.record.is_global and params.get("ConsistentRead"):
+        raise invalid("Consistent reads are not supported on global secondary indexes")
+    if index.projects_all:
+        return Source(found, index, False)
+    if params.get("Select") == "ALL_ATTRIBUTES":
+        if index.record.is_global:
+            raise invalid(
+                f"{INVALID}Select type ALL_ATTRIBUTES is not supported for global secondary index {name} because its "
+                "projection type is not ALL"
+            )
+        return Source(found, index, True)
+    lacking = [str(path[0]) for path in expressions.projected if path[0] not in index.kept]
+    if lacking and index.record.is_global:
+        raise invalid(f"{INVALID}Global secondary index {name} does not project [{', '.join(lacking)}]")
+    return Source(found, index, bool(lacking))
+
+
 def read(
-    txn: Transaction, table: Table, begin: bytes, end: bytes, *, limit: int, reverse: bool, count_only: bool
+    txn: Transaction, source: Source, begin: bytes, end: bytes, *, limit: int, reverse: bool, count_only: bool
 ) -> Page:
     """Items of a range until `limit` (0: none) or 1 MB is reached. AWS counts what it reads, before any filter."""
+    if source.secondary is not None:
+        return _read_index(txn, source, source.secondary, begin, end, limit=limit, reverse=reverse)
     bodies: list[bytes] = []
     count = size_bytes = 0
     for key, stored in txn.scan(begin, end, limit, reverse):
         count += 1
         size_bytes += records.size_of(stored)
         if not count_only:
-            bodies.append(records.body_of(txn, table, key, stored))
+            bodies.append(records.body_of(txn, source.table, key, stored))
         if count == limit or size_bytes >= MAX_PAGE_BYTES:
-            return Page(bodies, count, size_bytes, records.body_of(txn, table, key, stored))
-    return Page(bodies, count, size_bytes, b"")
+            return Page(bodies, count, size_bytes, 0, records.body_of(txn, source.table, key, stored))
+    return Page(bodies, count, size_bytes, 0, b"")
+
+
+def _read_index(
+    txn: Transaction, source: Source, index: Index, begin: bytes, end: bytes, *, limit: int, reverse: bool
+) -> Page:
+    bodies: list[bytes] = []
+    count = size_bytes = fetched_bytes = 0
+    for key, stored in txn.scan(begin, end, limit, reverse):
+        if index.projects_all:
+            size, body = _fetch(txn, source.table, source.table.prefix + stored)
+            size_bytes += size
+        else:
+            body = records.body_of(txn, index, key, stored)
+            size_bytes += records.size_of(stored)
+            if source.whole:
+                size, body = _fetch(txn, source.table, source.table.key_of(records.decode(body)))
+                fetched_bytes += size
+        bodies.append(body)
+        count += 1
+        if count == limit or size_bytes + fetched_bytes >= MAX_PAGE_BYTES:
+            return Page(bodies, count, size_bytes, fetched_bytes, body)
+    return Page(bodies, count, size_bytes, fetched_bytes, b"")
+
+
+def _fetch(txn: Transaction, table: Table, key: bytes) -> tuple[int, bytes]:
+    """Size and JSON of an item that an index leads to."""
+    stored = txn.get(key)
+    if stored is None:
+        raise StoreError(f"an index leads to {key!r}, where no item is")
+    return records.size_of(stored), records.body_of(txn, table, key, stored)
 
 
 def check_select(params: Params, verb: str) -> None:
@@ -85,15 +154,24 @@ def _stands_alone(message: str) -> bool:
     return any(part in message for part in ("contains duplicates", "numeric value", "significant digits", "magnitude"))
 
 
-def start_key_of(table: Table, start: Item) -> bytes:
+def start_key_of(source: Source, start: Item) -> bytes:
     """The key bytes of an ExclusiveStartKey. Raises ValidationException."""
+    table, index = source.table, source.secondary
     try:
-        return table.key_of_key(start)
+        if index is None:
+            return table.key_of_key(start)
+        if start.keys() != {*table.key_names, *index.own_key_names}:
+            raise invalid(KEY_MISMATCH)
+        item_key = table.key_of_key({name: start[name] for name in table.key_names})
+        entry_key = index.entry_key(start, table.suffix_of(item_key))
+        if entry_key is None:
+            raise invalid(KEY_MISMATCH)
+        return entry_key
     except AwsError as error:
         raise invalid(f"The provided starting key is invalid: {error.message}") from None
 
 
-def reply(params: Params, table: Table, page: Page, expressions: Expressions, values: Values) -> Result:
+def reply(params: Params, source: Source, page: Page, expressions: Expressions, values: Values) -> Result:
     """The result of a page: filtered, cut down, counted."""
     found: list[Any]
     count = page.scanned
@@ -111,9 +189,14 @@ def reply(params: Params, table: Table, page: Page, expressions: Expressions, va
     if params.get("Select") != "COUNT":
         result["Items"] = found
     if page.last:
-        result["LastEvaluatedKey"] = table.key_attributes(records.decode(page.last))
-    units = capacity.read_units(page.size_bytes, bool(params.get("ConsistentRead")))
-    used = capacity.consumed(params, table.record.name, units)
-    if used is not None:
-        result["ConsumedCapacity"] = used
+        result["LastEvaluatedKey"] = source.table.key_attributes(records.decode(page.last), source.secondary)
+    if params.get("ReturnConsumedCapacity", "NONE") != "NONE":
+        consistent = bool(params.get("ConsistentRead"))
+        units = capacity.read_units(page.size_bytes, consistent)
+        name, index = source.table.record.name, source.secondary
+        if index is None:
+            result["ConsumedCapacity"] = capacity.consumed(params, name, units)
+        else:
+            fetched = capacity.read_units(page.fetched_bytes, consistent) if source.whole else 0.0
+            result["ConsumedCapacity"] = capacity.consumed(params, name, fetched, [(index, units)])
     return result

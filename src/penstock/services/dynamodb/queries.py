@@ -1,4 +1,4 @@
-"""Query: the items of one partition, in order of their sort key."""
+"""Query: the items of one partition of a table or an index, in order of their sort key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from penstock.services.dynamodb.items import refuse_below_keys
 from penstock.services.dynamodb.key_ranges import KeyRange, key_range
 from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters
-from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
 
 _LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditions")
 _EXPRESSIONS = ("ProjectionExpression", "FilterExpression", "KeyConditionExpression")
 
 
-@operation("dynamodb:Query", resource=names.resource)
+@operation("dynamodb:Query", resource=names.table_or_index)
 async def query(call: Call, params: Params) -> Result:
     """One page of the items that the key conditions mean."""
     check_expression_parameters(params, _EXPRESSIONS, _LEGACY)
@@ -34,30 +33,29 @@ async def query(call: Call, params: Params) -> Result:
     count_only = params.get("Select") == "COUNT" and expressions.filter is None
     record_key = names.record_key(call, params["TableName"])
 
-    def body(txn: Transaction) -> tuple[Table, pages.Page]:
-        found = table.load(txn, record_key)
-        if "IndexName" in params:
-            raise invalid(f"The table does not have the specified index: {params['IndexName']}")
-        wanted = key_range(found, expressions.key_conditions, values)
+    def body(txn: Transaction) -> tuple[pages.Source, pages.Page]:
+        source = pages.source_of(table.load(txn, record_key), params, expressions)
+        wanted = key_range(source.space, expressions.key_conditions, values)
         begin, end = wanted.begin, wanted.end
         if start is not None:
-            after = _start(found, wanted, start)
+            after = _start(source, wanted, start)
             begin, end = (begin, min(end, after)) if reverse else (max(begin, after + b"\0"), end)
-        check_filter(found, expressions, "QueryFilter" if "QueryFilter" in params else "Filter Expression")
+        check_filter(source, expressions, "QueryFilter" if "QueryFilter" in params else "Filter Expression")
         page = pages.read(
-            txn, found, begin, max(begin, end), limit=params.get("Limit", 0), reverse=reverse, count_only=count_only
+            txn, source, begin, max(begin, end), limit=params.get("Limit", 0), reverse=reverse, count_only=count_only
         )
-        return found, page
+        return source, page
 
-    found, page = await call.store.transact(body, read_only=True)
-    return pages.reply(params, found, page, expressions, values)
+    source, page = await call.store.transact(body, read_only=True)
+    return pages.reply(params, source, page, expressions, values)
 
 
-def _start(found: Table, wanted: KeyRange, start: Item) -> bytes:
+def _start(source: pages.Source, wanted: KeyRange, start: Item) -> bytes:
     """The key after which to go on. Raises ValidationException for one that the conditions exclude."""
-    if start.keys() != set(found.key_names):
+    index = source.secondary
+    if start.keys() != {*source.table.key_names, *(index.own_key_names if index else ())}:
         raise invalid("The provided starting key is invalid")
-    after = pages.start_key_of(found, start)
+    after = pages.start_key_of(source, start)
     same_partition = after.startswith(wanted.partition)
     if wanted.sort_condition is None:
         if not same_partition:
@@ -69,10 +67,10 @@ def _start(found: Table, wanted: KeyRange, start: Item) -> bytes:
     return after
 
 
-def check_filter(found: Table, expressions: Expressions, called: str) -> None:
+def check_filter(source: pages.Source, expressions: Expressions, called: str) -> None:
     """A filter is about what is no key; paths do not go below keys. Raises ValidationException."""
     if expressions.projected:
-        refuse_below_keys(found, {str(path[0]): len(path) > 1 for path in expressions.projected})
-    for name in found.key_names:
+        refuse_below_keys(source.table, {str(path[0]): len(path) > 1 for path in expressions.projected})
+    for name in source.space.own_key_names:
         if name in expressions.filter_heads:
             raise invalid(f"{called} can only contain non-primary key attributes: Primary key attribute: {name}")

@@ -1,9 +1,10 @@
-"""A table as it is stored, and as the operations use it: its keys, and where its items are."""
+"""A table as it is stored, and as the operations use it: its keys, its indexes, and where its items are."""
 
 from __future__ import annotations
 
 import uuid
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,24 @@ from penstock.wire.errors import AwsError
 
 MAX_HASH_KEY_BYTES = 2048
 MAX_RANGE_KEY_BYTES = 1024
+
+
+class IndexRecord(msgspec.Struct, omit_defaults=True):
+    """What is stored of a secondary index."""
+
+    name: str
+    id: int
+    """Never given twice in a table."""
+    is_global: bool
+    hash_key: str
+    range_key: str = ""
+    projection: str = "ALL"
+    """ALL, KEYS_ONLY or INCLUDE."""
+    non_key_attributes: list[str] = []
+    read_units: int = 0
+    write_units: int = 0
+    backfilling: bool = False
+    """Whether items from before the index are still being added; it cannot be read until then."""
 
 
 class TableRecord(msgspec.Struct, omit_defaults=True):
@@ -38,44 +57,171 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     increased_at: float = 0.0
     decreased_at: float = 0.0
     decreases_today: int = 0
+    indexes: list[IndexRecord] = []
+    last_index_id: int = 0
 
 
-class Table:
-    """A table's record with what item operations need at hand. Immutable: shared by all that saw the same bytes."""
+class KeySpace:
+    """What a table and an index have in common: keys, and the prefix under which entries lie in order of them."""
 
     __slots__ = (
-        "hash_encode", "hash_name", "hash_type", "id", "key_names", "prefix", "range_encode", "range_name",
-        "range_type", "record",
+        "hash_encode", "hash_name", "hash_type", "prefix", "range_encode", "range_name", "range_type",
     )  # fmt: skip
 
-    def __init__(self, record: TableRecord) -> None:
-        self.record = record
-        self.id = uuid.UUID(record.id).bytes
-        self.prefix = keys.items(self.id)
-        self.hash_name = record.hash_key
-        self.hash_type = record.attributes[record.hash_key]
+    def __init__(self, prefix: bytes, hash_name: str, range_name: str, types: dict[str, str]) -> None:
+        self.prefix = prefix
+        self.hash_name = hash_name
+        self.hash_type = types[hash_name]
         self.hash_encode = keys.ENCODERS[self.hash_type]
-        self.range_name = record.range_key
-        self.range_type = record.attributes.get(record.range_key, "")
+        self.range_name = range_name
+        self.range_type = types.get(range_name, "")
         self.range_encode = keys.ENCODERS[self.range_type or "S"]
-        self.key_names = (record.hash_key, record.range_key) if record.range_key else (record.hash_key,)
+
+    @property
+    def own_key_names(self) -> tuple[str, ...]:
+        """Its hash key and, where it has one, its range key."""
+        return (self.hash_name, self.range_name) if self.range_name else (self.hash_name,)
+
+    def partition_of(self, value: Value) -> bytes:
+        """What the keys of one partition begin with; the value is of the right type. Raises ValidationException."""
+        encoded = self.hash_encode(value[self.hash_type])
+        if not encoded or len(encoded) > MAX_HASH_KEY_BYTES:
+            raise self._bad_size(self.hash_name, self.hash_type, encoded)
+        return keys.partition(self.prefix, encoded)
+
+    def large_key(self, key: bytes) -> bytes:
+        """Where the JSON is of what lies at `key`, if it is too large to lie there."""
+        raise NotImplementedError
+
+    def _bad_size(self, name: str, kind: str, encoded: bytes) -> AwsError:
+        if not encoded:
+            return invalid(
+                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
+                f"empty {'string' if kind == 'S' else 'binary'} value. Key: {name}"
+            )
+        if name == self.hash_name:
+            return invalid(f"{INVALID}Size of hashkey has exceeded the maximum size limit of2048 bytes")
+        return invalid(f"{INVALID}Aggregated size of all range keys has exceeded the size limit of 1024 bytes")
+
+
+class Index(KeySpace):
+    """A secondary index. Its entries are written in the item's own transaction.
+
+    An entry of an ALL index holds only where the item is; of the others, the projected attributes as an item lies.
+    """
+
+    __slots__ = ("counted", "kept", "projects_all", "record", "sized", "table_id")
+
+    def __init__(self, record: IndexRecord, table: TableRecord, table_id: bytes) -> None:
+        super().__init__(keys.index(table_id, record.id), record.hash_key, record.range_key, table.attributes)
+        self.record = record
+        self.table_id = table_id
+        self.counted = keys.index_count(table_id, record.id)
+        self.sized = keys.index_bytes(table_id, record.id)
+        self.projects_all = record.projection == "ALL"
+        names = (table.hash_key, table.range_key, record.hash_key, record.range_key, *record.non_key_attributes)
+        self.kept = tuple(dict.fromkeys(name for name in names if name))
+        """Attributes that an entry has, unless all."""
+
+    def large_key(self, key: bytes) -> bytes:
+        """See `KeySpace`."""
+        return keys.large_entry(self.table_id, self.record.id, key)
+
+    def entry_key(self, item: Item, item_suffix: bytes) -> bytes | None:
+        """Where the item's entry is; None where it has none. item_suffix: `Table.suffix_of` its key."""
+        encoded = _encoded(item, self.hash_name, self.hash_type, MAX_HASH_KEY_BYTES)
+        if encoded is None:
+            return None
+        key = keys.partition(self.prefix, encoded)
+        if self.range_name:
+            encoded = _encoded(item, self.range_name, self.range_type, MAX_RANGE_KEY_BYTES)
+            if encoded is None:
+                return None
+            key += keys.element(encoded)
+        return key + item_suffix
+
+    def entry_of(self, item: Item) -> Item:
+        """The attributes of an entry that does not project all."""
+        return {name: item[name] for name in self.kept if name in item}
+
+    def check(self, item: Item) -> None:
+        """Raises ValidationException for an item whose attribute cannot be this index's key."""
+        for name, kind in ((self.hash_name, self.hash_type), (self.range_name, self.range_type)):
+            value = item.get(name) if name else None
+            if value is None:
+                continue
+            raw = value.get(kind)
+            if raw is None:
+                raise invalid(
+                    f"{INVALID}Type mismatch for Index Key {name} Expected: {kind} Actual: {type_of(value)} "
+                    f"IndexName: {self.record.name}"
+                )
+            encoded = keys.ENCODERS[kind](raw)
+            if not encoded:
+                raise invalid(
+                    "One or more parameter values are not valid. A value specified for a secondary index key is not "
+                    "supported. The AttributeValue for a key attribute cannot contain an empty "
+                    f"{'string' if kind == 'S' else 'binary'} value. IndexName: {self.record.name}, IndexKey: {name}"
+                )
+            if len(encoded) > (MAX_HASH_KEY_BYTES if name == self.hash_name else MAX_RANGE_KEY_BYTES):
+                raise self._bad_size(name, kind, encoded)
+
+
+def _encoded(item: Item, name: str, kind: str, most_bytes: int) -> bytes | None:
+    value = item.get(name)
+    raw: str | None = None if value is None else value.get(kind)
+    if raw is None:
+        return None
+    encoded = keys.ENCODERS[kind](raw)
+    return encoded if encoded and len(encoded) <= most_bytes else None
+
+
+class Table(KeySpace):
+    """A table's record with what item operations need at hand. Immutable: shared by all that saw the same bytes."""
+
+    __slots__ = ("has_local", "id", "indexes", "key_names", "record")
+
+    def __init__(self, record: TableRecord) -> None:
+        self.id = uuid.UUID(record.id).bytes
+        super().__init__(keys.items(self.id), record.hash_key, record.range_key, record.attributes)
+        self.record = record
+        self.key_names = self.own_key_names
+        self.indexes = tuple(Index(each, record, self.id) for each in record.indexes)
+        self.has_local = any(not each.is_global for each in record.indexes)
+
+    def index(self, name: str) -> Index:
+        """The index of that name. Raises ValidationException where there is none, or it cannot be read yet."""
+        for index in self.indexes:
+            if index.record.name == name:
+                if index.record.backfilling:
+                    raise invalid(f"Cannot read from backfilling global secondary index: {name}")
+                return index
+        raise invalid(f"The table does not have the specified index: {name}")
+
+    def large_key(self, key: bytes) -> bytes:
+        """See `KeySpace`."""
+        return keys.large(self.id, key)
+
+    def suffix_of(self, item_key: bytes) -> bytes:
+        """The part of an item's key that is its partition and sort key, without the hash."""
+        return item_key[len(self.prefix) + keys.HASH_BYTES :]
 
     def key_of(self, values: Item) -> bytes:
-        """The key bytes of a checked item, or of a checked `Key` parameter.
+        """The key bytes of a checked item.
 
-        Raises ValidationException with PutItem's words; `check_key` comes first where there are other words.
+        Raises ValidationException with PutItem's words; `key_of_key` comes first where there are other words.
         """
         raw = self._raw(values, self.hash_name, self.hash_type)
         encoded = self.hash_encode(raw)
         if not encoded or len(encoded) > MAX_HASH_KEY_BYTES:
-            raise self._bad_size(self.hash_name, encoded)
+            raise self._bad_size(self.hash_name, self.hash_type, encoded)
         key = keys.partition(self.prefix, encoded)
         if not self.range_name:
             return key
         raw = self._raw(values, self.range_name, self.range_type)
         encoded = self.range_encode(raw)
         if not encoded or len(encoded) > MAX_RANGE_KEY_BYTES:
-            raise self._bad_size(self.range_name, encoded)
+            raise self._bad_size(self.range_name, self.range_type, encoded)
         if b"\0" in encoded:
             return key + keys.element(encoded)
         return b"%b\x01%b\0" % (key, encoded)
@@ -93,16 +239,10 @@ class Table:
                 raise invalid(KEY_MISMATCH)
         return self.key_of(key)
 
-    def partition_of(self, value: Value) -> bytes:
-        """What the keys of one partition begin with; the value is of the right type. Raises ValidationException."""
-        encoded = self.hash_encode(value[self.hash_type])
-        if not encoded or len(encoded) > MAX_HASH_KEY_BYTES:
-            raise self._bad_size(self.hash_name, encoded)
-        return keys.partition(self.prefix, encoded)
-
-    def key_attributes(self, item: Item) -> Item:
-        """Only the key attributes."""
-        return {name: item[name] for name in self.key_names}
+    def key_attributes(self, item: Item, index: Index | None = None) -> Item:
+        """Only the key attributes: the table's own and, where one is read, the index's."""
+        names = self.key_names if index is None else dict.fromkeys((*self.key_names, *index.own_key_names))
+        return {name: item[name] for name in names}
 
     @staticmethod
     def _raw(values: Item, name: str, kind: str) -> str:
@@ -113,17 +253,6 @@ class Table:
         if raw is None:
             raise invalid(f"{INVALID}Type mismatch for key {name} expected: {kind} actual: {type_of(value)}")
         return raw
-
-    def _bad_size(self, name: str, encoded: bytes) -> AwsError:
-        if not encoded:
-            kind = "string" if self.record.attributes[name] == "S" else "binary"
-            return invalid(
-                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
-                f"empty {kind} value. Key: {name}"
-            )
-        if name == self.hash_name:
-            return invalid(f"{INVALID}Size of hashkey has exceeded the maximum size limit of2048 bytes")
-        return invalid(f"{INVALID}Aggregated size of all range keys has exceeded the size limit of 1024 bytes")
 
 
 _decode_record = msgspec.json.Decoder(TableRecord).decode
@@ -147,3 +276,8 @@ def load(txn: Transaction, key: bytes) -> Table:
 def encode(record: TableRecord) -> bytes:
     """A record's stored bytes."""
     return _encode_record(record)
+
+
+def changed(record: TableRecord, **fields: Any) -> TableRecord:
+    """A copy with other fields: records are shared by `decode`, so they are never changed in place."""
+    return msgspec.structs.replace(record, **fields)

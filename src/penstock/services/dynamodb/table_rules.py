@@ -7,7 +7,10 @@ from typing import Any
 
 from penstock.services.dynamodb import names
 from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.wire.errors import not_implemented
 
+MAX_LOCAL_INDEXES = 5
+MAX_GLOBAL_INDEXES = 20
 _MAX_UNITS = 1_000_000_000_000
 
 
@@ -23,7 +26,20 @@ def check_create(params: Mapping[str, Any]) -> None:
         )
         raise invalid(f"{len(missing)} validation error{'s' if len(missing) > 1 else ''} detected: {found}")
     check_throughput(params)
-    check_keys(params["KeySchema"], params["AttributeDefinitions"])
+    schema, definitions = params["KeySchema"], params["AttributeDefinitions"]
+    local, global_ = params.get("LocalSecondaryIndexes"), params.get("GlobalSecondaryIndexes")
+    check_keys(schema, definitions)
+    if local is None and global_ is None and len(schema) != len(definitions):
+        raise invalid(
+            INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in "
+            "AttributeDefinitions"
+        )
+    names_seen: set[str] = set()
+    if local is not None:
+        check_local_indexes(local, schema, definitions, names_seen)
+    if global_ is not None:
+        check_global_indexes(global_, definitions, params.get("BillingMode") == "PAY_PER_REQUEST", names_seen)
+    check_all_used(schema, definitions, [*(local or ()), *(global_ or ())])
 
 
 def check_throughput(params: Mapping[str, Any]) -> None:
@@ -75,8 +91,98 @@ def check_keys(schema: list[dict[str, str]], definitions: list[dict[str, str]]) 
         raise invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
     if len(schema) == 2 and schema[1]["KeyType"] != "RANGE":
         raise invalid("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
-    if len(used) != len(defined):
+
+
+def check_local_indexes(
+    indexes: list[dict[str, Any]],
+    table_schema: list[dict[str, str]],
+    definitions: list[dict[str, str]],
+    names_seen: set[str],
+) -> None:
+    """Raises ValidationException."""
+    if not indexes:
+        raise invalid(INVALID + "List of LocalSecondaryIndexes is empty")
+    if len(table_schema) != 2:
         raise invalid(
-            INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in "
-            "AttributeDefinitions"
+            INVALID
+            + "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex"
         )
+    for index in indexes:
+        name, schema = index["IndexName"], index["KeySchema"]
+        check_keys(schema, definitions)
+        if len(schema) != 2:
+            raise invalid(f"{INVALID}Index KeySchema does not have a range key for index: {name}")
+        own, of_table = schema[0]["AttributeName"], table_schema[0]["AttributeName"]
+        if own != of_table:
+            raise invalid(
+                f"{INVALID}Index KeySchema does not have the same leading hash key as table KeySchema for index: {name}. "
+                f"index hash key: {own}, table hash key: {of_table}"
+            )
+        check_projection(index["Projection"])
+        _check_new_name(name, names_seen)
+    if len(indexes) > MAX_LOCAL_INDEXES:
+        raise invalid(f"{INVALID}Number of LocalSecondaryIndexes exceeds per-table limit of {MAX_LOCAL_INDEXES}")
+
+
+def check_global_indexes(
+    indexes: list[dict[str, Any]], definitions: list[dict[str, str]], on_demand: bool, names_seen: set[str]
+) -> None:
+    """Raises ValidationException."""
+    if not indexes:
+        raise invalid(INVALID + "List of GlobalSecondaryIndexes is empty")
+    for index in indexes:
+        check_global_index(index, definitions, on_demand)
+        _check_new_name(index["IndexName"], names_seen)
+    if len(indexes) > MAX_GLOBAL_INDEXES:
+        raise invalid(f"{INVALID}GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL_INDEXES}")
+
+
+def check_global_index(index: dict[str, Any], definitions: list[dict[str, str]], on_demand: bool) -> None:
+    """One global index, of CreateTable or UpdateTable. Raises ValidationException, NotImplemented."""
+    for name in ("OnDemandThroughput", "WarmThroughput"):
+        if name in index:
+            raise not_implemented(f"dynamodb global secondary indexes with {name}")
+    check_keys(index["KeySchema"], definitions)
+    check_projection(index["Projection"])
+    throughput = index.get("ProvisionedThroughput")
+    if on_demand and throughput:
+        raise invalid(
+            f"{INVALID}ProvisionedThroughput should not be specified for index: {index['IndexName']} when BillingMode is "
+            "PAY_PER_REQUEST"
+        )
+    if not on_demand:
+        if not throughput:
+            raise invalid(f"{INVALID}ProvisionedThroughput must be specified for index: {index['IndexName']}")
+        check_units(throughput)
+
+
+def check_projection(projection: Mapping[str, Any]) -> None:
+    """Raises ValidationException."""
+    kind, names_too = projection.get("ProjectionType"), projection.get("NonKeyAttributes")
+    if kind is None:
+        raise invalid(INVALID + "Unknown ProjectionType: null")
+    if names_too is not None and kind != "INCLUDE":
+        raise invalid(f"{INVALID}ProjectionType is {kind}, but NonKeyAttributes is specified")
+    if names_too is None and kind == "INCLUDE":
+        raise invalid(f"{INVALID}ProjectionType is {kind}, but NonKeyAttributes is not specified")
+
+
+def check_all_used(
+    schema: list[dict[str, str]], definitions: list[dict[str, str]], indexes: list[dict[str, Any]]
+) -> None:
+    """Raises ValidationException for a defined attribute that is no key."""
+    used = list(
+        dict.fromkeys(e["AttributeName"] for each in (schema, *(i["KeySchema"] for i in indexes)) for e in each)
+    )
+    defined = [definition["AttributeName"] for definition in definitions]
+    if set(defined) - set(used):
+        raise invalid(
+            f"{INVALID}Some AttributeDefinitions are not used. AttributeDefinitions: [{', '.join(defined)}], "
+            f"keys used: [{', '.join(used)}]"
+        )
+
+
+def _check_new_name(name: str, names_seen: set[str]) -> None:
+    if name in names_seen:
+        raise invalid(f"{INVALID}Duplicate index name: {name}")
+    names_seen.add(name)

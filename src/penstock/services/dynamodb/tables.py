@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import keys, names, table
+from penstock.services.dynamodb import indexes, keys, names, table
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
 from penstock.services.dynamodb.table_rules import check_create, check_throughput, check_units
@@ -22,7 +22,7 @@ from penstock.services.dynamodb.tags import checked, save_tags
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large_range
 from penstock.store.tuples import prefix_end, unpack
-from penstock.wire.errors import AwsError, not_implemented
+from penstock.wire.errors import AwsError
 
 MAX_LISTED = 100
 MAX_TABLES = 2500
@@ -37,15 +37,12 @@ _NOT_YET: dict[str, tuple[Any, ...]] = {
     "GlobalTableSettingsReplicationMode": (),
 }
 _NOT_CREATED = {
-    "LocalSecondaryIndexes": (),
-    "GlobalSecondaryIndexes": (),
     "VectorIndexes": (),
     "ResourcePolicy": (),
     "GlobalTableSourceArn": (),
     **_NOT_YET,
 }
 _NOT_UPDATED = {
-    "GlobalSecondaryIndexUpdates": ([],),
     "VectorIndexUpdates": ([],),
     "ReplicaUpdates": ([],),
     "GlobalTableWitnessUpdates": ([],),
@@ -77,7 +74,9 @@ async def create_table(call: Call, params: Params) -> Result:
         table_class=params.get("TableClass", ""),
         deletion_protection=params.get("DeletionProtectionEnabled", False),
         on_demand_since=call.now if on_demand else 0.0,
+        indexes=indexes.made(params),
     )
+    record.last_index_id = len(record.indexes)
     key = keys.table(call.account, call.region, name)
     given_tags = checked(params.get("Tags"))
     limited = call.node.settings.limits
@@ -93,7 +92,7 @@ async def create_table(call: Call, params: Params) -> Result:
         save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
 
     await call.store.transact(body)
-    return {"TableDescription": describe(record, "CREATING", 0, 0)}
+    return {"TableDescription": describe(Sized(record, 0, 0, {}), "CREATING")}
 
 
 @operation("dynamodb:DescribeTable", resource=names.resource)
@@ -102,32 +101,42 @@ async def describe_table(call: Call, params: Params) -> Result:
     name = params["TableName"]
     key = names.record_key(call, name)
 
-    def body(txn: Transaction) -> tuple[TableRecord, int, int]:
+    def body(txn: Transaction) -> Sized:
         return _read(txn, key, name)
 
-    return {"Table": describe(*_active(await call.store.transact(body, read_only=True)))}
+    return {"Table": describe(await call.store.transact(body, read_only=True), "ACTIVE")}
 
 
-def _active(found: tuple[TableRecord, int, int]) -> tuple[TableRecord, str, int, int]:
-    record, count, size_bytes = found
-    return record, "ACTIVE", count, size_bytes
+class Sized(NamedTuple):
+    """A table's record with the sizes of the table and of its indexes (id -> entries, bytes)."""
+
+    record: TableRecord
+    items: int
+    size_bytes: int
+    indexes: dict[int, tuple[int, int]]
 
 
-def _read(txn: Transaction, key: bytes, name: str) -> tuple[TableRecord, int, int]:
-    """The table's record, its item count and its bytes. Raises ResourceNotFoundException with the name."""
+def _read(txn: Transaction, key: bytes, name: str) -> Sized:
+    """The table's record and sizes. Raises ResourceNotFoundException with the name."""
     stored = txn.get(key)
     if stored is None:
         raise table_missing_by_name(name)
     found = table.decode(stored)
-    return found.record, _counter(txn, keys.item_count(found.id)), _counter(txn, keys.item_bytes(found.id))
+    return Sized(
+        found.record,
+        _counter(txn, keys.item_count(found.id)),
+        _counter(txn, keys.item_bytes(found.id)),
+        {each.record.id: (_counter(txn, each.counted), _counter(txn, each.sized)) for each in found.indexes},
+    )
 
 
 def _counter(txn: Transaction, key: bytes) -> int:
     return int.from_bytes(txn.get(key) or b"", "little", signed=True)
 
 
-def describe(record: TableRecord, status: str, count: int, size_bytes: int) -> dict[str, Any]:
+def describe(sized: Sized, status: str) -> dict[str, Any]:
     """A TableDescription."""
+    record = sized.record
     schema = [{"AttributeName": record.hash_key, "KeyType": "HASH"}]
     if record.range_key:
         schema.append({"AttributeName": record.range_key, "KeyType": "RANGE"})
@@ -149,12 +158,13 @@ def describe(record: TableRecord, status: str, count: int, size_bytes: int) -> d
         "TableStatus": status,
         "CreationDateTime": record.created_at,
         "ProvisionedThroughput": throughput,
-        "TableSizeBytes": size_bytes,
-        "ItemCount": count,
+        "TableSizeBytes": sized.size_bytes,
+        "ItemCount": sized.items,
         "TableArn": record.arn,
         "TableId": record.id,
         "DeletionProtectionEnabled": record.deletion_protection,
     }
+    found.update(indexes.describe(record, status, sized.indexes))
     if record.on_demand:
         summary: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
         if status != "CREATING":
@@ -176,9 +186,9 @@ async def delete_table(call: Call, params: Params) -> Result:
     name = params["TableName"]
     key = names.record_key(call, name)
 
-    def body(txn: Transaction) -> tuple[TableRecord, int, int]:
+    def body(txn: Transaction) -> Sized:
         found = _read(txn, key, name)
-        record = found[0]
+        record = found.record
         if record.deletion_protection:
             raise invalid(
                 "Resource cannot be deleted as it is currently protected against deletion. "
@@ -189,12 +199,13 @@ async def delete_table(call: Call, params: Params) -> Result:
         txn.clear(key)
         txn.clear(prefix, prefix_end(prefix))
         clear_large_range(txn, *keys.all_large(table_id))
+        txn.clear(*keys.collections(table_id))
+        indexes.clear(txn, table_id, record.indexes)
         for kept in (keys.tags(table_id), keys.item_count(table_id), keys.item_bytes(table_id)):
             txn.clear(kept)
         return found
 
-    record, count, size_bytes = await call.store.transact(body)
-    shown = describe(record, "DELETING", count, size_bytes)
+    shown = describe(await call.store.transact(body), "DELETING")
     for name in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
         del shown[name]
     return {"TableDescription": shown}
@@ -222,7 +233,13 @@ async def list_tables(call: Call, params: Params) -> Result:
 @operation("dynamodb:UpdateTable", resource=names.resource, unsupported=_NOT_UPDATED)
 async def update_table(call: Call, params: Params) -> Result:
     """Change billing mode, throughput, class or deletion protection."""
-    if not params.keys() & {"ProvisionedThroughput", "BillingMode", "TableClass", "DeletionProtectionEnabled"}:
+    if not params.keys() & {
+        "ProvisionedThroughput",
+        "BillingMode",
+        "TableClass",
+        "DeletionProtectionEnabled",
+        "GlobalSecondaryIndexUpdates",
+    }:
         raise invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
             "SSESpecification or ReplicaUpdates is required"
@@ -234,17 +251,16 @@ async def update_table(call: Call, params: Params) -> Result:
     name = params["TableName"]
     key = names.record_key(call, name)
 
-    def body(txn: Transaction) -> tuple[TableRecord, int, int]:
-        record, count, size_bytes = _read(txn, key, name)
+    def body(txn: Transaction) -> Sized:
+        sized = _read(txn, key, name)
         given = {each["AttributeName"]: each["AttributeType"] for each in params.get("AttributeDefinitions", ())}
-        if given and given != record.attributes:
-            raise not_implemented("dynamodb:UpdateTable with new AttributeDefinitions")
-        changed = _changed(record, params, call.now)
+        changed = _changed(sized.record, params, call.now)
+        if params.get("GlobalSecondaryIndexUpdates"):
+            changed = indexes.change(txn, key, changed, params["GlobalSecondaryIndexUpdates"], given)
         txn.set(key, table.encode(changed))
-        return changed, count, size_bytes
+        return sized._replace(record=changed)
 
-    record, count, size_bytes = await call.store.transact(body)
-    return {"TableDescription": describe(record, "UPDATING", count, size_bytes)}
+    return {"TableDescription": describe(await call.store.transact(body), "UPDATING")}
 
 
 def _changed(record: TableRecord, params: Params, now: float) -> TableRecord:

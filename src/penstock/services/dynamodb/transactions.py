@@ -14,12 +14,13 @@ import msgspec
 from penstock.core.authz import require as require_permission
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, records, table, tokens
+from penstock.services.dynamodb import capacity, names, records, table, tokens, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
+from penstock.services.dynamodb.batches import Done, add_collections, add_consumed
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.request import Expressions, compile_request
 from penstock.services.dynamodb.expressions.scope import Values
-from penstock.services.dynamodb.items import refuse_below_keys, refuse_key_updates, require, updated
+from penstock.services.dynamodb.items import measured, refuse_below_keys, refuse_key_updates, require, updated
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -50,14 +51,17 @@ class _Action(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """What an action does once all conditions hold. body: the new item's JSON; empty for none."""
+    """What an action does once all conditions hold. body: the new item's JSON; empty for none, where `item` is too."""
 
     table: Table
     key: bytes
     old: bytes | None
     body: bytes
     size: int
-    writes: bool
+    item: Item
+    given: Item
+    """The item or key of the request."""
+    removes: bool = False
 
 
 # Each of its actions needs a permission of its own, which the operation demands.
@@ -73,27 +77,34 @@ async def transact_write_items(call: Call, params: Params) -> Result:
     token = params.get("ClientRequestToken")
     digest = b"" if token is None else hashlib.sha256(msgspec.json.encode(given, order="sorted")).digest()
 
-    def body(txn: Transaction) -> list[_Change]:
+    def body(txn: Transaction) -> list[Done]:
         if token is not None and tokens.is_repeated(txn, call.account, call.region, token, digest, call.now):
             return []
         changes = _changes(txn, actions)
         if sum(change.size for change in changes) > MAX_BYTES:
             raise invalid("Transaction request exceeds the maximum aggregate item size of 4 MB")
+        done = []
         for change in changes:
+            used = writes.NO_UNITS
             if change.body:
-                records.save(txn, change.table, change.key, change.old, change.body, change.size)
-            elif change.writes and change.old is not None:
-                records.remove(txn, change.table, change.key, change.old)
+                used = writes.save(txn, change.table, change.key, change.old, change.item, change.body, change.size)
+            elif change.removes and change.old is not None:
+                used = writes.remove(txn, change.table, change.key, change.old)
+            old_size = 0 if change.old is None else records.size_of(change.old)
+            units = 2 * capacity.write_units(change.size, old_size)
+            doubled = [each._replace(units=2 * each.units) for each in used]
+            done.append(
+                Done(change.table, units, doubled, measured(txn, params, change.table, change.item or change.given))
+            )
         if token is not None:
             tokens.remember(txn, call.account, call.region, token, digest, call.now)
-        return changes
+        return done
 
-    changes = await call.store.transact(body)
-    units = [
-        (change.table, 2 * capacity.write_units(change.size, 0 if change.old is None else records.size_of(change.old)))
-        for change in changes
-    ]
-    return _consumed(params, {}, units, "WriteCapacityUnits")
+    result: Result = {}
+    done = await call.store.transact(body)
+    add_consumed(params, result, done, "WriteCapacityUnits")
+    add_collections(result, done)
+    return result
 
 
 def _check_action(call: Call, given: Mapping[str, dict[str, Any]]) -> _Action:
@@ -161,12 +172,21 @@ def _change(txn: Transaction, action: _Action, found: Table, key: bytes) -> _Cha
         item = {} if update is None else records.item_of(txn, found, key, old)
     match action.kind:
         case "Put":
-            return _Change(found, key, old, records.encode(action.item), check_item(action.item), True)
+            _check_indexes(found, action.item)
+            return _Change(
+                found, key, old, records.encode(action.item), check_item(action.item), action.item, action.item
+            )
         case "Update":
             size, body = updated(action.item, old, item, update, action.values)
-            return _Change(found, key, old, body, size, bool(body))
+            _check_indexes(found, item)
+            return _Change(found, key, old, body, size, item, action.item)
         case kind:
-            return _Change(found, key, old, b"", 0, kind == "Delete")
+            return _Change(found, key, old, b"", 0, {}, action.item, kind == "Delete")
+
+
+def _check_indexes(found: Table, item: Item) -> None:
+    for index in found.indexes:
+        index.check(item)
 
 
 def _gets(call: Call, params: Params) -> list[str]:
@@ -214,24 +234,8 @@ async def transact_get_items(call: Call, params: Params) -> Result:
             responses.append({"Item": msgspec.Raw(item_json)})
         else:
             responses.append({"Item": expressions.projection(records.decode(item_json))})
-    units = [
-        (its_table, 2 * capacity.read_units(0 if stored is None else records.size_of(stored), True))
-        for its_table, stored, _ in found
-    ]
-    return _consumed(params, {"Responses": responses}, units, "ReadCapacityUnits")
-
-
-def _consumed(params: Params, result: Result, units: list[tuple[Table, float]], which: str) -> Result:
-    """Add ConsumedCapacity, summed by table."""
-    by_table: dict[str, float] = {}
-    for found, used in units:
-        by_table[found.record.name] = by_table.get(found.record.name, 0.0) + used
-    listed = [capacity.consumed(params, name, used) for name, used in by_table.items()]
-    if listed and listed[0] is not None:
-        for each in listed:
-            assert each is not None
-            each[which] = each["CapacityUnits"]
-            if "Table" in each:
-                each["Table"][which] = each["CapacityUnits"]
-        result["ConsumedCapacity"] = listed
+    result: Result = {"Responses": responses}
+    sizes = [(its_table, 0 if stored is None else records.size_of(stored)) for its_table, stored, _ in found]
+    used = [Done(each, 2 * capacity.read_units(size, True), writes.NO_UNITS) for each, size in sizes]
+    add_consumed(params, result, used, "ReadCapacityUnits")
     return result

@@ -1,0 +1,217 @@
+"""Secondary indexes as tables have them: made, described, changed, filled.
+
+A global index added to a table with data is filled by a worker while writes go on: every write keeps the index from the
+moment it is recorded, and the worker adds what was there before, in order of key.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from penstock.services.dynamodb import keys, table
+from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.records import size_of
+from penstock.services.dynamodb.table import IndexRecord, TableRecord
+from penstock.services.dynamodb.table_rules import MAX_GLOBAL_INDEXES, check_global_index, check_units
+from penstock.services.dynamodb.writes import add_entry
+from penstock.store.api import Transaction
+from penstock.store.chunked import clear_large_range
+from penstock.store.tuples import prefix_end
+from penstock.wire.errors import AwsError
+
+_FILLED_AT_ONCE = 200
+_FILLED_BYTES = 1_000_000
+
+
+class Backfill(msgspec.Struct):
+    """How far an index is filled. after: the last item's key that was seen."""
+
+    record_key: bytes
+    index_id: int
+    after: bytes = b""
+
+
+_decode = msgspec.json.Decoder(Backfill).decode
+
+
+def made(params: dict[str, Any]) -> list[IndexRecord]:
+    """The indexes that a CreateTable asks for."""
+    wanted = [(each, False) for each in params.get("LocalSecondaryIndexes") or ()]
+    wanted += [(each, True) for each in params.get("GlobalSecondaryIndexes") or ()]
+    return [_record(each, number, is_global) for number, (each, is_global) in enumerate(wanted, 1)]
+
+
+def _record(given: dict[str, Any], number: int, is_global: bool) -> IndexRecord:
+    by_type = {element["KeyType"]: element["AttributeName"] for element in given["KeySchema"]}
+    throughput = given.get("ProvisionedThroughput") or {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+    return IndexRecord(
+        name=given["IndexName"],
+        id=number,
+        is_global=is_global,
+        hash_key=by_type["HASH"],
+        range_key=by_type.get("RANGE", ""),
+        projection=given["Projection"]["ProjectionType"],
+        non_key_attributes=given["Projection"].get("NonKeyAttributes") or [],
+        read_units=throughput["ReadCapacityUnits"],
+        write_units=throughput["WriteCapacityUnits"],
+    )
+
+
+def describe(record: TableRecord, status: str, sizes: dict[int, tuple[int, int]]) -> dict[str, Any]:
+    """The members of a TableDescription about indexes. sizes: index id -> entries, bytes."""
+    found: dict[str, Any] = {}
+    for index in record.indexes:
+        schema = [{"AttributeName": index.hash_key, "KeyType": "HASH"}]
+        if index.range_key:
+            schema.append({"AttributeName": index.range_key, "KeyType": "RANGE"})
+        projection: dict[str, Any] = {"ProjectionType": index.projection}
+        if index.non_key_attributes:
+            projection["NonKeyAttributes"] = index.non_key_attributes
+        count, size_bytes = sizes.get(index.id, (0, 0))
+        shown: dict[str, Any] = {
+            "IndexName": index.name,
+            "KeySchema": schema,
+            "Projection": projection,
+            "IndexSizeBytes": size_bytes,
+            "ItemCount": count,
+            "IndexArn": f"{record.arn}/index/{index.name}",
+        }
+        if index.is_global:
+            shown["IndexStatus"] = "CREATING" if index.backfilling or status == "CREATING" else "ACTIVE"
+            if index.backfilling:
+                shown["Backfilling"] = True
+            shown["ProvisionedThroughput"] = {
+                "NumberOfDecreasesToday": 0,
+                "ReadCapacityUnits": index.read_units,
+                "WriteCapacityUnits": index.write_units,
+            }
+        found.setdefault("GlobalSecondaryIndexes" if index.is_global else "LocalSecondaryIndexes", []).append(shown)
+    return found
+
+
+def change(
+    txn: Transaction, record_key: bytes, record: TableRecord, updates: list[dict[str, Any]], new_types: dict[str, str]
+) -> TableRecord:
+    """Carry out GlobalSecondaryIndexUpdates. new_types: the request's AttributeDefinitions. Raises AwsError."""
+    if sum("Create" in each or "Delete" in each for each in updates) > 1 or (
+        any("Create" in each for each in updates) and any(index.backfilling for index in record.indexes)
+    ):
+        raise AwsError(
+            "LimitExceededException",
+            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
+        )
+    for each in updates:
+        if "Create" in each:
+            record = _create(txn, record_key, record, each["Create"], new_types)
+        elif "Delete" in each:
+            record = _delete(txn, record, each["Delete"]["IndexName"])
+        elif "Update" in each:
+            record = _update(record, each["Update"])
+    used = {record.hash_key, record.range_key}
+    used.update(name for index in record.indexes for name in (index.hash_key, index.range_key))
+    return table.changed(record, attributes={n: t for n, t in record.attributes.items() if n in used})
+
+
+def _create(
+    txn: Transaction, record_key: bytes, record: TableRecord, given: dict[str, Any], new_types: dict[str, str]
+) -> TableRecord:
+    types = {**record.attributes, **new_types}
+    for name, kind in record.attributes.items():
+        if types[name] != kind:
+            raise invalid(f"Attribute {name} is defined as {kind} already")
+    definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()]
+    check_global_index(given, definitions, record.on_demand)
+    if any(index.name == given["IndexName"] for index in record.indexes):
+        raise invalid(f"Attempting to create an index which already exists: {given['IndexName']}")
+    if sum(index.is_global for index in record.indexes) >= MAX_GLOBAL_INDEXES:
+        raise AwsError(
+            "LimitExceededException",
+            f"GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL_INDEXES}",
+        )
+    index = _record(given, record.last_index_id + 1, True)
+    index.backfilling = True
+    state = Backfill(record_key, index.id)
+    txn.set(keys.backfill(uuid.UUID(record.id).bytes, index.id), msgspec.json.encode(state))
+    txn.add(keys.BACKFILLS, 1)
+    return table.changed(record, attributes=types, indexes=[*record.indexes, index], last_index_id=index.id)
+
+
+def _delete(txn: Transaction, record: TableRecord, name: str) -> TableRecord:
+    index = _global(record, name)
+    clear(txn, uuid.UUID(record.id).bytes, [index])
+    return table.changed(record, indexes=[each for each in record.indexes if each is not index])
+
+
+def _update(record: TableRecord, given: dict[str, Any]) -> TableRecord:
+    throughput = given.get("ProvisionedThroughput")
+    if throughput is None:
+        raise invalid("One or more parameter values were invalid: ProvisionedThroughput must be specified for index")
+    check_units(throughput)
+    index = _global(record, given["IndexName"])
+    changed = msgspec.structs.replace(
+        index, read_units=throughput["ReadCapacityUnits"], write_units=throughput["WriteCapacityUnits"]
+    )
+    return table.changed(record, indexes=[changed if each is index else each for each in record.indexes])
+
+
+def _global(record: TableRecord, name: str) -> IndexRecord:
+    for index in record.indexes:
+        if index.name == name and index.is_global:
+            return index
+    raise AwsError(
+        "ResourceNotFoundException", f"Requested resource not found: Index: {name} of table {record.name} not found"
+    )
+
+
+def clear(txn: Transaction, table_id: bytes, indexes: Iterable[IndexRecord]) -> None:
+    """Remove all entries, counters and state of indexes."""
+    for index in indexes:
+        prefix = keys.index(table_id, index.id)
+        txn.clear(prefix, prefix_end(prefix))
+        clear_large_range(txn, *keys.large_entries(table_id, index.id))
+        for kept in (
+            keys.index_count(table_id, index.id), keys.index_bytes(table_id, index.id), keys.backfill(table_id, index.id)
+        ):  # fmt: skip
+            txn.clear(kept)
+
+
+def fill_some(txn: Transaction) -> bool:
+    """Fill a part of some index that is being filled. Returns whether there was anything to do."""
+    waiting = list(txn.scan(*keys.backfills(), 1))
+    if not waiting:
+        return False
+    state_key, stored = waiting[0]
+    state = _decode(stored)
+    record = txn.get(state.record_key)
+    found = None if record is None else table.decode(record)
+    index = None if found is None else next((each for each in found.indexes if each.record.id == state.index_id), None)
+    if found is None or index is None:
+        txn.clear(state_key)
+        return True
+    seen = size_bytes = 0
+    begin = state.after + b"\0" if state.after else found.prefix
+    for item_key, item in txn.scan(begin, prefix_end(found.prefix), _FILLED_AT_ONCE):
+        add_entry(txn, found, index, item_key, item)
+        state.after = item_key
+        seen += 1
+        size_bytes += size_of(item)
+        if size_bytes > _FILLED_BYTES:
+            break
+    if seen == _FILLED_AT_ONCE or size_bytes > _FILLED_BYTES:
+        txn.set(state_key, msgspec.json.encode(state))
+    else:
+        _finish(txn, state, found.record, state_key)
+    return True
+
+
+def _finish(txn: Transaction, state: Backfill, record: TableRecord, state_key: bytes) -> None:
+    indexes = [
+        msgspec.structs.replace(each, backfilling=False) if each.id == state.index_id else each
+        for each in record.indexes
+    ]
+    txn.set(state.record_key, table.encode(table.changed(record, indexes=indexes)))
+    txn.clear(state_key)

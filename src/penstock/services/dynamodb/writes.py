@@ -1,0 +1,157 @@
+"""Writing an item: its record, its counters, and its entries in every index, in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from penstock.services.dynamodb import capacity, keys, records
+from penstock.services.dynamodb.attributes import Item, check_item
+from penstock.services.dynamodb.table import Index, KeySpace, Table
+from penstock.store.api import LIMITS, Transaction
+from penstock.store.chunked import clear_large, set_large
+
+_INLINE_BYTES = LIMITS.value_bytes - records.HEADER_BYTES
+
+
+class IndexUnits(NamedTuple):
+    """Write units that an index took."""
+
+    owner: Index
+    units: float
+
+
+NO_UNITS: list[IndexUnits] = []
+
+
+def save(
+    txn: Transaction, table: Table, key: bytes, old: bytes | None, item: Item, body: bytes, size: int
+) -> list[IndexUnits]:
+    """Write an item of `size` bytes, whose JSON is `body`, over `old` (as stored). Returns what its indexes took.
+
+    Raises ValidationException where an attribute cannot be an index's key.
+    """
+    used = NO_UNITS
+    if table.indexes:
+        for index in table.indexes:
+            index.check(item)
+        old_item = None if old is None else records.item_of(txn, table, key, old)
+        used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size)
+    _store(txn, table, key, old, body, size)
+    if old is None:
+        txn.add(keys.item_count(table.id), 1)
+        txn.add(keys.item_bytes(table.id), size)
+    elif (grown := size - records.size_of(old)) != 0:
+        txn.add(keys.item_bytes(table.id), grown)
+    return used
+
+
+def _store(txn: Transaction, space: KeySpace, key: bytes, old: bytes | None, body: bytes, size: int) -> None:
+    if len(body) <= _INLINE_BYTES:
+        if old is not None and records.is_large(old):
+            clear_large(txn, space.large_key(key))
+        txn.set(key, records.inline(body, size))
+    else:
+        set_large(txn, space.large_key(key), body)
+        txn.set(key, records.large_header(size))
+
+
+def remove(txn: Transaction, table: Table, key: bytes, old: bytes) -> list[IndexUnits]:
+    """Remove the item stored as `old`. Returns what its indexes took."""
+    used = NO_UNITS
+    if table.indexes:
+        used = _index(txn, table, key, records.item_of(txn, table, key, old), records.size_of(old), None, 0)
+    if records.is_large(old):
+        clear_large(txn, table.large_key(key))
+    txn.clear(key)
+    txn.add(keys.item_count(table.id), -1)
+    txn.add(keys.item_bytes(table.id), -records.size_of(old))
+    return used
+
+
+def _index(
+    txn: Transaction, table: Table, key: bytes, old: Item | None, old_size: int, new: Item | None, new_size: int
+) -> list[IndexUnits]:
+    suffix = table.suffix_of(key)
+    place = key[len(table.prefix) :]
+    used = []
+    grown = new_size - old_size
+    for index in table.indexes:
+        before = None if old is None else index.entry_key(old, suffix)
+        after = None if new is None else index.entry_key(new, suffix)
+        if before is None and after is None:
+            continue
+        old_entry, old_bytes = _entry(index, old, old_size, before)
+        new_entry, new_bytes = _entry(index, new, new_size, after)
+        if before == after and old_entry == new_entry:
+            continue
+        if before is not None and before != after:
+            _clear_entry(txn, index, before)
+        if after is not None and new_entry is not None and not (index.projects_all and before == after):
+            _set_entry(txn, index, after, new_entry, new_bytes, place)
+        if (count := (after is not None) - (before is not None)) != 0:
+            txn.add(index.counted, count)
+        if new_bytes != old_bytes:
+            txn.add(index.sized, new_bytes - old_bytes)
+        if not index.record.is_global:
+            grown += new_bytes - old_bytes
+        used.append(IndexUnits(index, _units(before, after, old_bytes, new_bytes)))
+    if table.has_local and grown:
+        item = new if new is not None else old
+        assert item is not None
+        txn.add(keys.collection(table.id, table.partition_of(item[table.hash_name])), grown)
+    return used
+
+
+def _clear_entry(txn: Transaction, index: Index, key: bytes) -> None:
+    if not index.projects_all:
+        stored = txn.get(key)
+        if stored is not None and records.is_large(stored):
+            clear_large(txn, index.large_key(key))
+    txn.clear(key)
+
+
+def _set_entry(txn: Transaction, index: Index, key: bytes, entry: Item, size: int, place: bytes) -> None:
+    if index.projects_all:
+        txn.set(key, place)
+    else:
+        _store(txn, index, key, txn.get(key), records.encode(entry), size)
+
+
+def _entry(index: Index, item: Item | None, size: int, key: bytes | None) -> tuple[Item | None, int]:
+    """The attributes of an entry and their size."""
+    if item is None or key is None:
+        return None, 0
+    if index.projects_all:
+        return item, size
+    entry = index.entry_of(item)
+    return entry, check_item(entry)
+
+
+def _units(before: bytes | None, after: bytes | None, old_bytes: int, new_bytes: int) -> float:
+    """A changed entry is one write, one that moves is two: a removal and a new one."""
+    if before is None or after is None or before == after:
+        return capacity.write_units(old_bytes, new_bytes)
+    return capacity.write_units(old_bytes) + capacity.write_units(new_bytes)
+
+
+def collection_metrics(txn: Transaction, table: Table, item: Item) -> dict[str, Any] | None:
+    """The ItemCollectionMetrics of the item's partition; None for a table without local indexes."""
+    if not table.has_local:
+        return None
+    value = item[table.hash_name]
+    stored = txn.get(keys.collection(table.id, table.partition_of(value)))
+    gigabytes = int.from_bytes(stored or b"", "little", signed=True) >> 30
+    return {"ItemCollectionKey": {table.hash_name: value}, "SizeEstimateRangeGB": [float(gigabytes), gigabytes + 1.0]}
+
+
+def add_entry(txn: Transaction, table: Table, index: Index, key: bytes, stored: bytes) -> None:
+    """Put an item that is there into an index that is being filled; does nothing if it has an entry already."""
+    item = records.item_of(txn, table, key, stored)
+    entry_key = index.entry_key(item, table.suffix_of(key))
+    if entry_key is None or txn.get(entry_key) is not None:
+        return
+    entry, size = _entry(index, item, records.size_of(stored), entry_key)
+    assert entry is not None
+    _set_entry(txn, index, entry_key, entry, size, key[len(table.prefix) :])
+    txn.add(index.counted, 1)
+    txn.add(index.sized, size)
