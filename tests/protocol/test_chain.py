@@ -93,6 +93,13 @@ async def test_account_by_access_key(edge: Edge) -> None:
     assert answer.code.endswith("UnrecognizedClientException")
 
 
+async def test_session_token_beside_a_well_known_key(edge: Edge) -> None:
+    answer = await ssm(edge, "GetParameter", {"Name": "n"}, credentials=Credentials("test", "test", "test"))
+    assert answer.status == 200
+    answer = await ssm(edge, "GetParameter", {"Name": "n"}, credentials=Credentials("ASIA", "test", "test"))
+    assert answer.code.rpartition("#")[2] == "UnrecognizedClientException"
+
+
 async def test_ordinary_clients(edge: Edge) -> None:
     def use() -> None:
         more: dict[str, Any] = {
@@ -273,10 +280,11 @@ async def test_web_pages(edge: Edge) -> None:
     assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
-async def test_default_keys_are_not_for_foreign_pages(edge: Edge) -> None:
+async def test_default_keys_are_not_for_foreign_pages(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
     answer = await ssm(edge, "GetParameter", {"Name": "n"}, headers={"Origin": "https://evil.example"})
     assert answer.code.endswith("UnrecognizedClientException")
     assert "access-control-allow-origin" not in answer.headers
+    assert "https://evil.example" in caplog.text
     # A name of others that they point at this machine.
     answer = await ssm(edge, "GetParameter", {"Name": "n"}, host=f"evil.example:{edge.port}")
     assert answer.code.endswith("UnrecognizedClientException")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from penstock.wire.message import Request
 if TYPE_CHECKING:
     from penstock.config import Settings
     from penstock.core.node import Node
+
+log = logging.getLogger(__name__)
 
 DEFAULT_ACCOUNT = "000000000000"
 _ACCOUNT = re.compile(r"[0-9]{12}").fullmatch
@@ -38,6 +41,7 @@ class Authenticator:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._roots: dict[str, Principal] = {}
+        self._explained: set[str] = set()
         settings: Settings = node.settings
         self._defaults = settings.default_credentials
         self._inside_too = settings.function_default_credentials
@@ -76,15 +80,28 @@ class Authenticator:
         self, request: Request, kind: Family, access_key_id: str, token: str
     ) -> tuple[Principal, str, Credential | None]:
         """(principal, secret, the directory's credential where it is from there). Raises AwsError: an unknown key."""
-        if self._defaults and not token and self._may_use_defaults(request.peer):
-            principal = self._default(access_key_id)
+        # (A session token beside such a key says nothing: people set one because some tool wanted it.)
+        if self._defaults and (principal := self._default(access_key_id)) is not None:
             reading = kind is Family.S3 and request.method in ("GET", "HEAD")
-            if principal is not None and trusted(request, reading=reading):
+            if not self._may_use_defaults(request.peer):
+                self._explain(request.peer, f"{request.peer} is not this machine")
+            elif not trusted(request, reading=reading):
+                host, page = request.headers.get("host", ""), request.headers.get("origin", "of another site")
+                self._explain(
+                    host + page, f"the request is for host {host!r}, by a web page ({page}) or through a name"
+                )
+            else:
                 return principal, self._secret, None
         credential = await self._node.directory.credential(access_key_id, token)
         if credential is None or not credential.active:
             raise refusals.bad_token(kind) if token else refusals.unknown_key(kind, access_key_id)
         return credential.principal, credential.secret, credential
+
+    def _explain(self, about: str, why: str) -> None:
+        """Say in the log, once for each cause, why a well-known key was not let in: the client cannot be told."""
+        if about not in self._explained and len(self._explained) < 1000:
+            self._explained.add(about)
+            log.warning("the well-known keys are for this machine alone: %s; give others keys of IAM users", why)
 
     def _may_use_defaults(self, peer: str) -> bool:
         return is_loopback(peer) or (peer == INSIDE and self._inside_too)
