@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 HOP_BYTES = 1024 * 1024
 """What goes to a thread at once."""
+HOP_CHUNKS = HOP_BYTES // CHUNK_BYTES
 GRACE_S = 60.0
 """How long a released blob's file stays, for readers of other nodes that have just looked its record up."""
 ABANDONED_S = 60.0
@@ -123,12 +124,10 @@ class FileBlobs:
         self._pins.update(name for name, _, _ in spans)
         try:
             for name, begin, end in spans:
-                reader = await self.on_thread(ChunkReader, str(self.path_of(name)), name)
+                reader, pieces = await self._opened(name, begin, end)
                 try:
-                    if not 0 <= begin <= end <= reader.size_bytes:
-                        raise BlobMissing(f"blob {name} has {reader.size_bytes} bytes, {begin}-{end} were asked for")
-                    async with contextlib.aclosing(self._read_one(reader, begin, end)) as pieces:
-                        async for piece in pieces:
+                    async with contextlib.aclosing(self._read_one(reader, pieces, begin, end)) as found:
+                        async for piece in found:
                             yield piece
                 finally:
                     reader.close()
@@ -136,28 +135,36 @@ class FileBlobs:
             self._pins.subtract(name for name, _, _ in spans)
             self._pins += Counter()
 
-    async def _read_one(self, reader: ChunkReader, begin: int, end: int) -> AsyncGenerator[bytes, None]:
-        per_hop = HOP_BYTES // CHUNK_BYTES
-        first, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
-        if begin == end:
-            return
-        ahead = asyncio.ensure_future(self.on_thread(reader.chunks, first, min(first + per_hop, last)))
+    async def _opened(self, name: str, begin: int, end: int) -> tuple[ChunkReader, list[bytes]]:
+        """The blob, open, and the first chunks: one hop to a thread for what is not long. Leaves nothing open."""
+        opening = asyncio.ensure_future(self.on_thread(_open, str(self.path_of(name)), name, begin, end))
         try:
-            while True:
-                pieces = await asyncio.shield(ahead)
-                at = first
-                first = min(first + per_hop, last)
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(BlobMissing, OSError):
+                (await opening)[0].close()
+            raise
+
+    async def _read_one(
+        self, reader: ChunkReader, pieces: list[bytes], begin: int, end: int
+    ) -> AsyncGenerator[bytes, None]:
+        first, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
+        ahead: asyncio.Future[list[bytes]] | None = None
+        try:
+            while pieces:
+                at, first = first, first + len(pieces)
                 if first < last:
-                    ahead = asyncio.ensure_future(self.on_thread(reader.chunks, first, min(first + per_hop, last)))
+                    ahead = asyncio.ensure_future(
+                        self.on_thread(reader.chunks, first, min(first + HOP_CHUNKS, last))
+                    )  # fmt: skip
                 for i, piece in enumerate(pieces, at):
                     offset = i * CHUNK_BYTES
                     yield piece[max(0, begin - offset) : end - offset]
-                if first >= last:
-                    return
+                pieces = await asyncio.shield(ahead) if ahead is not None else []
+                ahead = None
         finally:
-            if not ahead.done():
+            if ahead is not None:  # the thread must be done with the file before it is closed
                 await asyncio.wait([ahead])
-            if not ahead.cancelled():
                 ahead.exception()
 
     # sweeping
@@ -308,7 +315,7 @@ class _FileWriter:
         self.size_bytes += len(data)
         self._gathered.append(data)
         self._gathered_bytes += len(data)
-        if self._gathered_bytes >= HOP_BYTES:
+        if self._gathered_bytes > HOP_BYTES:
             await self._settle_job()
             self._start(last=False)
 
@@ -380,6 +387,18 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while written < len(data):
         written += os.write(fd, view[written:])
+
+
+def _open(path: str, name: str, begin: int, end: int) -> tuple[ChunkReader, list[bytes]]:
+    reader = ChunkReader(path, name)
+    try:
+        if not 0 <= begin <= end <= reader.size_bytes:
+            raise BlobMissing(f"blob {name} has {reader.size_bytes} bytes, {begin}-{end} were asked for")
+        first, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
+        return reader, reader.chunks(first, min(first + HOP_CHUNKS, last)) if begin < end else []
+    except BaseException:
+        reader.close()
+        raise
 
 
 @contextlib.contextmanager
