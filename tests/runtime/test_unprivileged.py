@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,11 +64,9 @@ def variables() -> dict[str, str]:
     return {"PYTHONPATH": ":".join(wanted), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def as_nobody(command: list[str]) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        command, user=NOBODY, group=NOBODY, extra_groups=[], check=False, capture_output=True, cwd="/",
-        env=variables(), timeout=100,
-    )  # fmt: skip
+def run(command: list[str], *, nobody: bool) -> subprocess.CompletedProcess[bytes]:
+    as_user: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if nobody else {}
+    return subprocess.run(command, check=False, capture_output=True, cwd="/", env=variables(), timeout=100, **as_user)
 
 
 def interpreter() -> str:
@@ -73,7 +74,7 @@ def interpreter() -> str:
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     for candidate in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         try:
-            if as_nobody([candidate, "-c", "import environments"]).returncode == 0:
+            if run([candidate, "-c", "import environments"], nobody=True).returncode == 0:
                 return candidate
         except OSError:
             continue
@@ -86,7 +87,7 @@ def test_without_root_functions_are_as_isolated_as_claimed() -> None:
     python = interpreter()
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         os.chown(folder, NOBODY, NOBODY)
-        done = as_nobody([python, "-c", SCRIPT, folder])
+        done = run([python, "-c", SCRIPT, folder], nobody=True)
     assert done.returncode == 0, done.stderr.decode()
     out = json.loads(done.stdout)
     if not out["protections"]["user"].startswith("on"):
@@ -96,3 +97,68 @@ def test_without_root_functions_are_as_isolated_as_claimed() -> None:
     assert out["late"]["errorType"] == "Sandbox.Timedout"
     assert out["eaten"]["errorType"] in ("MemoryError", "Runtime.ExitError")
     assert out["forked"] < 1024
+
+
+BARE = """
+import asyncio, json, pathlib, sys
+from penstock.runtime import linux, seccomp
+linux.no_new_privileges()
+seccomp.refuse_dangerous_calls()  # from here on this host has no namespaces, as in a container of Docker's
+from environments import make_bench
+async def main():
+    bench = make_bench(pathlib.Path(sys.argv[1]))
+    out = {"protections": bench.runtime.protections()}
+    f = bench.function('''
+        import boto3, os, subprocess, time
+        def handler(event, context):
+            if event == "sleep":
+                time.sleep(100)
+            subprocess.Popen(["sleep", event], start_new_session=True)
+            caps = sorted({l.split()[1] for l in open("/proc/self/status") if l.startswith(("CapEff", "CapPrm"))})
+            return [os.path.basename(os.getcwd()), os.environ["LAMBDA_TASK_ROOT"], caps]
+    ''', timeout_s=2.0)
+    out["look"] = await bench.answer(f, sys.argv[2])
+    out["code"] = str(f.code)
+    out["late"] = await bench.error(f, "sleep")
+    await bench.answer(f, sys.argv[2])
+    if "close" in sys.argv:
+        await bench.runtime.close()
+    print(json.dumps(out), flush=True)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("nobody", [False, True])
+@pytest.mark.parametrize("end", ["close", "die"])
+def test_without_namespaces_functions_run_and_the_lack_is_said(nobody: bool, end: str) -> None:
+    if nobody and os.geteuid() != 0:
+        pytest.skip("this user is nobody already")
+    mark = f"8{os.getpid()}{int(nobody)}"
+    with tempfile.TemporaryDirectory() as folder:
+        if nobody:
+            os.chown(folder, NOBODY, NOBODY)
+        done = run([interpreter() if nobody else sys.executable, "-c", BARE, folder, mark, end], nobody=nobody)
+    assert done.returncode == 0, done.stderr.decode()
+    out = json.loads(done.stdout)
+    for name in ("files", "processes", "network"):
+        assert out["protections"][name].startswith("off ("), name
+    assert b"functions are not isolated by mount, pid, net namespaces on this host" in done.stderr
+    assert out["look"] == [Path(out["code"]).name, out["code"], ["0" * 16]]
+    assert out["late"]["errorType"] == "Sandbox.Timedout"
+    deadline = time.monotonic() + 10
+    while (left := having(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def having(argument: str) -> list[str]:
+    """Processes of this host that have the argument."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(entry.name)
+            except OSError:
+                continue
+    return found

@@ -17,7 +17,7 @@ from enum import Enum
 
 from penstock.clock import Clock
 from penstock.runtime import outcomes, runtime_api
-from penstock.runtime.api import FunctionSpec, Invocation, Outcome
+from penstock.runtime.api import FunctionSpec, Invocation, Outcome, RuntimeUnsupported
 from penstock.runtime.logs import FunctionLog
 from penstock.runtime.processes import Processes, socket_owner
 from penstock.runtime.runtime_api import RuntimeConnection
@@ -321,9 +321,14 @@ class Environment:
 
     def _failed(self, kind: str, reason: str) -> None:
         """No runtime came to run: the function's fault (its bootstrap), or this host's."""
+        job = self._job
         if kind == "Sandbox.Failure":
             log.error("an execution environment could not be made: %s", reason)
-        job = self._job
+            if job is not None and not job.done.done():
+                job.done.set_exception(RuntimeUnsupported(f"an execution environment could not be made: {reason}"))
+            self._job = None
+            self.end()
+            return
         message = f"RequestId: {job.invocation.request_id if job else ''} Error: {reason}"
         self._fail(outcomes.error_document(kind, message), f"Status: error\tError Type: {kind}", message + "\n")
 

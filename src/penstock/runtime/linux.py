@@ -23,6 +23,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 
+CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
+
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -111,6 +113,13 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def capable(capability: int) -> bool:
+    """Whether this process has a capability (in its user namespace) in force."""
+    with open("/proc/self/status") as f:
+        held = next((int(line.split()[1], 16) for line in f if line.startswith("CapEff")), 0)
+    return bool(held >> capability & 1)
+
+
 def hide_memory() -> None:
     """No ptrace of this process, and /proc/self belongs to root."""
     _prctl(_PR_SET_DUMPABLE, 0)
@@ -121,13 +130,18 @@ def show_memory() -> None:
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
-def drop_privileges(uid: int, *, is_root: bool) -> None:
-    """Give up every capability for good, set-uid programs included, and as root become the user `uid`. Raises OSError."""
+def no_new_privileges() -> None:
+    """Let no program that this process becomes have more rights than it, set-uid or not."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def drop_privileges(uid: int) -> None:
+    """Give up every capability for good, set-uid programs included, and become the user `uid`. Raises OSError."""
+    no_new_privileges()
     for capability in range(64):  # while we may: changing user takes the right to
         if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break  # past the last one this kernel knows, or not ours to drop: then no_new_privs bounds it
-    if is_root:
+    if uid != os.geteuid():
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)

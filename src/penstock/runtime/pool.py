@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import secrets
 import socket
 import sys
@@ -39,6 +40,8 @@ _PROCESSES_MAX = 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 1,024 processes and threads."""
 _VCPU_MB = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: one vCPU at 1,769 MB."""
+_DESCRIPTORS = 10
+"""An environment takes a control socket, a pidfd, a pipe, its /tmp, two listeners and their connections."""
 _UID_FIRST = 1_600_000_000
 _MEMORY_CHECK_S = 0.05
 _REAP_EVERY_S = 1.0
@@ -71,7 +74,15 @@ class LocalRuntime:
         self._closed = False
 
     async def start(self) -> None:
-        """Nothing yet: the zygote starts with the first function (`supports`), so that a server without is small."""
+        """Make room for environments' descriptors.
+
+        The zygote starts with the first function (`supports`), so that a server without functions is small.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = self._settings.max_connections + self._settings.function_concurrency * _DESCRIPTORS + 1024
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
 
     def supports(self, runtime: str) -> str:
         """ "" or why not. Asked before a function is made or run, so the zygote is warmed up behind it."""
@@ -141,14 +152,14 @@ class LocalRuntime:
     async def _spawn(
         self, spec: FunctionSpec, credentials: Credentials, interpreter: Interpreter, init_in_invoke: bool
     ) -> Environment:
-        for attempt in (1, 2):
-            zygote = await asyncio.shield(self._zygote_task(interpreter))
+        error: ZygoteFailed | None = None
+        for _ in range(2):
             try:
+                zygote = await asyncio.shield(self._zygote_task(interpreter))
                 return await self._fork(zygote, spec, credentials, init_in_invoke)
-            except ZygoteFailed:
-                if attempt == 2:
-                    raise
-        raise AssertionError
+            except ZygoteFailed as failure:
+                error = failure
+        raise RuntimeUnsupported(f"functions cannot run on this host: {error}")
 
     async def _fork(
         self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, init_in_invoke: bool
@@ -159,13 +170,13 @@ class LocalRuntime:
         limit = (spec.memory_mb + spec.ephemeral_mb) * _MB
         group = self._groups.create(name, limit, _PROCESSES_MAX, spec.memory_mb * 1024 // _VCPU_MB)
         self._uids = (self._uids + 1) % 100_000_000
-        processes = Processes(group, _UID_FIRST + self._uids if os.geteuid() == 0 else os.geteuid())
+        processes = Processes(group, _UID_FIRST + self._uids, own_pids=not zygote.found["pid"])
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
         function_log = FunctionLog(reader, self._clock.now, lambda lines: self._write_log(spec, stream, lines))
         environment = Environment(
             spec, self._clock, processes, function_log, expires_at=credentials.expires_at,
-            init_in_invoke=init_in_invoke, shared_network=self._host_network and os.geteuid() == 0,
+            init_in_invoke=init_in_invoke, shared_network=self._host_network or bool(zygote.found.get("net")),
         )  # fmt: skip
         environment.freed, environment.ended = self._freed, self._ended
         processes.listening = lambda sockets: self._serve(environment, sockets)

@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 from penstock.runtime import linux, rootfs, seccomp
 
-NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "net", "seccomp")
+KINDS = ("uid", "user", "mount", "pid", "ipc", "uts", "net", "seccomp")
 
 
 def probe(scratch: str) -> dict[str, str]:
-    """Namespace (and "seccomp") -> "" where it works, else why not. scratch: an empty folder to mount on.
+    """Kind of isolation -> "" where it works, else why not. scratch: an empty folder to mount on.
 
-    "user" is only tried without root, which needs it for all the others.
+    "uid" (a user id for each environment) is root's; "user" (a user namespace) is only tried without root, which then
+    needs it for all the others.
     """
     reader, writer = os.pipe()
     pid = os.fork()
@@ -34,15 +35,17 @@ def probe(scratch: str) -> dict[str, str]:
         answer = f.read()
     os.waitpid(pid, 0)
     found: dict[str, str] = json.loads(answer or b"{}")
-    return {name: found.get(name, "the attempt itself failed") for name in NAMESPACES}
+    return {name: found.get(name, "the attempt itself failed") for name in KINDS}
 
 
 def _try_all(scratch: str) -> dict[str, str]:
-    found = {"user": ""}
-    if os.geteuid() != 0:
-        found["user"] = _attempt(linux.enter_user_namespace)
+    found = {}
+    if linux.capable(linux.CAP_SYS_ADMIN):
+        found["user"] = "not needed: the server is root"
     else:
-        found["user"] = "not needed: the server is root and gives each environment a user of its own"
+        found["user"] = _attempt(linux.enter_user_namespace)
+    may_change = linux.capable(linux.CAP_SETUID) and linux.capable(linux.CAP_SETGID)
+    found["uid"] = "" if found["user"] and may_change else "the server may not change user"
     found["ipc"] = _attempt(lambda: linux.unshare(linux.CLONE_NEWIPC))
     found["uts"] = _attempt(_try_name)
     found["net"] = _attempt(_try_network)
@@ -63,7 +66,7 @@ def _attempt(what: Callable[[], object]) -> str:
 def _try_filter() -> None:
     if not seccomp.supported():
         raise OSError(0, "there is no filter for this architecture", platform.machine())
-    linux.drop_privileges(0, is_root=False)
+    linux.drop_privileges(os.geteuid())
     seccomp.refuse_dangerous_calls()
 
 

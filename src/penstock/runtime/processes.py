@@ -15,6 +15,7 @@ from pathlib import Path
 from penstock.runtime.cgroups import Group
 
 _ANCILLARY_BYTES = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(12)
+_KILL_AFTER_S = 2.0
 _REMOVE_AGAIN_S = 0.1
 _REMOVE_TRIES = 50
 
@@ -22,9 +23,12 @@ _REMOVE_TRIES = 50
 class Processes:
     """What one fork of the zygote became. Calls back on the event loop; every callback may come at any time."""
 
-    def __init__(self, group: Group, uid: int) -> None:
+    def __init__(self, group: Group, uid: int, *, own_pids: bool) -> None:
+        """own_pids: they have a pid namespace, so that killing the first kills all."""
         self.group = group
+        self._own_pids = own_pids
         self.uid = uid
+        """What the environment's processes run as; where that cannot be, the server's own user, once they are there."""
         self.runtime_pid = 0
         """The runtime's process id as this host sees it; 0 until it runs."""
         self.tmp_fd = -1
@@ -73,6 +77,7 @@ class Processes:
         kind = event["event"]
         if kind == "listening":
             listeners = event["listeners"]
+            self.uid = event["uid"]
             for fd in fds[listeners:]:
                 self.tmp_fd = fd
             self.listening([socket.socket(fileno=fd) for fd in fds[:listeners]])
@@ -96,11 +101,17 @@ class Processes:
 
     def kill(self) -> None:
         """End every process of the environment. `ended` follows."""
-        self._disconnect()  # without a pid namespace, the first process kills the others when it sees this
+        self._disconnect()
+        self.group.kill()
+        if self._own_pids:
+            self._kill_first()
+        else:
+            self._loop.call_later(_KILL_AFTER_S, self._kill_first)  # it sees the disconnection, and kills the others
+
+    def _kill_first(self) -> None:
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        self.group.kill()
 
     def abandon(self) -> None:
         """Nothing was forked: let go of what was prepared."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from penstock.runtime.cgroups import Groups, NoGroups, open_groups
 from penstock.runtime.interpreters import Interpreter
-from penstock.runtime.probe import NAMESPACES
+from penstock.runtime.probe import KINDS
 
 _PROBE = (
     "import json, sys; sys.path.insert(0, sys.argv[1]); from penstock.runtime.probe import probe;"
@@ -20,7 +19,7 @@ _PROBE = (
 
 
 def probe_namespaces(interpreter: Interpreter) -> dict[str, str]:
-    """Namespace -> "" or why not, by trying each in a process of its own (about 50 ms)."""
+    """Kind of isolation -> "" or why not, by trying each in a process of its own (about 50 ms)."""
     source = str(Path(__file__).resolve().parents[2])
     with tempfile.TemporaryDirectory(prefix="penstock-probe-") as scratch:
         command = [interpreter.path, "-S", "-B", "-c", _PROBE, source, scratch]
@@ -28,7 +27,7 @@ def probe_namespaces(interpreter: Interpreter) -> dict[str, str]:
             answer = subprocess.run(command, capture_output=True, timeout=20, check=True, cwd="/").stdout
             found: dict[str, str] = json.loads(answer)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            found = dict.fromkeys(NAMESPACES, f"could not be probed: {error}")
+            found = dict.fromkeys(KINDS, f"could not be probed: {error}")
     return found
 
 
@@ -36,7 +35,6 @@ def describe(found: dict[str, str], groups: Groups | None, *, host_network: bool
     """Protection -> "on (how)" or "off (why)". found: as `probe` returns it. groups: the server's, if it has them."""
     if sys.platform != "linux":
         return {"functions": f"off (AWS's runtime client needs Linux; this is {sys.platform})"}
-    is_root = os.geteuid() == 0
     own = groups or open_groups()
     limits = f"on ({own.how})" if own.how else ""
     why_not = own.reason if isinstance(own, NoGroups) else ""
@@ -46,10 +44,12 @@ def describe(found: dict[str, str], groups: Groups | None, *, host_network: bool
     def on(kind: str, how: str) -> str:
         return f"on ({how})" if not found[kind] else f"off ({found[kind]})"
 
-    if is_root:
+    if not found["uid"]:
         user = "on (an unprivileged user id for each environment)"
+        if found["mount"]:
+            user += ", where others than the server's user may read the data directory and the interpreter, else off"
     elif found["user"]:
-        user = f"off (functions run as the server's user: {found['user']})"
+        user = f"off (functions run as the server's user, without privileges: {found['user']})"
     else:
         user = "on (a user namespace; on the host, functions run as the server's user)"
     network = on("net", "a network namespace each: AWS's API and the Runtime API, nothing else")
@@ -63,10 +63,12 @@ def describe(found: dict[str, str], groups: Groups | None, *, host_network: bool
         "user": user,
         "capabilities": "on (all dropped, no_new_privs)",
         "memory": limits or f"off (checked every 50 ms and by rlimit only: {why_not})",
-        "process count": limits or ("on (rlimit)" if is_root or not found["user"] else f"off ({why_not})"),
+        "process count": limits or ("on (rlimit)" if not (found["uid"] and found["user"]) else f"off ({why_not})"),
         "cpu share": limits or f"off ({why_not})",
         "temporary files": on("mount", "a tmpfs each, as large as the ephemeral storage"),
-        "end with the server": on("pid", "parent death signal and pid namespace"),
+        "end with the server": "on (parent death signal and pid namespace)"
+        if not found["pid"]
+        else "on (the environment's first process sees to it, unless the function kills that one)",
         "system calls": on("seccomp", "a filter refuses mounts, namespaces, ptrace, bpf, io_uring, keys, modules"),
     }
 

@@ -38,7 +38,6 @@ class Host(NamedTuple):
     """What a fork needs to know of the zygote it came from."""
 
     namespaces: set[str]
-    is_root: bool
     runtime_path: str
     user_agent: str
     """For AWS's runtime client, which is imported; "": it is not."""
@@ -51,16 +50,19 @@ def enter(request: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
     """Become an environment. fds: control socket, log pipe, then cgroup.procs files to join. Never returns."""
     control_fd = _own_descriptors(fds)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control_fd)
+    own_pids = "pid" in host.namespaces
     try:
-        linux.die_with_parent()
+        if own_pids:
+            linux.die_with_parent()
         _isolate(request, host, control)
         child = os.fork()
         if child == 0:
             _become_runtime(request, host, control)
-        linux.drop_privileges(request["uid"], is_root=host.is_root)
-        linux.die_with_parent()
+        linux.drop_privileges(request["uid"])
+        if own_pids:
+            linux.die_with_parent()
         linux.hide_memory()
-        _watch(child, control, own_pids="pid" in host.namespaces)
+        _watch(child, control, own_pids=own_pids)
     except BaseException as error:
         _tell(control, {"event": "failed", "kind": "Sandbox.Failure", "reason": f"{type(error).__name__}: {error}"})
         os._exit(71)
@@ -81,6 +83,8 @@ def _own_descriptors(fds: list[int]) -> int:
 
 
 def _isolate(request: dict[str, Any], host: Host, control: socket.socket) -> None:
+    if "uid" not in host.namespaces or not ("mount" in host.namespaces or _reaches(request["uid"], request["code"])):
+        request["uid"] = os.geteuid()
     flags = 0
     for name, flag in _FLAGS.items():
         if name in host.namespaces and not (name == "net" and request["host_network"]):
@@ -103,12 +107,24 @@ def _isolate(request: dict[str, Any], host: Host, control: socket.socket) -> Non
     passed = [s.fileno() for s in listeners]
     if "mount" in host.namespaces:
         passed.append(os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY))  # noqa: S108
-    event = json.dumps({"event": "listening", "listeners": len(listeners)})
+    event = json.dumps({"event": "listening", "listeners": len(listeners), "uid": request["uid"]})
     socket.send_fds(control, [event.encode()], passed)
     for s in listeners:
         s.close()
     for fd in passed[len(listeners) :]:
         os.close(fd)
+
+
+def _reaches(uid: int, code: str) -> bool:
+    """Whether a user may read the code and this interpreter where they lie on the host."""
+    own = os.geteuid()
+    os.seteuid(uid)
+    try:
+        return all(
+            os.access(path, os.R_OK | os.X_OK, effective_ids=True) for path in (code, os.path.dirname(os.__file__))
+        )
+    finally:
+        os.seteuid(own)
 
 
 def _listen(port: int) -> socket.socket:
@@ -172,13 +188,12 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
         if "pid" not in host.namespaces:
             linux.die_with_parent()
         os.setsid()
-        counted = host.is_root
-        if "user" in host.namespaces and "pid" in host.namespaces and "mount" in host.namespaces:
+        own_user = {"user", "pid", "mount"} <= host.namespaces
+        if own_user:
             linux.show_memory()
             linux.enter_user_namespace(_USER)  # one of its own: its processes are counted apart from all others
-            counted = True
-        _limit(counted=counted, data_bytes=request["data_bytes"])
-        linux.drop_privileges(request["uid"], is_root=host.is_root)
+        _limit(counted=own_user or request["uid"] != os.geteuid(), data_bytes=request["data_bytes"])
+        linux.drop_privileges(os.geteuid() if own_user else request["uid"])
         linux.show_memory()
         if "pid" not in host.namespaces:
             linux.die_with_parent()

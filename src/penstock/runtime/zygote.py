@@ -34,10 +34,9 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     linux.die_with_parent()
     if os.getppid() != boot["parent"]:
         return
-    is_root = os.geteuid() == 0
     found = probe.probe(boot["template"])
     namespaces = {name for name, reason in found.items() if not reason}
-    if not is_root and "user" in namespaces:
+    if "user" in namespaces:
         linux.enter_user_namespace()
         if "pid" in namespaces:
             _enter_pid_namespace(server)
@@ -60,7 +59,7 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     server.send(json.dumps({"event": "ready", "found": found}).encode())
     _serve(
         server,
-        sandbox.Host(namespaces, is_root, runtime_path, user_agent, replaceable, pid_namespace, not found["seccomp"]),
+        sandbox.Host(namespaces, runtime_path, user_agent, replaceable, pid_namespace, not found["seccomp"]),
         pending,
     )
 
