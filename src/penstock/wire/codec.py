@@ -11,6 +11,7 @@ import msgspec
 from penstock.wire import (
     constraints,
     error_out,
+    event_stream,
     json_in,
     json_out,
     json_typed,
@@ -129,6 +130,8 @@ def _json_serialize(model: models.ServiceModel, operation: str) -> Callable[[dic
     if shape is None:
         return lambda result, request_id: Response(200, [("x-amzn-RequestId", request_id), content_type])
     encode = _json(model)[1].shape(shape)
+    if event_stream.find(model, shape):
+        return _json_events(model, shape, encode, content_type[1])
 
     def serialize(result: dict[str, Any], request_id: str) -> Response:
         return Response(200, [("x-amzn-RequestId", request_id), content_type], encode(result))
@@ -139,6 +142,22 @@ def _json_serialize(model: models.ServiceModel, operation: str) -> Callable[[dic
         return Response(200, [("x-amzn-RequestId", request_id), content_type, checksum], body)
 
     return serialize_checked if model.entry.crc32 else serialize
+
+
+def _json_events(
+    model: models.ServiceModel, shape: models.Shape, encode: Callable[[Any], bytes], content_type: str
+) -> Callable[[dict[str, Any], str], Response]:
+    """An answer in events, of which the first holds the members beside the stream."""
+    name = event_stream.find(model, shape)
+    events = event_stream.EventWriter(model, model.shapes[shape.members[name].shape], "json")
+
+    def serialize(result: dict[str, Any], request_id: str) -> Response:
+        beside = encode({k: v for k, v in result.items() if k != name})
+        first = event_stream.initial_response(beside, content_type)
+        headers = [("x-amzn-RequestId", request_id), ("Content-Type", event_stream.CONTENT_TYPE)]
+        return Response(200, headers, stream=events.stream(result[name], first))
+
+    return serialize
 
 
 def _query_parse(model: models.ServiceModel, operation: str) -> Callable[[Request, dict[str, str]], dict[str, Any]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeAlias
 
 import msgspec
 
-from penstock.wire import json_out, models, s3_quirks, scalars, xml_out
+from penstock.wire import event_stream, json_out, models, s3_quirks, scalars, xml_out
 from penstock.wire.message import OutgoingStream, Response
 from penstock.wire.models import Member, Shape
 
@@ -40,6 +40,7 @@ class RestWriter:
         to_header, map_member, prefix, status_member = self._headers(shape, is_head)
         write_body = None if is_head else self._body(name, shape)
         payload = shape.payload if shape else ""
+        events = self._events(shape)
         body_type = self._body_type(shape)
 
         def serialize(result: dict[str, Any], request_id: str) -> Response:
@@ -63,6 +64,9 @@ class RestWriter:
                 response.body = write_body(result)
                 if response.body and not typed:
                     headers.append(("Content-Type", body_type))
+            elif events is not None:
+                response.stream = events(result[payload])
+                headers.append(("Content-Type", event_stream.CONTENT_TYPE))
             elif payload and not is_head:
                 _stream(response, result.get(payload))
                 if not typed and (response.body or response.stream is not None):
@@ -70,6 +74,13 @@ class RestWriter:
             return response
 
         return serialize
+
+    def _events(self, shape: Shape | None) -> Callable[[Any], AsyncIterator[bytes]] | None:
+        name = event_stream.find(self._model, shape)
+        if shape is None or not name:
+            return None
+        inner = self._model.shapes[shape.members[name].shape]
+        return event_stream.EventWriter(self._model, inner, "rest-xml" if self._xml else "rest-json").stream
 
     def _headers(
         self, shape: Shape | None, head: bool
