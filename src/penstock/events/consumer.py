@@ -33,7 +33,7 @@ class Consumer:
 
     `handle(leased)` ends the message itself, by `queue.done`, `retry` or `bury` in a transaction of its own. One that
     raises gives the message back with a back-off; LeaseLost means that another node has it now. While it runs, the
-    message stays leased, however long that is and however the clock jumps (`leased.token` may change meanwhile).
+    message stays leased, however long that is and however the clock jumps.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Consumer:
         self._name = name
         self._concurrency = concurrency
         self._in_hand: dict[bytes, Leased] = {}
-        self._leased_again: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         """Something was put, or there is room again."""
@@ -86,7 +85,9 @@ class Consumer:
 
     def _lease(self, txn: Transaction, limit: int) -> tuple[list[Leased], float | None]:
         now = self._node.clock.now()
-        leased = self._queue.lease(txn, now=now, lease_s=LEASE_S, holder=self._node.id, limit=limit)
+        leased = self._queue.lease(
+            txn, now=now, lease_s=LEASE_S, holder=self._node.id, limit=limit, keep=self._in_hand.keys()
+        )
         return leased, None if leased else self._queue.next_due(txn)
 
     async def _sleep_until(self, due: float | None) -> None:
@@ -107,12 +108,6 @@ class Consumer:
             self._wake.set()
 
     def _start(self, leased: Leased) -> None:
-        held = self._in_hand.get(leased.id)
-        if held is not None:
-            # The clock was moved past our own lease: its handler goes on, under the new one.
-            held.token = leased.token
-            self._leased_again.add(leased.id)
-            return
         self._in_hand[leased.id] = leased
         task = asyncio.create_task(self._one(leased), name=self._name)
         self._tasks.add(task)
@@ -138,11 +133,9 @@ class Consumer:
             wait_s = backoff_s(leased.retries + 1, first_s=_FIRST_BACKOFF_S, most_s=_MOST_BACKOFF_S)
             await self._give_back(leased, self._node.clock.now() + wait_s, failed=True)
         finally:
-            self._in_hand.pop(leased.id, None)
-            if leased.id in self._leased_again:
-                # Was it ended before it was leased again, or after? If before, nobody is handling it now.
-                self._leased_again.discard(leased.id)
-                await self._give_back(leased, leased.due, failed=False)
+            # It may have been ended and leased anew before we got here.
+            if self._in_hand.get(leased.id) is leased:
+                del self._in_hand[leased.id]
 
     async def _give_back(self, leased: Leased, due: float, *, failed: bool) -> None:
         try:

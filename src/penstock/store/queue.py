@@ -25,6 +25,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import blake2b
 from zlib import crc32
@@ -72,7 +73,7 @@ _decode_state = msgspec.msgpack.Decoder(_State).decode
 _decode_dead = msgspec.msgpack.Decoder(_Dead).decode
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Leased:
     """A message in somebody's hands. Times are seconds since the epoch.
 
@@ -183,8 +184,20 @@ class Queue:
         self._forget(txn, id, state.parts)
         return True
 
-    def lease(self, txn: Transaction, *, now: float, lease_s: float, holder: str, limit: int) -> list[Leased]:
+    def lease(
+        self,
+        txn: Transaction,
+        *,
+        now: float,
+        lease_s: float,
+        holder: str,
+        limit: int,
+        keep: Collection[bytes] = (),
+    ) -> list[Leased]:
         """Take up to `limit` due messages, soonest due first, until `now + lease_s`.
+
+        keep: ids that `holder` is still busy with. If their leases have run out (the clock jumped), they are renewed
+        and not handed out again.
 
         All come from one shard, and a lane gives one at most, so fewer than `limit` does not mean that no more are
         due; `next_due` says. A lease that ran out is noticed up to half a second late. To be called in a transaction
@@ -194,7 +207,9 @@ class Queue:
         until_us = _us(now + lease_s)
         first = random.randrange(self.shards) if self.shards > 1 else 0
         for shard in (*range(first, self.shards), *range(first)):
-            returned = self._return_expired(txn, shard, now_us, max(limit, 16))
+            returned = 0
+            for id in self._schedule.expired(txn, shard, now_us, max(limit, 16)):
+                returned += self._run_out(txn, shard, id, holder if id in keep else "", until_us)
             taken, popped = self._take(txn, shard, now_us, until_us, holder, limit)
             self._schedule.settle(txn, shard, now_us, popped + returned)
             if taken:
@@ -373,14 +388,20 @@ class Queue:
             state.enqueued_us / 1e6, state.due_us / 1e6, now_us / 1e6, state.lane,
         )  # fmt: skip
 
-    def _return_expired(self, txn: Transaction, shard: int, now_us: int, limit: int) -> int:
-        """Make messages whose lease ran out available again, as of when they were due. Returns how many."""
-        ids = self._schedule.expired(txn, shard, now_us, limit)
-        for id in ids:
-            self._give_back(txn, id, _decode_state(_there(txn.get(self._states + id))))
-        if ids:
-            self._count(txn, in_flight=-len(ids))
-        return len(ids)
+    def _run_out(self, txn: Transaction, shard: int, id: bytes, keeper: str, until_us: int) -> int:
+        """A hold has ended: the message is available again as of when it was due, or goes on with its `keeper`.
+
+        Returns how many became available.
+        """
+        state = _decode_state(_there(txn.get(self._states + id)))
+        if keeper and state.holder == keeper:
+            state.until_us = until_us
+            txn.set(self._states + id, _encode(state))
+            self._schedule.hold(txn, shard, until_us, id)
+            return 0
+        self._give_back(txn, id, state)
+        self._count(txn, in_flight=-1)
+        return 1
 
     def _held(self, txn: Transaction, leased: Leased) -> tuple[_State, int]:
         stored = txn.get(self._states + leased.id)
