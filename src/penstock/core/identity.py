@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 
 class Kind(enum.Enum):
@@ -106,6 +106,12 @@ class Identity:
     """For `core.authz`, which keeps the compiled form here."""
 
 
+Uses: TypeAlias = dict[str, tuple[float, str, str]]
+"""Access key id or role ARN -> (time, action, region) of its last use."""
+Accesses: TypeAlias = dict[tuple[str, str], tuple[float, str]]
+"""(user's or role's ARN, action) -> (time, region) of the last call, whether it was allowed or not."""
+
+
 class Directory(Protocol):
     """IAM's side of the request path."""
 
@@ -121,12 +127,12 @@ class Directory(Protocol):
         """The policies, boundary and tags of a principal that is neither root, a service nor anonymous."""
         ...
 
-    def used(self, principal: Principal, now: float, service: str, region: str) -> None:
-        """Note that a user's key or a role was used; costs a dict update."""
+    def used(self, principal: Principal, now: float, action: str, region: str) -> None:
+        """Note what a user, its key or a role asked for; costs two dict updates."""
         ...
 
-    def last_uses(self) -> dict[str, tuple[float, str, str]]:
-        """What was noted and is not written yet: access key id or role ARN -> (time, service, region)."""
+    def last_uses(self) -> tuple[Uses, Accesses]:
+        """What was noted and is not written yet."""
         ...
 
     async def issue(self, principal: Principal, duration_s: int) -> Credential:

@@ -49,7 +49,7 @@ async def authorize(call: Call, params: Params) -> None:
         policy = _as_text(document, "the resource's policy")
     identity = await _identity(call)
     if principal.kind in _IN_IAM:
-        call.node.directory.used(principal, call.now, operation.service, call.region)
+        call.node.directory.used(principal, call.now, operation.action, call.region)
     for resource in await operation.resources(call, params):
         _check(call, params, operation.action, resource, identity, policy, None, must_be_named=required)
 

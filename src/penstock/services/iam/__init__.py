@@ -7,6 +7,7 @@ Lives here: `records` (what is kept), `keys` and `state` (where), one file a nou
 
 from penstock.services.iam import (
     access_keys,
+    access_reports,
     account,
     attachments,
     authorization_details,
@@ -15,9 +16,11 @@ from penstock.services.iam import (
     instance_profiles,
     last_used,
     login_profiles,
+    mfa_devices,
     oidc_providers,
     policies,
     roles,
+    saml_providers,
     service_credentials,
     service_roles,
     simulation,
@@ -26,6 +29,7 @@ from penstock.services.iam import (
 
 __all__ = [
     "access_keys",
+    "access_reports",
     "account",
     "attachments",
     "authorization_details",
@@ -34,9 +38,11 @@ __all__ = [
     "instance_profiles",
     "last_used",
     "login_profiles",
+    "mfa_devices",
     "oidc_providers",
     "policies",
     "roles",
+    "saml_providers",
     "service_credentials",
     "service_roles",
     "simulation",

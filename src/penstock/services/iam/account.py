@@ -8,7 +8,17 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.iam import errors, keys, quotas
-from penstock.services.iam.records import AccountSettings, Group, InstanceProfile, Policy, Role, User
+from penstock.services.iam.records import (
+    AccountSettings,
+    Group,
+    InstanceProfile,
+    OidcProvider,
+    Policy,
+    Role,
+    SamlProvider,
+    User,
+    VirtualMfa,
+)
 from penstock.services.iam.state import State, changing, reading
 
 _ALIAS = re.compile(r"[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]")
@@ -100,7 +110,7 @@ def delete_account_password_policy(state: State, call: Call, params: Params) -> 
 @operation("iam:GetAccountSummary")
 @reading
 def get_account_summary(state: State, call: Call, params: Params) -> Result:
-    users, policies = list(state.all(User)), list(state.all(Policy))
+    users, policies, devices = list(state.all(User)), list(state.all(Policy)), list(state.all(VirtualMfa))
     summary = {
         "Users": len(users),
         "UsersQuota": quotas.USERS,
@@ -128,13 +138,13 @@ def get_account_summary(state: State, call: Call, params: Params) -> Result:
         "ServerCertificates": 0,
         "ServerCertificatesQuota": quotas.SERVER_CERTIFICATES,
         "SigningCertificatesPerUserQuota": 2,
-        "MFADevices": 0,
-        "MFADevicesInUse": 0,
+        "MFADevices": len(devices),
+        "MFADevicesInUse": sum(1 for device in devices if device.user),
         "AccountMFAEnabled": 0,
         "AccountAccessKeysPresent": 0,
         "AccountPasswordPresent": 1,
         "AccountSigningCertificatesPresent": 0,
-        "Providers": 0,
+        "Providers": sum(1 for _ in state.all(OidcProvider)) + sum(1 for _ in state.all(SamlProvider)),
         "GlobalEndpointTokenVersion": 1,
     }
     return {"SummaryMap": summary}

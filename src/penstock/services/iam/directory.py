@@ -16,7 +16,17 @@ from penstock.config import Settings
 from penstock.core.arn import parse
 from penstock.core.authz.evaluate import Question, decide
 from penstock.core.authz.facts import GivenFacts
-from penstock.core.identity import FEDERATED_BY, Credential, Identity, Kind, PolicyText, Principal, service
+from penstock.core.identity import (
+    FEDERATED_BY,
+    Accesses,
+    Credential,
+    Identity,
+    Kind,
+    PolicyText,
+    Principal,
+    Uses,
+    service,
+)
 from penstock.services.iam import arns, keys, seal
 from penstock.services.iam.records import AccessKey, Group, Role, User
 from penstock.services.iam.state import State
@@ -38,19 +48,22 @@ class StoreDirectory:
         self._clock = clock
         self._settings = settings
         self._identities: dict[tuple[str, str, tuple[str, ...]], tuple[bytes | None, Identity]] = {}
-        self._keys: dict[bytes, tuple[bytes, Credential]] = {}
+        self._keys: dict[bytes, tuple[tuple[bytes, bytes | None], Credential]] = {}
         self._tokens: dict[tuple[str, str], tuple[bytes, Credential]] = {}
 
-        self._uses: dict[str, tuple[float, str, str]] = {}
+        self._uses: Uses = {}
+        self._accesses: Accesses = {}
 
-    def used(self, principal: Principal, now: float, service: str, region: str) -> None:
-        if principal.role_arn:
-            self._uses[principal.role_arn] = (now, service, region)
-        elif not principal.issued_at:
-            self._uses[principal.access_key_id] = (now, service, region)
+    def used(self, principal: Principal, now: float, action: str, region: str) -> None:
+        who = principal.role_arn or principal.arn
+        self._accesses[who, action] = (now, region)
+        if not principal.issued_at:
+            self._uses[principal.access_key_id] = (now, action, region)
+        elif principal.role_arn:
+            self._uses[who] = (now, action, region)
 
-    def last_uses(self) -> dict[str, tuple[float, str, str]]:
-        return self._uses
+    def last_uses(self) -> tuple[Uses, Accesses]:
+        return self._uses, self._accesses
 
     async def credential(self, access_key_id: str, session_token: str = "") -> Credential | None:
         if session_token:
@@ -134,15 +147,16 @@ class StoreDirectory:
         raw = txn.get(key)
         if raw is None:
             return None
-        kept = self._keys.get(key)
-        if kept is not None and kept[0] == raw:
-            return kept[1]
         record = msgspec.msgpack.decode(raw, type=AccessKey)
+        version = txn.get(keys.changes(record.account))
+        kept = self._keys.get(key)
+        if kept is not None and kept[0] == (raw, version):
+            return kept[1]
         user = State(txn, record.account).get(User, record.user)
         arn = arns.arn(record.account, user)
         principal = Principal(Kind.USER, record.account, arn, user.id, access_key_id)
         found = Credential(access_key_id, record.secret, principal, active=record.active)
-        _remember(self._keys, key, (raw, found))
+        _remember(self._keys, key, ((raw, version), found))
         return found
 
 

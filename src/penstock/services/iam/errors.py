@@ -12,6 +12,7 @@ _NOUNS = {
     "profile": "Instance Profile {} cannot be found.",
     "oidc": "OpenIDConnect Provider not found for arn {}",
     "saml": "Manifest not found for arn {}",
+    "mfa": "VirtualMFADevice with serial number {} doesn't exist.",
 }
 _EXISTS = {
     "user": "User with name {} already exists.",
@@ -21,6 +22,7 @@ _EXISTS = {
     "profile": "Instance Profile {} already exists.",
     "oidc": "Provider with url https://{} already exists.",
     "saml": "SAMLProvider {} already exists.",
+    "mfa": "MFADevice entity at the same path and name already exists: {}",
 }
 
 
@@ -71,3 +73,11 @@ def already(text: str) -> AwsError:
 
 def password(text: str) -> AwsError:
     return AwsError("PasswordPolicyViolation", text, 400)
+
+
+def no_report(code: str, text: str) -> AwsError:
+    return AwsError(code, text, 410)
+
+
+def bad_code(text: str) -> AwsError:
+    return AwsError("InvalidAuthenticationCode", text, 403)

@@ -2,11 +2,13 @@
 
 ("iam", account, "changes")                               counter: grows with each change of the account's IAM
 ("iam", account, "account")                               records.AccountSettings
-("iam", account, "user"|"group"|"role"|"policy"|"profile"|"oidc"|"saml", name)   the record (chunked)
+("iam", account, "user"|"group"|"role"|"policy"|"profile"|"oidc"|"saml"|"mfa", name)   the record (chunked)
 ("iam", account, "member", group, user)                   b"": the user is in the group
 ("iam", account, "attached", policy_arn, kind, name)      b"": the entity carries the managed policy
 ("iam", account, "bounded", policy_arn, kind, name)       b"": the managed policy is the entity's boundary
 ("iam", account, "holds", role, profile)                  b"": the instance profile holds the role
+("iam", account, "accessed", arn, action)                 records.LastUsed: a user's or role's last call of it
+("iam", account, "job", id)                               records.AccessJob: a report asked for
 ("iam", "key", access_key_id)                             records.AccessKey
 ("iam", "used", access_key_id)                            records.LastUsed
 ("iam", "alias", alias)                                   the account that has the alias
@@ -71,6 +73,19 @@ def access_key(access_key_id: str) -> bytes:
 
 def last_used(access_key_id: str) -> bytes:
     return pack(("iam", "used", access_key_id))
+
+
+def accessed(account: str, arn: str, action: str) -> bytes:
+    return pack(("iam", account, "accessed", arn, action))
+
+
+def accesses(account: str, arn: str) -> bytes:
+    """The prefix of all that a user or role has called."""
+    return pack(("iam", account, "accessed", arn))
+
+
+def job(account: str, job_id: str) -> bytes:
+    return pack(("iam", account, "job", job_id))
 
 
 def alias(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""When keys and roles were last used: noted in memory by the request path, written to the store once a minute.
+"""When keys, roles and actions were last used: noted in memory by the request path, written to the store once a minute.
 
 AWS too tells this with a delay
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html).
@@ -10,14 +10,15 @@ from typing import Any
 
 import msgspec
 
-from penstock.core.arn import is_arn, parse
+from penstock.core.arn import account_of, is_arn, parse
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.worker import worker
 from penstock.services.iam import arns, keys
-from penstock.services.iam.records import LastUsed, Role
+from penstock.services.iam.records import LastUsed, Role, User
 from penstock.services.iam.state import State, encode
 from penstock.store.api import Transaction
+from penstock.store.tuples import prefix_end, unpack
 
 WRITE_EVERY_S = 60.0
 
@@ -27,7 +28,7 @@ def of_key(state: State, call: Call, access_key_id: str) -> dict[str, Any]:
     used = _latest(state, call, access_key_id)
     if used is None:
         return {"ServiceName": "N/A", "Region": "N/A"}
-    return {"LastUsedDate": int(used.at), "ServiceName": used.service, "Region": used.region}
+    return {"LastUsedDate": int(used.at), "ServiceName": used.action.partition(":")[0], "Region": used.region}
 
 
 def of_role(state: State, call: Call, role: Role) -> dict[str, Any]:
@@ -36,21 +37,42 @@ def of_role(state: State, call: Call, role: Role) -> dict[str, Any]:
     return {} if used is None else {"LastUsedDate": int(used.at), "Region": used.region}
 
 
+def accesses(state: State, call: Call, arn: str) -> dict[str, LastUsed]:
+    """Action -> when a user or role last called it."""
+    prefix = keys.accesses(state.account, arn)
+    found = {
+        unpack(key)[4]: msgspec.msgpack.decode(raw, type=LastUsed)
+        for key, raw in state.txn.scan(prefix, prefix_end(prefix))
+    }
+    for (who, action), (at, region) in call.node.directory.last_uses()[1].items():
+        if who == arn:
+            found[action] = LastUsed(at=at, action=action, region=region)
+    return found
+
+
+def forget(state: State, arn: str) -> None:
+    """Remove what is kept about a user or role that goes."""
+    prefix = keys.accesses(state.account, arn)
+    state.txn.clear(prefix, prefix_end(prefix))
+    state.txn.clear(keys.last_used(arn))
+
+
 def _latest(state: State, call: Call, what: str) -> LastUsed | None:
-    noted = call.node.directory.last_uses().get(what)
+    noted = call.node.directory.last_uses()[0].get(what)
     raw = state.txn.get(keys.last_used(what))
     stored = None if raw is None else msgspec.msgpack.decode(raw, type=LastUsed)
     if noted is None or (stored is not None and stored.at > noted[0]):
         return stored
-    return LastUsed(at=noted[0], service=noted[1], region=noted[2])
+    return LastUsed(at=noted[0], action=noted[1], region=noted[2])
 
 
 def _is_there(txn: Transaction, what: str) -> bool:
-    """Whether the key or role still exists: what is gone leaves nothing behind."""
+    """Whether the key, user or role still exists: what is gone leaves nothing behind."""
     if not is_arn(what):
         return txn.get(keys.access_key(what)) is not None
     arn = parse(what)
-    return State(txn, arn.account).find(Role, arn.resource.rpartition("/")[2]) is not None
+    kind = Role if arn.resource.startswith("role/") else User
+    return State(txn, arn.account).find(kind, arn.resource.rpartition("/")[2]) is not None
 
 
 @worker("iam:last-used")
@@ -58,17 +80,30 @@ async def write_last_uses(node: Node) -> None:
     """Write what this process has noted since the last round."""
     while True:
         await node.clock.sleep(WRITE_EVERY_S)
-        noted = dict(node.directory.last_uses())
-        if not noted:
-            continue
+        await write_now(node)
 
-        def body(txn: Transaction, noted: dict[str, tuple[float, str, str]] = noted) -> None:
-            for what, (at, service, region) in noted.items():
-                if _is_there(txn, what):
-                    txn.set(keys.last_used(what), encode(LastUsed(at=at, service=service, region=region)))
 
-        await node.store.transact(body)
-        uses = node.directory.last_uses()
-        for what, use in noted.items():
-            if uses.get(what) == use:
-                del uses[what]
+async def write_now(node: Node) -> None:
+    """One round of it."""
+    uses, accessed = node.directory.last_uses()
+    noted, calls = dict(uses), dict(accessed)
+    if not noted and not calls:
+        return
+
+    def body(txn: Transaction) -> None:
+        there: dict[str, bool] = {}
+        for what, (at, action, region) in noted.items():
+            if there.setdefault(what, _is_there(txn, what)):
+                txn.set(keys.last_used(what), encode(LastUsed(at=at, action=action, region=region)))
+        for (who, action), (at, region) in calls.items():
+            if there.setdefault(who, _is_there(txn, who)):
+                used = LastUsed(at=at, action=action, region=region)
+                txn.set(keys.accessed(account_of(who), who, action), encode(used))
+
+    await node.store.transact(body)
+    for what, use in noted.items():
+        if uses.get(what) == use:
+            del uses[what]
+    for pair, seen in calls.items():
+        if accessed.get(pair) == seen:
+            del accessed[pair]

@@ -23,6 +23,7 @@ class User(Entity, kw_only=True):
     keys: list[str] = []
     login: LoginProfile | None = None
     service_credentials: list[ServiceCredential] = []
+    mfa: list[MfaDevice] = []
 
 
 class LoginProfile(msgspec.Struct, kw_only=True):
@@ -43,6 +44,23 @@ class ServiceCredential(msgspec.Struct, kw_only=True):
     user_name: str
     created: float
     active: bool = True
+
+
+class MfaDevice(msgspec.Struct, kw_only=True):
+    serial: str
+    enabled: float
+
+
+class VirtualMfa(msgspec.Struct, kw_only=True):
+    """A virtual MFA device. seed: its secret; user: who has it, "" for nobody yet."""
+
+    name: str
+    path: str
+    seed: bytes
+    created: float
+    enabled: float = 0.0
+    user: str = ""
+    tags: dict[str, str] = {}
 
 
 class Group(Entity, kw_only=True):
@@ -122,10 +140,20 @@ class AccessKey(msgspec.Struct, kw_only=True):
 
 class LastUsed(msgspec.Struct, kw_only=True):
     at: float
-    service: str
+    action: str
     region: str
+
+
+class AccessJob(msgspec.Struct, kw_only=True):
+    """A report of what an entity has accessed. granularity: SERVICE_LEVEL or ACTION_LEVEL."""
+
+    arn: str
+    granularity: str
+    created: float
 
 
 class AccountSettings(msgspec.Struct, kw_only=True):
     alias: str = ""
+    report_at: float = 0.0
+    """When a credential report was last asked for."""
     password_policy: dict[str, int | bool] | None = None

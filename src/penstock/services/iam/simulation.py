@@ -48,7 +48,7 @@ def _source_arn(call: Call, params: Params) -> str:
     return str(params["PolicySourceArn"])
 
 
-def _of_source(state: State, arn: str) -> tuple[Principal, Identity]:
+def of_source(state: State, arn: str) -> tuple[Principal, Identity]:
     """The principal that a user's, group's or role's ARN stands for, and what IAM holds about it."""
     if not is_arn(arn) or parse(arn).service != "iam":
         raise errors.invalid_input(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
@@ -84,7 +84,7 @@ def _given(texts: list[str] | None, label: str) -> tuple[PolicyText, ...]:
 )
 @reading
 def simulate_principal_policy(state: State, call: Call, params: Params) -> Result:
-    principal, held = _of_source(state, params["PolicySourceArn"])
+    principal, held = of_source(state, params["PolicySourceArn"])
     policies = held.policies + _given(params.get("PolicyInputList"), "PolicyInputList")
     return _simulate(state, params, principal, Identity(policies, held.boundary, held.tags))
 
@@ -236,6 +236,6 @@ def get_context_keys_for_custom_policy(state: State, call: Call, params: Params)
 @operation("iam:GetContextKeysForPrincipalPolicy", resource=_source_arn)
 @reading
 def get_context_keys_for_principal_policy(state: State, call: Call, params: Params) -> Result:
-    _, held = _of_source(state, params["PolicySourceArn"])
+    _, held = of_source(state, params["PolicySourceArn"])
     given = held.policies + _given(params.get("PolicyInputList"), "PolicyInputList")
     return {"ContextKeyNames": context_keys(policy.text for policy in given)}

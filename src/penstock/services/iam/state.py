@@ -23,15 +23,16 @@ from penstock.services.iam.records import (
     Role,
     SamlProvider,
     User,
+    VirtualMfa,
 )
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large, expand, get_large, set_large
 from penstock.store.tuples import prefix_end, unpack
 
-T = TypeVar("T", bound=User | Group | Role | Policy | InstanceProfile | OidcProvider | SamlProvider)
+T = TypeVar("T", bound=User | Group | Role | Policy | InstanceProfile | OidcProvider | SamlProvider | VirtualMfa)
 KINDS: dict[type[Any], str] = {
     User: "user", Group: "group", Role: "role", Policy: "policy", InstanceProfile: "profile", OidcProvider: "oidc",
-    SamlProvider: "saml",
+    SamlProvider: "saml", VirtualMfa: "mfa",
 }  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode

@@ -7,9 +7,9 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.iam import arns, errors, ids, keys, listing, quotas, tagging
+from penstock.services.iam import arns, errors, ids, keys, last_used, listing, quotas, tagging
 from penstock.services.iam.boundaries import boundary_conditions, boundary_view, clear_boundary, set_boundary
-from penstock.services.iam.records import AccessKey, User
+from penstock.services.iam.records import AccessKey, User, VirtualMfa
 from penstock.services.iam.state import State, changing, encode, reading
 
 USER = arns.existing(User)
@@ -107,6 +107,10 @@ def _rename(state: State, user: User, new_name: str) -> None:
         txn.set(keys.access_key(access_key_id), encode(AccessKey(
             account=account, user=new_name, secret=key.secret, created=key.created, active=key.active,
         )))  # fmt: skip
+    for mine in user.mfa:
+        device = state.get(VirtualMfa, mine.serial.rpartition("/")[2])
+        device.user = new_name
+        state.save(device)
     user.name = new_name
 
 
@@ -120,11 +124,13 @@ def delete_user(state: State, call: Call, params: Params) -> Result:
         (user.inline, "must delete policies first."),
         (user.keys, "must delete access keys first."),
         (user.login, "must delete login profile first."),
+        (user.mfa, "must delete MFA device first."),
         (user.service_credentials, "must remove referenced objects first."),
     ):
         if holds:
             raise errors.conflict(f"Cannot delete entity, {text}")
     clear_boundary(state, user)
+    last_used.forget(state, arns.arn(call.account, user))
     state.remove(user)
     return {}
 

@@ -1,0 +1,107 @@
+"""MFA devices, SAML providers, and what the reports say of keys and calls."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+from typing import Any
+
+import pytest
+
+from bare_node import ACCOUNT, Ask, signed_in
+from penstock.core.identity import Principal
+from penstock.core.node import Node
+from penstock.services.iam.last_used import write_now
+from penstock.services.iam.mfa_devices import STEP_S, code_at
+from penstock.wire.errors import AwsError
+
+ALLOW = json.dumps(
+    {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": ["iam:Get*", "s3:*"], "Resource": "*"}}
+)
+
+
+async def user(ask: Ask, node: Node) -> Principal:
+    await ask("iam:CreateUser", UserName="u")
+    await ask("iam:PutUserPolicy", UserName="u", PolicyName="p", PolicyDocument=ALLOW)
+    return await signed_in(node, (await ask("iam:CreateAccessKey", UserName="u"))["AccessKey"])
+
+
+def test_codes_are_those_of_rfc_6238() -> None:
+    seed = b"12345678901234567890"
+    assert [code_at(seed, at // STEP_S) for at in (59, 1111111109, 20000000000)] == ["287082", "081804", "353130"]
+
+
+async def test_an_mfa_device_is_enabled_by_its_codes(node: Node, ask: Ask) -> None:
+    await user(ask, node)
+    made = (await ask("iam:CreateVirtualMFADevice", VirtualMFADeviceName="m"))["VirtualMFADevice"]
+    serial, seed = made["SerialNumber"], base64.b32decode(made["Base32StringSeed"])
+    assert serial == f"arn:aws:iam::{ACCOUNT}:mfa/m"
+    step = int(node.clock.now()) // STEP_S
+    codes = {"AuthenticationCode1": code_at(seed, step - 1), "AuthenticationCode2": code_at(seed, step)}
+    wrong = {"AuthenticationCode1": codes["AuthenticationCode2"], "AuthenticationCode2": codes["AuthenticationCode1"]}
+    with pytest.raises(AwsError, match="InvalidAuthenticationCode"):
+        await ask("iam:EnableMFADevice", UserName="u", SerialNumber=serial, **wrong)
+    await ask("iam:EnableMFADevice", UserName="u", SerialNumber=serial, **codes)
+    assert [d["SerialNumber"] for d in (await ask("iam:ListMFADevices", UserName="u"))["MFADevices"]] == [serial]
+    listed = (await ask("iam:ListVirtualMFADevices", AssignmentStatus="Assigned"))["VirtualMFADevices"]
+    assert listed[0]["User"]["UserName"] == "u"
+    with pytest.raises(AwsError, match="DeleteConflict"):
+        await ask("iam:DeleteVirtualMFADevice", SerialNumber=serial)
+    await ask("iam:DeactivateMFADevice", UserName="u", SerialNumber=serial)
+    await ask("iam:DeleteVirtualMFADevice", SerialNumber=serial)
+
+
+async def test_saml_metadata_is_xml_without_entities(ask: Ask) -> None:
+    good = '<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="me"/>'
+    arn = (await ask("iam:CreateSAMLProvider", Name="s", SAMLMetadataDocument=good))["SAMLProviderArn"]
+    assert (await ask("iam:GetSAMLProvider", SAMLProviderArn=arn))["SAMLMetadataDocument"] == good
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaa">]><EntityDescriptor>&a;</EntityDescriptor>'
+    for bad in ("<a", "<Other/>", bomb):
+        with pytest.raises(AwsError, match="Could not parse metadata"):
+            await ask("iam:UpdateSAMLProvider", SAMLProviderArn=arn, SAMLMetadataDocument=bad)
+    await ask("iam:DeleteSAMLProvider", SAMLProviderArn=arn)
+    assert (await ask("iam:ListSAMLProviders"))["SAMLProviderList"] == []
+
+
+async def test_the_reports_know_what_was_called(node: Node, ask: Ask) -> None:
+    caller = await user(ask, node)
+    await ask("iam:GetUser", caller)
+    for _ in range(2):
+        job = (await ask("iam:GenerateServiceLastAccessedDetails", Arn=caller.arn, Granularity="ACTION_LEVEL"))["JobId"]
+        assert len(job) == 36
+        answer = await ask("iam:GetServiceLastAccessedDetails", JobId=job)
+        rows = {row["ServiceNamespace"]: row for row in answer["ServicesLastAccessed"]}
+        assert {"iam", "s3"} <= rows.keys() and "dynamodb" not in rows
+        assert rows["iam"]["LastAuthenticatedEntity"] == caller.arn
+        assert rows["s3"]["TotalAuthenticatedEntities"] == 0
+        tracked = {row["ActionName"]: row for row in rows["iam"]["TrackedActionsLastAccessed"]}
+        assert "LastAccessedTime" in tracked["GetUser"] and "LastAccessedTime" not in tracked["GetRole"]
+        await write_now(node)
+        assert node.directory.last_uses() == ({}, {})
+    granting = await ask("iam:ListPoliciesGrantingServiceAccess", Arn=caller.arn, ServiceNamespaces=["s3", "sqs"])
+    assert [len(row["Policies"]) for row in granting["PoliciesGrantingServiceAccess"]] == [1, 0]
+
+
+async def test_the_credential_report(node: Node, ask: Ask) -> None:
+    caller = await user(ask, node)
+    with pytest.raises(AwsError, match="ReportNotPresent"):
+        await ask("iam:GetCredentialReport")
+    assert (await ask("iam:GenerateCredentialReport"))["State"] == "STARTED"
+    assert (await ask("iam:GenerateCredentialReport"))["State"] == "COMPLETE"
+    await ask("iam:GetUser", caller)
+    report = (await ask("iam:GetCredentialReport"))["Content"].decode()
+    rows: list[dict[str, Any]] = list(csv.DictReader(report.splitlines()))
+    assert [row["user"] for row in rows] == ["<root_account>", "u"]
+    assert (rows[1]["access_key_1_active"], rows[1]["access_key_1_last_used_service"]) == ("true", "iam")
+    assert rows[1]["access_key_2_active"] == "false"
+    node.clock.advance(5 * 3600)
+    with pytest.raises(AwsError, match="ReportExpired"):
+        await ask("iam:GetCredentialReport")
+
+
+async def test_a_user_that_moves_to_another_path_is_known_by_its_new_arn(node: Node, ask: Ask) -> None:
+    caller = await user(ask, node)
+    await ask("iam:UpdateUser", UserName="u", NewPath="/new/")
+    found = await node.directory.credential(caller.access_key_id)
+    assert found is not None and found.principal.arn == f"arn:aws:iam::{ACCOUNT}:user/new/u"
