@@ -170,6 +170,7 @@ def test_rules_cover() -> None:
 # policies
 
 OTHER = "222222222222"
+BOTH = ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]
 
 
 def policy(**statement: Any) -> str:
@@ -210,7 +211,10 @@ async def test_an_explicit_denial_holds_for_the_owner_too(s3: S3) -> None:
     )
     await s3("PutBucketPolicy", Bucket="bucket", Policy=text)
     await refused(s3("GetObject", Bucket="bucket", Key="k"), "AccessDenied")
-    await s3("DeleteBucketPolicy", Bucket="bucket")
+    shut = json.dumps({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": BOTH}]})
+    await s3("PutBucketPolicy", Bucket="bucket", Policy=shut)
+    await refused(s3("ListObjectsV2", Bucket="bucket"), "AccessDenied")
+    await s3("DeleteBucketPolicy", Bucket="bucket")  # nobody can lock himself out
     await s3("GetObject", Bucket="bucket", Key="k")
 
 

@@ -197,6 +197,11 @@ async def test_what_is_not_carried_out_is_refused(s3: S3) -> None:
 async def test_limits(s3: S3) -> None:
     await s3("PutObject", Bucket="bucket", Key="é" * 512, Body=b"")
     await refused(s3("PutObject", Bucket="bucket", Key="é" * 513, Body=b""), "KeyTooLongError", 400)
+    for operation in ("GetObject", "HeadObject", "DeleteObject", "GetObjectTagging", "CreateMultipartUpload"):
+        await refused(s3(operation, Bucket="bucket", Key="x" * 20_000), "KeyTooLongError", 400)
+    await refused(s3("ListParts", Bucket="bucket", Key="x" * 20_000, UploadId="x"), "KeyTooLongError", 400)
+    long = await s3("DeleteObjects", Bucket="bucket", Delete={"Objects": [{"Key": "x" * 20_000}]})
+    assert long["Errors"][0]["Code"] == "KeyTooLongError"
     await s3("PutObject", Bucket="bucket", Key="k", Body=b"", Metadata={"k": "v" * 2047})
     await refused(s3("PutObject", Bucket="bucket", Key="k", Body=b"", Metadata={"k": "v" * 2048}), "MetadataTooLarge")
     await refused(s3("PutObject", Bucket="bucket", Key="k", Body=Arriving(b"", length=5 * 2**30 + 1)), "EntityTooLarge")

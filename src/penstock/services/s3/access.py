@@ -7,6 +7,7 @@ import hashlib
 
 from penstock.core.authz import authorize
 from penstock.core.call import Call
+from penstock.core.identity import Kind
 from penstock.core.operation import Params, find
 from penstock.services.s3 import keys, records
 from penstock.store.api import Transaction
@@ -78,6 +79,17 @@ async def load_policy(call: Call, params: Params) -> str | None:
 
     found, document = await call.store.transact(body, read_only=True)
     return make_owners(call, found, document)
+
+
+async def load_policy_but_for_root(call: Call, params: Params) -> str | None:
+    """As `load_policy`, for the operations on the policy itself: no policy can lock the owner's root user out of them.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucketPolicy.html
+    """
+    document = await load_policy(call, params)
+    if call.principal.kind is Kind.ROOT and call.principal.account == call.account:
+        return None
+    return document
 
 
 async def may(call: Call, operation: str, params: Params) -> Call:

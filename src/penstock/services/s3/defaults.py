@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.core.call import Call
-from penstock.core.operation import Params, Result, operation
+from penstock.core.operation import Handler, Params, Result, operation
 from penstock.services.s3 import rules, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, no_such_key, owner, require_bucket
 from penstock.services.s3.records import Bucket
@@ -122,3 +122,46 @@ async def get_bucket_accelerate_configuration(call: Call, params: Params) -> Res
     """Off. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketAccelerateConfiguration.html"""
     await _bucket(call, params)
     return {}
+
+
+_ABSENT = {
+    "GetBucketEncryption": (
+        "s3:GetEncryptionConfiguration",
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "The server side encryption configuration was not found",
+    ),
+    "GetBucketCors": ("s3:GetBucketCORS", "NoSuchCORSConfiguration", "The CORS configuration does not exist"),
+    "GetBucketWebsite": (
+        "s3:GetBucketWebsite",
+        "NoSuchWebsiteConfiguration",
+        "The specified bucket does not have a website configuration",
+    ),
+    "GetBucketLifecycleConfiguration": (
+        "s3:GetLifecycleConfiguration",
+        "NoSuchLifecycleConfiguration",
+        "The lifecycle configuration does not exist",
+    ),
+    "GetBucketReplication": (
+        "s3:GetReplicationConfiguration",
+        "ReplicationConfigurationNotFoundError",
+        "The replication configuration was not found",
+    ),
+    "GetObjectLockConfiguration": (
+        "s3:GetBucketObjectLockConfiguration",
+        "ObjectLockConfigurationNotFoundError",
+        "Object Lock configuration does not exist for this bucket",
+    ),
+}
+"""Settings that no bucket can have here: operation -> IAM action, and AWS's error for a bucket without one."""
+
+
+def _absent(code: str, message: str) -> Handler:
+    async def get_setting(call: Call, params: Params) -> Result:
+        await _bucket(call, params)
+        raise AwsError(code, message, 404, members={"BucketName": params["Bucket"]})
+
+    return get_setting
+
+
+for _name, (_action, _code, _message) in _ABSENT.items():
+    operation(f"s3:{_name}", action=_action, resource=BUCKET_ARN, policy=load_policy)(_absent(_code, _message))

@@ -15,7 +15,7 @@ from penstock.core.authz.validate import Purpose, validate
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import keys
-from penstock.services.s3.access import BUCKET_ARN, load_policy, require_bucket
+from penstock.services.s3.access import BUCKET_ARN, load_policy, load_policy_but_for_root, require_bucket
 from penstock.services.s3.records import BLOCK_PUBLIC_POLICY, NO_BLOCK, Bucket, encode
 from penstock.services.s3.rules import POLICY_BYTES
 from penstock.store.api import Transaction
@@ -106,7 +106,7 @@ def _update(txn: Transaction, name: str, bucket: Bucket, **changes: Any) -> None
 @operation(
     "s3:PutBucketPolicy",
     resource=BUCKET_ARN,
-    policy=load_policy,
+    policy=load_policy_but_for_root,
     unsupported={"ConfirmRemoveSelfBucketAccess": (False,)},
 )
 async def put_bucket_policy(call: Call, params: Params) -> Result:
@@ -131,7 +131,7 @@ async def put_bucket_policy(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("s3:GetBucketPolicy", resource=BUCKET_ARN, policy=load_policy)
+@operation("s3:GetBucketPolicy", resource=BUCKET_ARN, policy=load_policy_but_for_root)
 async def get_bucket_policy(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicy.html"""
     return {"Policy": (await _stored_policy(call, params)).decode()}
@@ -156,7 +156,7 @@ async def _stored_policy(call: Call, params: Params) -> bytes:
     return document
 
 
-@operation("s3:DeleteBucketPolicy", resource=BUCKET_ARN, policy=load_policy)
+@operation("s3:DeleteBucketPolicy", resource=BUCKET_ARN, policy=load_policy_but_for_root)
 async def delete_bucket_policy(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucketPolicy.html"""
 

@@ -24,7 +24,7 @@ from penstock.services.s3.access import (
     no_such_key,
 )
 from penstock.services.s3.records import Bucket, ObjectRecord, PartShape, Segment
-from penstock.services.s3.rules import check_version
+from penstock.services.s3.rules import check_key, check_version
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 from penstock.wire.message import OutgoingStream
@@ -52,6 +52,7 @@ class Sight(NamedTuple):
 
 async def load_policy_and_object(call: Call, params: Params) -> str | None:
     """As `access.load_policy`; leaves the object in `call.seen` for `find_object`, so that a read is one look."""
+    check_key(params["Key"])
     sight = await call.store.transact(lambda txn: _look(txn, call, params), read_only=True)
     call.seen = sight
     return make_owners(call, sight.bucket, sight.policy)

@@ -31,6 +31,7 @@ def no_such_upload(upload_id: str) -> AwsError:
 def require_upload(txn: Transaction, params: Params) -> Upload:
     """The upload in progress that a call names. Raises AwsError NoSuchUpload."""
     upload_id = params["UploadId"]
+    rules.check_key(params["Key"])
     raw = None
     if len(upload_id) < 200 and "\0" not in upload_id:
         raw = txn.get(keys.upload(params["Bucket"], params["Key"], upload_id))

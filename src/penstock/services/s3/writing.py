@@ -16,6 +16,7 @@ from penstock.services.s3.records import (
     decode_object,
     encode,
 )
+from penstock.services.s3.rules import check_key
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large, get_large, set_large
 
@@ -24,7 +25,8 @@ NEAR = 64
 
 
 def current(txn: Transaction, name: str, key: str) -> ObjectRecord | None:
-    """The object there is now, or None."""
+    """The object there is now, or None. Raises AwsError KeyTooLongError."""
+    check_key(key)
     raw = txn.get(keys.record(name, key))
     return None if raw is None else decode_object(raw)
 
