@@ -74,10 +74,11 @@ def make(model: models.ServiceModel, operation: str, protocol: str) -> Codec:
         case "rest-json" | "rest-xml":
             reader, writer = _rest(model, protocol)
             return Codec(reader.operation(operation), writer.operation(operation), model.streams_input(operation))
-        case "smithy-rpc-v2-cbor":
-            return Codec(rpc_cbor.parser(model, operation), rpc_cbor.serializer(model, operation), False)
+        case "smithy-rpc-v2-cbor" | "cbor":
+            parse, serialize = rpc_cbor.parser, rpc_cbor.serializer
+            return Codec(parse(model, operation, protocol), serialize(model, operation, protocol), False)
         case _:
-            raise ValueError(f"{protocol} is not spoken yet")
+            raise ValueError(f"{protocol} is no protocol")
 
 
 def _rest(model: models.ServiceModel, protocol: str) -> tuple[rest_in.RestReader, rest_out.RestWriter]:

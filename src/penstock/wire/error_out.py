@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.wire import catalog, cbor, json_out, models, rest_out, rpc_cbor, s3_quirks, xml_out
+from penstock.wire import catalog, json_out, models, rest_out, rpc_cbor, s3_quirks, xml_out
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Response
 from penstock.wire.models import Shape
@@ -96,8 +96,8 @@ def render(
             shape = model.error_shape(code)
     if model is not None and model.name == "s3":
         return _s3(model, operation, error, code, shape, request_id)
-    if protocol == "smithy-rpc-v2-cbor" and model is not None:
-        return _cbor(model, error, code, shape, request_id)
+    if protocol in rpc_cbor.DIALECTS and model is not None:
+        return _cbor(model, protocol, error, code, shape, request_id)
     if protocol in ("query", "rest-xml"):
         return _query(model, protocol, error, code, shape, request_id)
     return _json(model, protocol, error, code, shape, request_id)
@@ -157,16 +157,20 @@ def _query_error(
     return [("x-amzn-query-error", f"{query_code};{'Receiver' if status >= 500 else 'Sender'}")]
 
 
-def _cbor(model: models.ServiceModel, error: AwsError, code: str, shape: Shape | None, request_id: str) -> Response:
+def _cbor(
+    model: models.ServiceModel, protocol: str, error: AwsError, code: str, shape: Shape | None, request_id: str
+) -> Response:
     wire_code = shape.name if shape is not None else code
     status = _status(error, code, shape, _REST_STATUSES)
     body: dict[str, Any] = {"__type": model.entry.namespace + wire_code}
-    _, members = _split(model, shape, error, "smithy-rpc-v2-cbor")
+    _, members = _split(model, shape, error, protocol)
     if error.message:
         body[_message_member(shape, wire_code, True)] = error.message
-    headers = [("x-amzn-RequestId", request_id), *rpc_cbor.HEADERS, *_query_error(model, shape, wire_code, status)]
+    dialect = rpc_cbor.DIALECTS[protocol]
+    headers = [("x-amzn-RequestId", request_id), *dialect.headers, dialect.content_type]
+    headers += _query_error(model, shape, wire_code, status)
     headers.extend(error.headers.items())
-    return Response(status, headers, cbor.encode({**body, **rpc_cbor.wire_form(model, shape, members)}))
+    return Response(status, headers, rpc_cbor.error_body(model, protocol, shape, {**body, **members}))
 
 
 def _split(

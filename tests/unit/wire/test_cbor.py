@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.wire import cbor
+from penstock.wire import cbor, codec
+from penstock.wire.errors import AwsError
+from penstock.wire.message import Request
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -66,6 +68,32 @@ def test_examples_of_the_standard(text: str, value: Any) -> None:
 def test_refused(data: bytes) -> None:
     with pytest.raises(cbor.BadCborError):
         cbor.decode(data)
+
+
+def test_kinesis_counts_milliseconds() -> None:
+    coding = codec.codec("kinesis", "GetShardIterator", "cbor")
+    sent = {
+        "StreamName": "s",
+        "ShardId": "shardId-0",
+        "ShardIteratorType": "AT_TIMESTAMP",
+        "Timestamp": cbor.Timestamp(1500),
+    }
+    params = coding.parse(Request("POST", "/", "", {}, cbor.encode(sent)), {})
+    assert params == {**sent, "Timestamp": 1.5}
+    record = {"SequenceNumber": "1", "Data": b"x", "PartitionKey": "k", "ApproximateArrivalTimestamp": 1.5}
+    answer = codec.codec("kinesis", "GetRecords", "cbor").serialize({"Records": [record]}, "r")
+    assert ("Content-Type", "application/x-amz-cbor-1.1") in answer.headers
+    assert cbor.decode(answer.body) == {"Records": [{**record, "ApproximateArrivalTimestamp": 1500}]}
+    error = codec.error_response("kinesis", "cbor", "GetRecords", AwsError("ResourceNotFoundException", "no"), "r")
+    assert cbor.decode(error.body) == {"__type": "ResourceNotFoundException", "message": "no"}
+    assert error.status == 400
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"\x80", b"\xa1\x6aStreamName\x01", b"\xa1\x64Data\x61x"])
+def test_a_wrong_document_is_a_serialization_exception(body: bytes) -> None:
+    with pytest.raises(AwsError) as refused:
+        codec.codec("kinesis", "PutRecord", "cbor").parse(Request("POST", "/", "", {}, body), {})
+    assert refused.value.code == "SerializationException"
 
 
 def test_timestamps_have_their_tag() -> None:
