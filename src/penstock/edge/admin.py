@@ -5,6 +5,7 @@ What changes the server's state needs loopback or an account root's signature, a
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -18,6 +19,7 @@ from penstock.core.operation import REGISTRY
 from penstock.edge.authenticate import Authenticator, is_loopback
 from penstock.edge.origin import allow, trusted
 from penstock.edge.refusals import Family
+from penstock.edge.route import read_host
 from penstock.edge.sigv4 import query_pairs
 from penstock.wire import catalog
 from penstock.wire.errors import AwsError
@@ -65,8 +67,8 @@ class Admin:
         }
 
     async def __call__(self, request: Request, request_id: str) -> Response | None:
-        """The answer, or None for a path that is not ours (a bucket's name may not begin with "_")."""
-        if not _OURS(request.path):
+        """The answer, or None for a path that is not ours (an object's: no bucket's name begins with "_")."""
+        if not _OURS(request.path) or read_host(request.headers.get("host", "")).bucket:
             return None
         try:
             if self._inside:
@@ -166,13 +168,13 @@ class Admin:
         """What scripts that wait for LocalStack look at: every service that has an operation is available."""
         here = {service for service, _ in REGISTRY}
         services = {e.name: "available" if e.name in here else "disabled" for e in catalog.ENTRIES}
-        return _json(200, {"services": services, "edition": "penstock", "version": __version__})
+        return _spaced({"services": services, "edition": "penstock", "version": __version__})
 
     async def _localstack_init(self, request: Request) -> Response:
         stages = {"BOOT": True, "START": True, "READY": True, "SHUTDOWN": False}
         if request.path.rstrip("/").endswith("/ready"):
-            return _json(200, {"stage": "READY", "completed": True, "scripts": []})
-        return _json(200, {"completed": stages, "scripts": []})
+            return _spaced({"stage": "READY", "completed": True, "scripts": []})
+        return _spaced({"completed": stages, "scripts": []})
 
     def _uptime_s(self) -> float:
         return round(time.monotonic() - self._began, 3)
@@ -180,3 +182,8 @@ class Admin:
 
 def _json(status: int, value: Any) -> Response:
     return Response(status, [("Content-Type", "application/json")], msgspec.json.encode(value))
+
+
+def _spaced(value: Any) -> Response:
+    """JSON with blanks after colons and commas: scripts look for `"s3": "available"` as text."""
+    return Response(200, [("Content-Type", "application/json")], json.dumps(value).encode())

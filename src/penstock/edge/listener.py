@@ -50,8 +50,8 @@ class Connection(RequestReader, asyncio.Protocol):
     """One HTTP/1.1 connection. All of it runs on the event-loop thread."""
 
     __slots__ = (
-        "_app", "_drained", "_held", "_lost", "_read_paused", "_shared", "_task", "_transport", "_turned_away",
-        "_waiting",
+        "_app", "_drained", "_go_on", "_held", "_lost", "_pumping", "_read_paused", "_shared", "_task", "_transport",
+        "_turned_away", "_waiting",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, app: App, *, peer: str = "") -> None:
@@ -65,6 +65,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._read_paused = False
         self._drained: asyncio.Future[None] | None = None
         self._held = False
+        self._pumping = self._go_on = False
         self._turned_away = False
         self._task: asyncio.Task[Any] | None = None  # a reference: the loop itself holds tasks weakly
 
@@ -199,7 +200,9 @@ class Connection(RequestReader, asyncio.Protocol):
                 keep = keep_alive
             self._answer(response, request.method, request.http_version, keep, body)
 
-        self._task = drive(self._shared.loop, self._app(request), ended)
+        task = drive(self._shared.loop, self._app(request), ended)
+        if task is not None:
+            self._task = task
 
     def _answer(
         self, response: Response, method: str, version: str, keep_alive: bool, body: IncomingBody | None
@@ -311,7 +314,10 @@ class Connection(RequestReader, asyncio.Protocol):
         if self._waiting:
             # From the loop, not from here: a long pipeline must not become a deep stack.
             self._busy = True
-            self._shared.loop.call_soon(self._next)
+            if self._pumping:
+                self._go_on = True
+            else:
+                self._shared.loop.call_soon(self._next)
             return
         self.deadline = time.monotonic() + (
             self._limits.body_timeout_s if self._request is not None
@@ -323,12 +329,15 @@ class Connection(RequestReader, asyncio.Protocol):
             self._send_continue()
 
     def _next(self) -> None:
-        if self._lost or not self._waiting:
-            return
-        waiting = self._waiting.popleft()
+        """Go through the requests that wait, up to one that has to wait itself: their answers leave together."""
+        self._pumping = True
+        self._go_on = True
+        while self._go_on and self._waiting and not self._lost:
+            self._go_on = False
+            self._begin(self._waiting.popleft())
+        self._pumping = False
         if len(self._waiting) < MAX_PIPELINED // 2:
             self._resume()
-        self._begin(waiting)
 
     def _send_continue(self) -> None:
         if not self._lost:
