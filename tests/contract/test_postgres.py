@@ -176,7 +176,7 @@ async def test_a_body_that_hides_the_engines_error_is_run_again(postgres_url: st
     await store.close()
 
 
-async def test_a_connection_lost_while_committing_is_an_unknown_commit(postgres_url: str) -> None:
+async def test_a_connection_lost_while_writing_is_made_good(postgres_url: str) -> None:
     store = await open_postgres(postgres_url)
     await store.transact(lambda txn: txn.set(b"a", b"0"))
     with psycopg.connect(postgres_url) as blocker:
@@ -184,9 +184,28 @@ async def test_a_connection_lost_while_committing_is_an_unknown_commit(postgres_
         task = asyncio.create_task(store.transact(lambda txn: txn.set(b"a", b"1")))
         await asyncio.sleep(0.2)
         await asyncio.to_thread(end_other_backends, postgres_url, "wait_event_type = 'Lock'")
+        blocker.rollback()
+        await asyncio.wait_for(task, 20)
+    assert await store.transact(lambda txn: txn.get(b"a")) == b"1"
+    await store.close()
+
+
+async def test_a_connection_lost_while_committing_is_an_unknown_commit(postgres_url: str) -> None:
+    store = await open_postgres(postgres_url)
+    await store.transact(lambda txn: txn.set(b"a", b"0"))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(10); RETURN NULL; END'"
+        )
+        connection.execute(
+            "CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON penstock_kv DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION slow()"
+        )
+        task = asyncio.create_task(store.transact(lambda txn: txn.set(b"a", b"1")))
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(end_other_backends, postgres_url, "wait_event = 'PgSleep'")
         with pytest.raises(UnknownCommit):
             await asyncio.wait_for(task, 20)
-        blocker.rollback()
     assert await store.transact(lambda txn: txn.get(b"a")) == b"0"
     await store.close()
 

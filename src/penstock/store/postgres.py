@@ -1,7 +1,7 @@
 """The engine for more than one machine: any database that speaks PostgreSQL's protocol and is serializable.
 
 A body runs in a worker thread, inside one SERIALIZABLE transaction on one connection; its writes are kept back and sent
-with the COMMIT in one round trip. Serialization failures are retried here.
+as one statement before the COMMIT. Serialization failures are retried here.
 
 * **Append order is commit order**: a transaction that appends takes an advisory lock for each prefix, then its version
   from a sequence, then commits; PostgreSQL makes a commit visible before it lets go of the transaction's locks. So
@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -49,9 +48,6 @@ from penstock.store.postgres_watch import PostgresWatch
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
-# When a statement of a pipeline fails, psycopg raises that and warns of all those after it.
-logging.getLogger("psycopg").setLevel(logging.ERROR)
-
 _CONNECTIONS = 8
 _ATTEMPTS = 40
 _BACKOFF_S = 0.002
@@ -67,8 +63,8 @@ _GET = "SELECT value FROM penstock_kv WHERE key = %s"
 _SCAN = "SELECT key, value FROM penstock_kv WHERE key >= %s AND key < %s ORDER BY key LIMIT %s"
 _SCAN_BACK = "SELECT key, value FROM penstock_kv WHERE key >= %s AND key < %s ORDER BY key DESC LIMIT %s"
 _CLEAR_RANGE = "DELETE FROM penstock_kv WHERE key >= %s AND key < %s"
-_CLEAR = "DELETE FROM penstock_kv WHERE key = ANY(%s)"
-_SET = (
+_WRITE = (
+    "WITH gone AS (DELETE FROM penstock_kv WHERE key = ANY(%s::bytea[])) "
     "INSERT INTO penstock_kv (key, value) SELECT * FROM unnest(%s::bytea[], %s::bytea[]) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
@@ -214,23 +210,21 @@ class PostgresStore:
             version = row[0].to_bytes(10, "big")
             for index, (prefix, value, _) in enumerate(txn.appends):
                 writes[prefix + version + index.to_bytes(2, "big")] = value
+        committing = False
         # In the order of keys, so that two transactions wait for each other's rows in one order.
         gone = sorted(_stored_key(key) for key, value in writes.items() if value is None)
         kept = sorted(_stored(key, value) for key, value in writes.items() if value is not None)
         try:
-            # Unprepared: psycopg believes that a statement was prepared even if the pipeline was aborted before it.
-            with connection.pipeline():
-                for begin, end in txn.cleared:
-                    connection.execute(_CLEAR_RANGE, (begin, end), prepare=False)
-                if gone:
-                    connection.execute(_CLEAR, (gone,), prepare=False)
-                if kept:
-                    connection.execute(_SET, ([key for key, _ in kept], [value for _, value in kept]), prepare=False)
-                connection.execute("COMMIT", prepare=False)
+            for begin, end in txn.cleared:
+                connection.execute(_CLEAR_RANGE, (begin, end))
+            if writes:
+                connection.execute(_WRITE, (gone, [key for key, _ in kept], [value for _, value in kept]))
+            committing = True
+            connection.execute("COMMIT")
         except _RETRIED:
             raise
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if connection.closed or isinstance(error, errors.StatementCompletionUnknown):
+            if committing and (connection.closed or isinstance(error, errors.StatementCompletionUnknown)):
                 raise UnknownCommit(f"the connection was lost while committing: {error}") from error
             raise
         for index, (_, _, stamp) in enumerate(txn.appends):

@@ -18,6 +18,14 @@ LOCK_CLASS = 0x50454E53
 """The first half of our advisory locks' keys; the second names the schema and the lock."""
 _CONNECT_TIMEOUT_S = 10
 
+# synchronous_commit: "off" would acknowledge what a crash can take back; every other setting is at least durable on the
+# primary. The planner: every access is by key, and a sequential scan, which it prefers on small tables, would make a
+# transaction conflict with all others.
+_SESSION = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+SELECT set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
+       set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false);
+"""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS penstock_format (one boolean PRIMARY KEY DEFAULT true CHECK (one), format integer NOT NULL);
 CREATE TABLE IF NOT EXISTS penstock_kv (key bytea PRIMARY KEY, value bytea NOT NULL);
@@ -38,10 +46,7 @@ def connect(url: str) -> Connection:
         )
     except psycopg.Error as error:
         raise EngineFailed(f"no connection to PostgreSQL: {error}") from error
-    # "off" would acknowledge what a crash can take back; every other setting is at least durable on the primary.
-    connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    )
+    connection.execute(_SESSION)
     return connection
 
 
