@@ -32,7 +32,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from penstock.store.api import (
     LIMITS,
@@ -59,6 +59,8 @@ _HEAD_BYTES = 2400
 _DIGEST_BYTES = 32
 _RETRIED = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 
+_BEGIN = b"BEGIN ISOLATION LEVEL SERIALIZABLE"
+_BEGIN_READ_ONLY = b"BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"
 _GET = "SELECT value FROM penstock_kv WHERE key = %s"
 _SCAN = "SELECT key, value FROM penstock_kv WHERE key >= %s AND key < %s ORDER BY key LIMIT %s"
 _SCAN_BACK = "SELECT key, value FROM penstock_kv WHERE key >= %s AND key < %s ORDER BY key DESC LIMIT %s"
@@ -169,9 +171,7 @@ class PostgresStore:
                 self._idle.pop().close()
 
     def _attempt(self, connection: Connection, body: Callable[[Transaction], T], read_only: bool) -> T:
-        connection.execute(
-            "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY" if read_only else "BEGIN ISOLATION LEVEL SERIALIZABLE"
-        )
+        _command(connection, _BEGIN_READ_ONLY if read_only else _BEGIN)
         txn = _PostgresTransaction(connection, read_only)
         try:
             try:
@@ -180,7 +180,7 @@ class PostgresStore:
             except Exception:
                 if txn.error is None:
                     # No write was sent. Its reads count only if they commit: what was raised may rest on them.
-                    connection.execute("COMMIT")
+                    _command(connection, b"COMMIT")
                 raise
             finally:
                 txn.open = False
@@ -190,7 +190,7 @@ class PostgresStore:
             changed = self._commit(connection, txn)
         finally:
             if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
-                connection.execute("ROLLBACK")
+                _command(connection, b"ROLLBACK")
         if changed and self._watch.wanted(changed, txn.cleared):
             self._watch.tell(connection, changed, txn.cleared)
         return result
@@ -198,7 +198,7 @@ class PostgresStore:
     def _commit(self, connection: Connection, txn: _PostgresTransaction) -> list[bytes]:
         """Send the writes and COMMIT. Returns the keys that were written."""
         if not (txn.writes or txn.cleared or txn.appends):
-            connection.execute("COMMIT")
+            _command(connection, b"COMMIT")
             return []
         writes = txn.writes
         if txn.appends:
@@ -220,7 +220,7 @@ class PostgresStore:
             if writes:
                 connection.execute(_WRITE, (gone, [key for key, _ in kept], [value for _, value in kept]))
             committing = True
-            connection.execute("COMMIT")
+            _command(connection, b"COMMIT")
         except _RETRIED:
             raise
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -344,6 +344,18 @@ class _PostgresTransaction(OverlayTransaction):
             self.writes[key] = None
         for key in [key for key in self.writes if begin <= key < end]:
             self.writes[key] = None
+
+
+def _command(connection: Connection, command: bytes) -> None:
+    """BEGIN, COMMIT or ROLLBACK, for half of the CPU that `execute` takes. Raises psycopg.Error."""
+    result = connection.pgconn.exec_(command)
+    if result.status != ExecStatus.COMMAND_OK:
+        if connection.closed:
+            raise psycopg.OperationalError(result.get_error_message())
+        raise errors.error_from_result(result)
+    if command == b"COMMIT" and result.command_status != b"COMMIT":
+        # PostgreSQL answers so to the COMMIT of a transaction that has failed before.
+        raise errors.InFailedSqlTransaction("the transaction had failed and was rolled back")
 
 
 def _lock_number(prefix: bytes) -> int:
