@@ -53,6 +53,7 @@ class Interpreters:
         """mapping: settings.function_runtimes, "python3.12=python3.11,python3.9=/usr/bin/python3.9"."""
         self._mapping = dict(pair.split("=", 1) for pair in mapping.replace(" ", "").split(",") if "=" in pair)
         self._asked: dict[str, Interpreter | None] = {}
+        self._server: Interpreter | None = None
 
     def find(self, runtime: str) -> Interpreter:
         """The interpreter whose zygote runs `runtime`. Raises RuntimeUnsupported."""
@@ -81,12 +82,18 @@ class Interpreters:
 
     def own(self) -> Interpreter:
         """The Python that the server runs on. Raises RuntimeUnsupported if it lacks awslambdaric."""
-        found = importlib.util.find_spec("awslambdaric")
-        if found is None or not found.origin or importlib.util.find_spec("runtime_client") is None:
-            raise RuntimeUnsupported("awslambdaric is not installed beside Penstock: `pip install awslambdaric`")
-        site = str(Path(found.origin).resolve().parent.parent)
-        executable = getattr(sys, "_base_executable", "") or sys.executable
-        return Interpreter(str(Path(executable).resolve()), sys.base_prefix, site, sys.version_info[:2])
+        if self._server is None:
+            self._server = _find_own()
+        return self._server
+
+
+def _find_own() -> Interpreter:
+    found = importlib.util.find_spec("awslambdaric")
+    if found is None or not found.origin or importlib.util.find_spec("runtime_client") is None:
+        raise RuntimeUnsupported("awslambdaric is not installed beside Penstock: `pip install awslambdaric`")
+    site = str(Path(found.origin).resolve().parent.parent)
+    executable = getattr(sys, "_base_executable", "") or sys.executable
+    return Interpreter(str(Path(executable).resolve()), sys.base_prefix, site, sys.version_info[:2])
 
 
 def _ask(name: str) -> Interpreter | None:

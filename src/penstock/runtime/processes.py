@@ -41,6 +41,7 @@ class Processes:
         self._pidfd = -1
         self._status: int | None = None
         self._over = False
+        self._removing: asyncio.Task[None] | None = None
         ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -97,15 +98,15 @@ class Processes:
             self.exited(status)
         self._disconnect()
         self._release()
-        self._remove_group(_REMOVE_TRIES)
+        self._removing = self._loop.create_task(self._remove_group())
 
     def kill(self) -> None:
         """End every process of the environment. `ended` follows."""
         self._disconnect()
-        self.group.kill()
         if self._own_pids:
             self._kill_first()
         else:
+            self.group.kill()
             self._loop.call_later(_KILL_AFTER_S, self._kill_first)  # it sees the disconnection, and kills the others
 
     def _kill_first(self) -> None:
@@ -157,10 +158,13 @@ class Processes:
                 os.close(fd)
         self._pidfd = self.tmp_fd = -1
 
-    def _remove_group(self, tries: int) -> None:
-        if not self.group.remove() and tries:
+    async def _remove_group(self) -> None:
+        for _ in range(_REMOVE_TRIES):
+            # Milliseconds in the kernel, which gives its memory back: not on the event loop.
+            if await self._loop.run_in_executor(None, self.group.remove):
+                return
             self.group.kill()
-            self._loop.call_later(_REMOVE_AGAIN_S, self._remove_group, tries - 1)
+            await asyncio.sleep(_REMOVE_AGAIN_S)
 
 
 def socket_owner(peer: tuple[str, int]) -> int:

@@ -11,6 +11,8 @@ import sys
 import types
 from typing import Any
 
+_NAMES_MAX = 4096
+
 
 def keep_what_never_changes() -> None:
     """Have botocore remember model files, the list of services and handlers' signatures across sessions."""
@@ -20,6 +22,7 @@ def keep_what_never_changes() -> None:
         return
     _keep_models(loaders)
     _keep_signatures(hooks)
+    _keep_aliases(hooks)
 
 
 def _keep_models(loaders: Any) -> None:
@@ -60,6 +63,25 @@ def _keep_signatures(hooks: Any) -> None:
         return found
 
     hooks.accepts_kwargs = accepts_kwargs
+
+
+def _keep_aliases(hooks: Any) -> None:
+    """An event's present name follows from its old one alone, unless a session brings a table of its own."""
+    work_out = hooks.EventAliaser._alias_event_name
+    usual = hooks.EVENT_ALIASES
+    known: dict[str, str] = {}
+
+    def alias_event_name(self: Any, event_name: str) -> Any:
+        if self._event_aliases is not usual:
+            return work_out(self, event_name)
+        found = known.get(event_name)
+        if found is None:
+            found = work_out(self, event_name)
+            if len(known) < _NAMES_MAX:
+                known[event_name] = found
+        return found
+
+    hooks.EventAliaser._alias_event_name = alias_event_name
 
 
 def make_client(service: str) -> None:
