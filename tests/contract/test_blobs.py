@@ -20,17 +20,8 @@ from penstock.blobs.layout import CHUNK_BYTES
 from penstock.blobs.open import open_blobs
 from penstock.clock import Clock
 from penstock.store import Store
-from penstock.store.open import open_store
 
 RANDOM = random.Random(7)
-
-
-@pytest.fixture(params=["memory", "rocks"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    url = "memory://" if request.param == "memory" else f"rocks://{tmp_path / 'store'}"
-    opened = await open_store(url, tmp_path)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from penstock.store.faulty import Faults, FaultyStore
+from penstock.store.memory import MemoryStore
 from penstock.wire.errors import AwsError
 from s3_node import S3
 
@@ -46,10 +48,15 @@ class S3Machine(RuleBasedStateMachine):
     def call(self, operation: str, **params: Any) -> dict[str, Any]:
         return self.runner.run(self.s3(operation, Bucket="bucket", **params))
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(faulty=st.booleans())
+    def begin(self, faulty: bool) -> None:
+        """On the plain store, or on one that runs bodies again and answers late, as a busy database does."""
+
         async def make() -> S3:
-            return S3(self.folder)
+            self.store = MemoryStore()
+            return S3(
+                self.folder, FaultyStore(self.store, 7, Faults(retry=0.2, delay_turns=3)) if faulty else self.store
+            )
 
         self.s3 = self.runner.run(make())
         self.call("CreateBucket")
@@ -61,7 +68,7 @@ class S3Machine(RuleBasedStateMachine):
             self.call("DeleteBucket")
             self.s3.clock.advance(3600)
             self.runner.run(self.s3.blobs.sweep())
-            left = [key for key in self.s3.store.data if b"intent" not in key]  # type: ignore[attr-defined]
+            left = [key for key in self.store.data if b"intent" not in key]
             assert left == [], "records or blobs were left behind"
             assert [p for p in (self.folder / "blobs" / "data").rglob("*") if p.is_file()] == []
             self.runner.run(self.s3.blobs.close())
