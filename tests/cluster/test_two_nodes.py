@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 import flights
 from postgres import start_postgres
@@ -59,3 +61,30 @@ def test_what_one_node_writes_the_other_reads_at_once(nodes: tuple[Served, Serve
         writer, reader = (a, b) if n % 2 else (b, a)
         writer.client("s3").put_object(Bucket="both", Key="k", Body=b"%d" % n)
         assert reader.client("s3").get_object(Bucket="both", Key="k")["Body"].read() == b"%d" % n
+
+
+@pytest.mark.serial
+@pytest.mark.timeout(120)
+def test_one_of_two_nodes_wins_and_each_leaves_the_others_uploads_alone(nodes: tuple[Served, Served]) -> None:
+    clients = [node.client("s3") for node in nodes]
+    clients[0].create_bucket(Bucket="race")
+    upload = clients[0].create_multipart_upload(Bucket="race", Key="slow")["UploadId"]
+    given = {"Bucket": "race", "Key": "slow", "UploadId": upload}
+    parts = [{"PartNumber": 1, "ETag": clients[0].upload_part(**given, PartNumber=1, Body=b"1" * 6_000_000)["ETag"]}]
+
+    def put(n: int) -> bool:
+        try:
+            clients[n % 2].put_object(Bucket="race", Key=f"k{n // 8}", Body=b"x" * 100_000 * (n % 3), IfNoneMatch="*")
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "PreconditionFailed"
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(put, range(64))) == 8
+    nodes[1].restart()  # sweeps as it starts
+    second = nodes[1].client("s3")
+    parts.append({"PartNumber": 2, "ETag": second.upload_part(**given, PartNumber=2, Body=b"2" * 1_000_000)["ETag"]})
+    second.complete_multipart_upload(**given, MultipartUpload={"Parts": parts})
+    got = clients[0].get_object(Bucket="race", Key="slow")["Body"].read()
+    assert got == b"1" * 6_000_000 + b"2" * 1_000_000
