@@ -119,7 +119,7 @@ CONFLICT = "Two document paths conflict with each other; must remove or rewrite 
     ("text", "values", "said"),
     [
         ("", {}, "The expression can not be empty;"),
-        ("INVALID SYNTAX HERE", {}, 'Syntax error; token: "INVALID", near: "INVALID SYNTAX"'),
+        ("PUT a = :v", {"v": n(1)}, 'Syntax error; token: "PUT", near: "PUT a"'),
         ("ADD hits : incr", {}, 'Syntax error; token: ":", near: "hits : incr"'),
         ("SET a = :v,", {"v": n(1)}, 'Syntax error; token: "<EOF>", near: ","'),
         ("SET a = :v SET b = :v", {"v": n(1)}, 'The "SET" section can only be used once in an update expression;'),

@@ -88,8 +88,6 @@ def test_paginators(client: Any) -> None:
     [
         ("get_item", {"TableName": "nosuchtable", "Key": {"pk": {"S": "a"}}}, "ResourceNotFoundException",
          "Requested resource not found"),
-        ("batch_get_item", {"RequestItems": {}}, "ValidationException",
-         "The requestItems parameter is required for BatchGetItem"),
         ("put_item", {"TableName": "", "Item": {}}, "ValidationException",
          "1 validation error detected: Value '' at 'tableName' failed to satisfy constraint: "
          "Member must have length greater than or equal to 1"),

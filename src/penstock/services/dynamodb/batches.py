@@ -84,8 +84,6 @@ async def batch_get_item(call: Call, params: Params) -> Result:
 
 
 def _check_gets(call: Call, requested: dict[str, dict[str, Any]]) -> list[_Gets]:
-    if not requested:
-        raise invalid("The requestItems parameter is required for BatchGetItem")
     wanted = []
     count = 0
     for name, each in requested.items():
@@ -168,8 +166,6 @@ async def batch_write_item(call: Call, params: Params) -> Result:
 
 
 def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> list[_Write]:
-    if not requested:
-        raise invalid("The requestItems parameter is required for BatchWriteItem")
     batch = []
     for name, requests in requested.items():
         for request in requests:

@@ -70,14 +70,10 @@ def check_keys(schema: list[dict[str, str]], definitions: list[dict[str, str]]) 
     """The key schema and the attribute definitions. Raises ValidationException."""
     defined = [definition["AttributeName"] for definition in definitions]
     used = [element["AttributeName"] for element in schema]
+    if len(set(defined)) != len(defined):
+        raise invalid("Cannot have two attributes with the same name")
     if len(schema) > 2:
-        shown = ", ".join(
-            f"KeySchemaElement(attributeName={e['AttributeName']}, keyType={e['KeyType']})" for e in schema
-        )
-        raise invalid(
-            f"1 validation error detected: Value '[{shown}]' at 'keySchema' failed to satisfy constraint: "
-            "Member must have length less than or equal to 2"
-        )
+        raise invalid(f"{INVALID}A KeySchema has at most two elements")
     if len(used) > len(defined):
         raise invalid("Invalid KeySchema: Some index key attribute have no definition")
     if not set(used) <= set(defined):
