@@ -17,7 +17,8 @@ T = TypeVar("T")
 class _StandIn:
     """What `asyncio.current_task()` gives while there is no Task yet, so that `asyncio.timeout` and TaskGroup work.
 
-    Both keep what they were given and cancel it later; by then there is a Task to pass that on to.
+    Both keep what they were given and cancel it later; by then there is a Task to pass that on to. It has what those two
+    ask of a task, and no more.
     """
 
     __slots__ = ("task",)
@@ -27,6 +28,9 @@ class _StandIn:
 
     def cancel(self, msg: Any = None) -> bool:
         return self.task is not None and self.task.cancel(msg)
+
+    def done(self) -> bool:
+        return self.task is not None and self.task.done()
 
     def cancelling(self) -> int:
         return 0 if self.task is None else self.task.cancelling()
