@@ -97,7 +97,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.one_of(st.binary(), JSON.map(lambda v: json.dumps(v).encode())))
 def test_any_bytes_get_an_answer(body: bytes) -> None:
     model = models.service("kinesis")
