@@ -152,7 +152,9 @@ class StoreDirectory:
         kept = self._keys.get(key)
         if kept is not None and kept[0] == (raw, version):
             return kept[1]
-        user = State(txn, record.account).get(User, record.user)
+        user = State(txn, record.account).find(User, record.user)
+        if user is None:
+            return None
         arn = arns.arn(record.account, user)
         principal = Principal(Kind.USER, record.account, arn, user.id, access_key_id)
         found = Credential(access_key_id, record.secret, principal, active=record.active)

@@ -4,6 +4,7 @@ which is how `directory` knows that what it remembers is still true.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeAlias, TypeVar
@@ -81,8 +82,15 @@ class State:
         self.changed()
 
     def changed(self) -> None:
-        """Count a change: whoever remembers something of this account reads it again."""
-        self.txn.add(keys.changes(self.account), 1)
+        """Count a change: whoever remembers something of this account reads it again.
+
+        The count starts anywhere, so that one begun after a reset is not taken for the one before.
+        """
+        key = keys.changes(self.account)
+        if self.txn.get(key) is None:
+            self.txn.set(key, secrets.randbits(62).to_bytes(8, "little"))
+        else:
+            self.txn.add(key, 1)
 
     def all(self, kind: type[T], after: str = "") -> Iterator[T]:
         """Every record of a kind by folded name, after that name."""
