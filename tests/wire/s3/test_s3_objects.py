@@ -12,6 +12,7 @@ import urllib.request
 import zlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import boto3
@@ -299,3 +300,23 @@ def test_documents_are_held_to_their_checksums(server: Served, s3: Any, bucket: 
     right = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
     assert raw(url, "POST", body, **{"x-amz-checksum-crc32": right})[0] == 200
     assert error_of(s3.head_object, Bucket=bucket, Key="k") == ("404", 404)
+
+
+def test_keys_with_every_byte(server: Served, s3: Any, bucket: str) -> None:
+    """Every byte that UTF-8 text can have comes back; bytes that are no UTF-8 are refused."""
+    keys = ["".join(chr(i) for i in range(at, at + 32)) for at in range(0, 256, 32)] + [
+        "".join(map(chr, range(0x2000, 0x2100)))
+    ]
+    for key in keys:
+        url = f"{server.endpoint}/{bucket}/{quote(key, safe='')}"
+        assert raw(url, "PUT", key.encode())[0] == 200
+        assert raw(url, "GET", b"") == (200, key.encode())
+    listed = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert listed == sorted(keys, key=str.encode)
+    status, answer = raw(f"{server.endpoint}/{bucket}?list-type=2", "GET", b"")
+    assert status == 200
+    assert b"&#x1;" in answer
+    assert b"\x01" not in answer
+    for bad in ("%ff", "%c3%28", "a%80", "%ed%a0%80"):
+        assert raw(f"{server.endpoint}/{bucket}/{bad}", "PUT", b"x")[0] in (400, 403)
+    assert len(s3.list_objects_v2(Bucket=bucket)["Contents"]) == len(keys)
