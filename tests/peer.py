@@ -93,7 +93,7 @@ class Values:
         if shape.enum:
             return str(self._random.choice(shape.enum))
         alphabet = (
-            "abcXYZ019" if location in IN_HEAD and location not in ("uri", "querystring") else "ab<&>\"'é1 %+/=?😀"
+            "abcXYZ019" if location in IN_HEAD and location not in ("uri", "querystring") else "ab<&>\"'é1 %+/=?,;😀"
         )
         return "".join(self._random.choice(alphabet) for _ in range(self._size(shape, 8)))
 

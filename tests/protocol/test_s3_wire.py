@@ -73,6 +73,13 @@ def test_dates_that_are_none_are_no_conditions() -> None:
     assert parse("GetObject", headers=headers) == {"Bucket": "b", "Key": "k", "IfUnmodifiedSince": 1576540098}
 
 
+def test_a_condition_that_cannot_be_read_is_not_passed_over() -> None:
+    headers = {"x-amz-if-match-size": "many"}
+    assert refused("DeleteObject", headers=headers).code == "InvalidArgument"
+    headers = {"x-amz-if-match-last-modified-time": "garbage"}
+    assert refused("DeleteObject", headers=headers).code == "InvalidArgument"
+
+
 @pytest.mark.parametrize(
     ("operation", "query", "headers", "code", "message", "name"),
     [

@@ -87,7 +87,8 @@ class RestReader:
         if shape.type == "list":
             assert shape.member is not None
             element = self._model.shapes[shape.member.shape]
-            return _header_list(scalars.reader(element), element.type)
+            read = scalars.reader(element)
+            return read if member.location == "querystring" else _header_list(read, element.type)
         return None if shape.type == "string" else scalars.reader(shape)
 
     def _convert(self, wire: str, read: scalars.Read, shape: Shape, text: str) -> Any:
@@ -128,7 +129,7 @@ class RestReader:
                 if to_value is None:
                     params.setdefault(member, text)
                 elif kind.type == "list":
-                    params.setdefault(member, []).append(convert(name, to_value, kind, text)[0])
+                    params.setdefault(member, []).append(convert(name, to_value, kind, text))
                 elif text:
                     params.setdefault(member, convert(name, to_value, kind, text))
             if rest:
@@ -163,7 +164,7 @@ class RestReader:
                         try:
                             params[member] = convert(name, to_value, kind, text)
                         except AwsError:
-                            if "if-" not in name:  # RFC 9110 13.1.3: a condition that is no date is ignored
+                            if not name.endswith("modified-since"):  # RFC 9110, 13.1.3: ignored if it is no date
                                 raise
                 elif map_member and name.startswith(prefix):
                     params.setdefault(map_member, {})[name[cut:]] = text
@@ -173,7 +174,7 @@ class RestReader:
     def _body(self, operation: str, shape: Shape) -> ParseBody | None:
         if shape.payload:
             return self._payload(shape)
-        if not any(not m.location for m in shape.members.values()):
+        if all(m.location for m in shape.members.values()):
             return None
         if self._xml:
             target = self._model.operations[operation].input
