@@ -116,6 +116,15 @@ async def test_a_released_blob_goes_after_its_grace_and_readers_finish(
     assert await blobs.sweep() == 0
 
 
+async def test_sweeps_at_once_do_not_disturb_each_other(blobs: FileBlobs, store: Store, clock: Clock) -> None:
+    names = [await put(blobs, store, b"x") for _ in range(20)]
+    for name in names:
+        await store.transact(lambda txn, name=name: blobs.release(txn, name))
+    clock.advance(3600)
+    assert sum(await asyncio.gather(*(blobs.sweep() for _ in range(4)))) == 20
+    assert files(blobs) == []
+
+
 async def test_adoptions_are_counted(blobs: FileBlobs, store: Store, clock: Clock) -> None:
     name = await put(blobs, store, b"shared")
     await store.transact(lambda txn: blobs.adopt(txn, name))

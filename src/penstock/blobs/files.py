@@ -56,9 +56,12 @@ class FileBlobs:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         self._batches: list[_Batch] = []
         self._reserving = asyncio.Lock()
+        self._sweeping = asyncio.Lock()
         self._pins: Counter[str] = Counter()
         (root / "data").mkdir(parents=True, exist_ok=True)
         (root / "holders").mkdir(exist_ok=True)
+        for folder in (root, root.parent):
+            self.sync_folder(folder)
         self._lock = os.open(root / "holders" / self._holder, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -170,6 +173,10 @@ class FileBlobs:
     # sweeping
 
     async def sweep(self) -> int:
+        async with self._sweeping:
+            return await self._sweep()
+
+    async def _sweep(self) -> int:
         now = self._clock.now()
         removed = await self._sweep_own()
         removed += await self._sweep_dead()
