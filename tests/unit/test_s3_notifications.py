@@ -218,6 +218,23 @@ async def test_an_explicit_denial_holds_for_the_owner_too(s3: S3) -> None:
     await s3("GetObject", Bucket="bucket", Key="k")
 
 
+async def test_policies_see_the_tags_of_objects(s3: S3) -> None:
+    for key, tag in (("red", "colour=red"), ("blue", "colour=blue"), ("bare", "")):
+        await s3("PutObject", Bucket="bucket", Key=key, Body=b"1", Tagging=tag)
+    text = policy(
+        Principal={"AWS": OTHER}, Action=["s3:GetObject", "s3:GetObjectTagging"], Resource="arn:aws:s3:::bucket/*",
+        Condition={"StringEquals": {"s3:ExistingObjectTag/colour": "red"}},
+    )  # fmt: skip
+    await s3("PutBucketPolicy", Bucket="bucket", Policy=text)
+    for operation in ("GetObject", "HeadObject", "GetObjectTagging"):
+        await s3(operation, account=OTHER, Bucket="bucket", Key="red")
+        for key in ("blue", "bare"):
+            await refused(s3(operation, account=OTHER, Bucket="bucket", Key=key), "AccessDenied")
+    await s3("CreateBucket", account=OTHER, Bucket="theirs")
+    await s3("CopyObject", account=OTHER, Bucket="theirs", Key="k", CopySource="bucket/red")
+    await refused(s3("CopyObject", account=OTHER, Bucket="theirs", Key="k", CopySource="bucket/blue"), "AccessDenied")
+
+
 async def test_public_policies_are_blocked_until_that_is_lifted(s3: S3) -> None:
     anonymous = Principal(Kind.ANONYMOUS, "", "*", "ANONYMOUS_PRINCIPAL")
     await s3("PutObject", Bucket="bucket", Key="k", Body=b"1")

@@ -18,6 +18,7 @@ _KNOWN = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
     "s3:GetObjectAttributes",
     resource=OBJECT_ARN,
     policy=reading.load_policy_and_object,
+    conditions=reading.existing_tags,
     unsupported=rules.UNSUPPORTED_READ,
 )
 async def get_object_attributes(call: Call, params: Params) -> Result:

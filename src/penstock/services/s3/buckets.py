@@ -67,9 +67,20 @@ def _check_ownership(params: Params) -> None:
         )
 
 
+def _create_conditions(call: Call, params: Params) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
+    if constraint:
+        found["s3:LocationConstraint"] = constraint
+    if "ACL" in params:
+        found["s3:x-amz-acl"] = params["ACL"]
+    return found
+
+
 @operation(
     "s3:CreateBucket",
     resource=BUCKET_ARN,
+    conditions=_create_conditions,
     unsupported={"ObjectLockEnabledForBucket": (False,), "BucketNamespace": ("global",)},
 )
 async def create_bucket(call: Call, params: Params) -> Result:

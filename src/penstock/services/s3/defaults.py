@@ -11,6 +11,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Handler, Params, Result, operation
 from penstock.services.s3 import rules, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, no_such_key, owner, require_bucket
+from penstock.services.s3.reading import existing_tags, load_policy_and_object
 from penstock.services.s3.records import Bucket
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
@@ -31,7 +32,7 @@ async def get_bucket_acl(call: Call, params: Params) -> Result:
     return _owner_controls((await _bucket(call, params)).account)
 
 
-@operation("s3:GetObjectAcl", resource=OBJECT_ARN, policy=load_policy)
+@operation("s3:GetObjectAcl", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
 async def get_object_acl(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAcl.html"""
     rules.check_version(params)
@@ -66,7 +67,7 @@ async def put_bucket_acl(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("s3:PutObjectAcl", resource=OBJECT_ARN, policy=load_policy)
+@operation("s3:PutObjectAcl", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
 async def put_object_acl(call: Call, params: Params) -> Result:
     """ACLs are off. https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectAcl.html"""
     await get_object_acl(call, params)

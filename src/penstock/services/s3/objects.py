@@ -10,7 +10,15 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, conditions, events, rules, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.bodies import receive
-from penstock.services.s3.reading import Found, bytes_of, find_object, load_policy_and_object, parse_range, part_range
+from penstock.services.s3.reading import (
+    Found,
+    bytes_of,
+    existing_tags,
+    find_object,
+    load_policy_and_object,
+    parse_range,
+    part_range,
+)
 from penstock.services.s3.records import ObjectRecord
 from penstock.services.s3.tagging import parse_header
 from penstock.store.api import Transaction
@@ -63,6 +71,9 @@ def write_conditions(call: Call, params: Params) -> dict[str, Any]:
         found["s3:if-none-match"] = params["IfNoneMatch"]
     if "IfMatch" in params:
         found["s3:if-match"] = params["IfMatch"]
+    if "CopySource" in params:
+        found["s3:x-amz-copy-source"] = params["CopySource"]
+        found["s3:x-amz-metadata-directive"] = params.get("MetadataDirective", "COPY")
     if "Tagging" in params:
         tags = parse_header(params["Tagging"])
         found["s3:RequestObjectTagKeys"] = [key for key, _ in tags]
@@ -119,7 +130,13 @@ def _may_write(txn: Transaction, call: Call, params: Params) -> None:
         conditions.check_write(params, writing.current(txn, params["Bucket"], params["Key"]))
 
 
-@operation("s3:GetObject", resource=OBJECT_ARN, policy=load_policy_and_object, unsupported=rules.UNSUPPORTED_READ)
+@operation(
+    "s3:GetObject",
+    resource=OBJECT_ARN,
+    policy=load_policy_and_object,
+    conditions=existing_tags,
+    unsupported=rules.UNSUPPORTED_READ,
+)
 async def get_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
     found = await find_object(call, params)
@@ -133,6 +150,7 @@ async def get_object(call: Call, params: Params) -> Result:
     action="s3:GetObject",
     resource=OBJECT_ARN,
     policy=load_policy_and_object,
+    conditions=existing_tags,
     unsupported=rules.UNSUPPORTED_READ,
 )
 async def head_object(call: Call, params: Params) -> Result:

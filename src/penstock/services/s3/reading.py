@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from awscrt.checksums import crc64nvme
 
@@ -56,6 +56,14 @@ async def load_policy_and_object(call: Call, params: Params) -> str | None:
     sight = await call.store.transact(lambda txn: _look(txn, call, params), read_only=True)
     call.seen = sight
     return make_owners(call, sight.bucket, sight.policy)
+
+
+def existing_tags(call: Call, params: Params) -> dict[str, Any]:
+    """The condition keys that tell an object's tags, from what `load_policy_and_object` has seen."""
+    sight = call.seen
+    if not isinstance(sight, Sight) or sight.found is None:
+        return {}
+    return {f"s3:ExistingObjectTag/{key}": value for key, value in sight.found.record.tags}
 
 
 def _look(txn: Transaction, call: Call, params: Params) -> Sight:

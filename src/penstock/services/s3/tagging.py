@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -10,6 +11,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import events, keys, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, no_such_key, require_bucket
+from penstock.services.s3.reading import existing_tags, load_policy_and_object
 from penstock.services.s3.records import Bucket, ObjectRecord, encode
 from penstock.services.s3.rules import BUCKET_TAGS, OBJECT_TAGS, check_version, tag_set
 from penstock.store.api import Transaction
@@ -108,7 +110,13 @@ def _find(txn: Transaction, call: Call, params: Params) -> tuple[Bucket, ObjectR
     return bucket, record
 
 
-@operation("s3:PutObjectTagging", resource=OBJECT_ARN, policy=load_policy)
+def _tagging_conditions(call: Call, params: Params) -> dict[str, Any]:
+    tags = params["Tagging"].get("TagSet") or []
+    found: dict[str, Any] = {f"s3:RequestObjectTag/{tag.get('Key')}": tag.get("Value", "") for tag in tags}
+    return {**existing_tags(call, params), **found, "s3:RequestObjectTagKeys": [tag.get("Key") for tag in tags]}
+
+
+@operation("s3:PutObjectTagging", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=_tagging_conditions)
 async def put_object_tagging(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html"""
     check_version(params)
@@ -117,7 +125,7 @@ async def put_object_tagging(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("s3:GetObjectTagging", resource=OBJECT_ARN, policy=load_policy)
+@operation("s3:GetObjectTagging", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
 async def get_object_tagging(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html"""
     check_version(params)
@@ -125,7 +133,7 @@ async def get_object_tagging(call: Call, params: Params) -> Result:
     return {"TagSet": _tag_list(record.tags)}
 
 
-@operation("s3:DeleteObjectTagging", resource=OBJECT_ARN, policy=load_policy)
+@operation("s3:DeleteObjectTagging", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
 async def delete_object_tagging(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjectTagging.html"""
     check_version(params)
