@@ -70,11 +70,29 @@ _WRITE = (
     "INSERT INTO penstock_kv (key, value) SELECT * FROM unnest(%s::bytea[], %s::bytea[]) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
-_LOCK_APPENDS = (
-    f"SELECT pg_advisory_xact_lock({LOCK_CLASS} # hashtext(current_schema() || '/append'), prefix) "
-    "FROM unnest(%s::int[]) AS prefix"
+# One statement, so that the locks are held for as short as can be. Every part reads `v`, and `v` has counted all of
+# `locked`: so nothing is written, and no version taken, before the locks are held.
+_WRITE_AND_APPEND = f"""
+WITH locked AS MATERIALIZED (
+  SELECT pg_advisory_xact_lock({LOCK_CLASS} # hashtext(current_schema() || '/append'), n) FROM unnest(%s::int[]) AS n
+), v AS MATERIALIZED (
+  SELECT '\\x0000'::bytea || int8send(nextval('penstock_version')) AS version FROM (SELECT count(*) FROM locked) AS all_
+), gone AS (
+  DELETE FROM penstock_kv USING v WHERE key = ANY(%s::bytea[])
+), kept AS (
+  INSERT INTO penstock_kv (key, value) SELECT k.key, k.value FROM v, unnest(%s::bytea[], %s::bytea[]) AS k (key, value)
+  ON CONFLICT (key) DO UPDATE SET value = excluded.value
+), appended AS (
+  INSERT INTO penstock_kv (key, value)
+  SELECT CASE WHEN length(key) <= {_HEAD_BYTES} THEN key ELSE substr(key, 1, {_HEAD_BYTES}) || sha256(key) END,
+         CASE WHEN length(key) <= {_HEAD_BYTES} THEN value ELSE substr(int4send(length(key)), 3) || key || value END
+  FROM (
+    SELECT a.prefix || v.version || a.index AS key, a.value
+    FROM v, unnest(%s::bytea[], %s::bytea[], %s::bytea[]) AS a (prefix, index, value)
+  ) AS a
 )
-_NEXT_VERSION = "SELECT nextval('penstock_version')"
+SELECT version FROM v
+"""
 _LOCK_RETRIES = f"SELECT pg_advisory_lock({LOCK_CLASS}, hashtext(current_schema() || '/retry'))"
 _UNLOCK_RETRIES = f"SELECT pg_advisory_unlock({LOCK_CLASS}, hashtext(current_schema() || '/retry'))"
 
@@ -201,15 +219,6 @@ class PostgresStore:
             _command(connection, b"COMMIT")
             return []
         writes = txn.writes
-        if txn.appends:
-            # In one order for everybody, and before any row is written, so that these locks never deadlock.
-            locks = sorted({_lock_number(prefix) for prefix, _, _ in txn.appends})
-            connection.execute(_LOCK_APPENDS, (locks,))
-            row = connection.execute(_NEXT_VERSION).fetchone()
-            assert row is not None
-            version = row[0].to_bytes(10, "big")
-            for index, (prefix, value, _) in enumerate(txn.appends):
-                writes[prefix + version + index.to_bytes(2, "big")] = value
         committing = False
         # In the order of keys, so that two transactions wait for each other's rows in one order.
         gone = sorted(_stored_key(key) for key, value in writes.items() if value is None)
@@ -217,8 +226,11 @@ class PostgresStore:
         try:
             for begin, end in txn.cleared:
                 connection.execute(_CLEAR_RANGE, (begin, end))
-            if writes:
-                connection.execute(_WRITE, (gone, [key for key, _ in kept], [value for _, value in kept]))
+            parameters = gone, [key for key, _ in kept], [value for _, value in kept]
+            if txn.appends:
+                version = self._append(connection, txn, parameters)
+            elif writes:
+                connection.execute(_WRITE, parameters)
             committing = True
             _command(connection, b"COMMIT")
         except _RETRIED:
@@ -229,7 +241,21 @@ class PostgresStore:
             raise
         for index, (_, _, stamp) in enumerate(txn.appends):
             stamp.resolve(version + index.to_bytes(2, "big"))
-        return list(writes) or [txn.cleared[0][0]]
+        appended = [prefix + stamp.value for prefix, _, stamp in txn.appends]
+        return [*writes, *appended] or [txn.cleared[0][0]]
+
+    def _append(self, connection: Connection, txn: _PostgresTransaction, parameters: tuple[Any, ...]) -> bytes:
+        """Write and append; returns the commit's version."""
+        # In one order for everybody, so that these locks never deadlock.
+        locks = sorted({_lock_number(prefix) for prefix, _, _ in txn.appends})
+        prefixes = [prefix for prefix, _, _ in txn.appends]
+        indexes = [index.to_bytes(2, "big") for index in range(len(prefixes))]
+        values = [value for _, value, _ in txn.appends]
+        cursor = connection.execute(_WRITE_AND_APPEND, (locks, *parameters, prefixes, indexes, values), binary=True)
+        row = cursor.fetchone()
+        assert row is not None
+        version: bytes = row[0]
+        return version
 
 
 class _PostgresTransaction(OverlayTransaction):
