@@ -43,7 +43,7 @@ from penstock.store.api import (
     UnknownCommit,
 )
 from penstock.store.overlay import OverlayTransaction, added, used_after_body
-from penstock.store.postgres_schema import LOCK_CLASS, connect, prepare_database
+from penstock.store.postgres_schema import LOCK_CLASS, ByteaArray, connect, prepare_database
 from penstock.store.postgres_watch import PostgresWatch
 
 T = TypeVar("T")
@@ -226,7 +226,11 @@ class PostgresStore:
         try:
             for begin, end in txn.cleared:
                 connection.execute(_CLEAR_RANGE, (begin, end))
-            parameters = gone, [key for key, _ in kept], [value for _, value in kept]
+            parameters = (
+                ByteaArray(gone),
+                ByteaArray([key for key, _ in kept]),
+                ByteaArray([value for _, value in kept]),
+            )
             if txn.appends:
                 version = self._append(connection, txn, parameters)
             elif writes:
@@ -248,11 +252,12 @@ class PostgresStore:
         """Write and append; returns the commit's version."""
         # In one order for everybody, so that these locks never deadlock.
         locks = sorted({_lock_number(prefix) for prefix, _, _ in txn.appends})
-        prefixes = [prefix for prefix, _, _ in txn.appends]
-        indexes = [index.to_bytes(2, "big") for index in range(len(prefixes))]
-        values = [value for _, value, _ in txn.appends]
-        cursor = connection.execute(_WRITE_AND_APPEND, (locks, *parameters, prefixes, indexes, values), binary=True)
-        row = cursor.fetchone()
+        appends = (
+            ByteaArray([prefix for prefix, _, _ in txn.appends]),
+            ByteaArray([index.to_bytes(2, "big") for index in range(len(txn.appends))]),
+            ByteaArray([value for _, value, _ in txn.appends]),
+        )
+        row = connection.execute(_WRITE_AND_APPEND, (locks, *parameters, *appends), binary=True).fetchone()
         assert row is not None
         version: bytes = row[0]
         return version

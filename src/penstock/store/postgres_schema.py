@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from penstock.store.api import EngineFailed, StoreError
 
@@ -17,6 +20,9 @@ MIGRATIONS: Sequence[str] = ()
 LOCK_CLASS = 0x50454E53
 """The first half of our advisory locks' keys; the second names the schema and the lock."""
 _CONNECT_TIMEOUT_S = 10
+_BYTEA_OID = 17
+_ARRAY_HEADER = struct.Struct(">iiIii")
+"""Dimensions, whether there are nulls, the items' type, their number, the first one's index."""
 
 # synchronous_commit: "off" would acknowledge what a crash can take back; every other setting is at least durable on the
 # primary. The planner: every access is by key, and a sequential scan, which it prefers on small tables, would make a
@@ -33,6 +39,30 @@ CREATE SEQUENCE IF NOT EXISTS penstock_version CACHE 1;
 """
 
 
+class ByteaArray:
+    """A bytea[] parameter, in PostgreSQL's binary form: psycopg's own way takes ten times as long."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, items: Sequence[bytes]) -> None:
+        if not items:
+            self.encoded = b"\0\0\0\0\0\0\0\0\0\0\0\x11"
+            return
+        parts = [_ARRAY_HEADER.pack(1, 0, _BYTEA_OID, len(items), 1)]
+        for item in items:
+            parts.append(len(item).to_bytes(4, "big"))
+            parts.append(item)
+        self.encoded = b"".join(parts)
+
+
+class _ByteaArrayDumper(Dumper):
+    format = Format.BINARY
+    oid = 1001
+
+    def dump(self, obj: ByteaArray) -> bytes:
+        return obj.encoded
+
+
 def connect(url: str) -> Connection:
     """A connection in autocommit, with commits that are durable. Raises EngineFailed."""
     try:
@@ -47,6 +77,7 @@ def connect(url: str) -> Connection:
     except psycopg.Error as error:
         raise EngineFailed(f"no connection to PostgreSQL: {error}") from error
     connection.execute(_SESSION)
+    connection.adapters.register_dumper(ByteaArray, _ByteaArrayDumper)
     return connection
 
 
