@@ -21,6 +21,7 @@ from penstock.edge.origin import allow, trusted
 from penstock.edge.refusals import Family
 from penstock.edge.route import read_host
 from penstock.edge.sigv4 import query_pairs
+from penstock.events import dead_letters
 from penstock.wire import catalog
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Request, Response
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _OURS = re.compile(r"/_(penstock|localstack)(/|$)").match
 _ADVANCE_MAX_S = 100 * 366 * 86400.0
+
+
+class _Redrive(msgspec.Struct):
+    keys: list[str]
 
 
 class _Refused(Exception):
@@ -58,6 +63,8 @@ class Admin:
             "/_penstock/metrics": ("GET", self._metrics),
             "/_penstock/state": ("GET", self._state),
             "/_penstock/authz": ("GET", self._authz),
+            "/_penstock/deliveries": ("GET", self._deliveries),
+            "/_penstock/deliveries/redrive": ("POST", self._redrive),
             "/_penstock/reset": ("POST", self._reset),
             "/_penstock/clock": ("POST", self._clock),
             "/_localstack/health": ("GET", self._localstack_health),
@@ -148,6 +155,23 @@ class Admin:
         limit = given.get("limit", "")
         recent = self._node.decisions.recent(int(limit) if re.fullmatch("[0-9]{1,6}", limit) else 100)
         return _json(200, {"decisions": [d._asdict() for d in recent if not (denied_only and d.allowed)]})
+
+    async def _deliveries(self, request: Request) -> Response:
+        """How many events are on their way, and those that were given up on. For friends only."""
+        await self._permit(request)
+        try:
+            return _json(
+                200, await dead_letters.overview(self._node, dict(query_pairs(request.query)).get("after", ""))
+            )
+        except ValueError:
+            raise _Refused(400, '"after" must be a dead letter\'s key') from None
+
+    async def _redrive(self, request: Request) -> Response:
+        try:
+            keys = msgspec.json.decode(request.body, type=_Redrive).keys
+            return _json(200, {"redriven": await dead_letters.redrive(self._node, keys)})
+        except (msgspec.DecodeError, ValueError):
+            raise _Refused(400, 'the body must be {"keys": [keys of dead letters]}') from None
 
     async def _reset(self, request: Request) -> Response:
         await self._node.reset()
