@@ -104,6 +104,7 @@ REFUSED = {
     "raw bytes in target": b"GET /\xff HTTP/1.1\r\n" + HOST + b"\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "long host": b"GET / HTTP/1.1\r\nHost: " + b"a" * 400 + b"\r\n\r\n",
     "chunks in 1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "0.9": b"GET /\r\n\r\n",
     "1.2": b"GET / HTTP/1.2\r\n" + HOST + b"\r\n",

@@ -53,6 +53,8 @@ def own_host(host: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def own_origin(origin: str) -> bool:
     """Whether a page of that origin is served from this machine."""
+    if len(origin) > 300:
+        return False
     try:
         name = urlsplit(origin).hostname or ""
     except ValueError:

@@ -26,6 +26,8 @@ Waiting: TypeAlias = tuple[Request | None, IncomingBody | None, bool, Response |
 
 NEVER = float("inf")
 METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
+HOST_BYTES = 300
+"""A name of 253 bytes and a port. What is made of a host is remembered, so it must not be long."""
 PROGRESS_BYTES = 4096
 """A body must bring this much in each body time-out."""
 
@@ -194,6 +196,8 @@ class RequestReader(abc.ABC):
                 raise Refused(400, "HTTP/1.0 has no Transfer-Encoding")
         elif not headers.get("host"):
             raise Refused(400, "a Host header is required")
+        if len(headers.get("host", "")) > HOST_BYTES:
+            raise Refused(400, "the Host header is too long for a host's name")
         if method not in METHODS:
             raise Refused(501, "unknown method")
         target = self._url.decode("ascii")

@@ -20,6 +20,8 @@ from penstock.wire.message import Request
 _ACTION = re.compile(rb"(?:^|&)Action=([A-Za-z0-9]+)").search
 _VERSION = re.compile(rb"(?:^|&)Version=(\d{4}-\d{2}-\d{2})").search
 FORM = "application/x-www-form-urlencoded"
+TARGET_BYTES = 256
+"""The longest X-Amz-Target looked up, and remembered."""
 _REST_JSON = tuple(entry.name for entry in catalog.ENTRIES if "rest-json" in entry.protocols)
 _BY_VERSION = {entry.version: entry.name for entry in catalog.ENTRIES if "query" in entry.protocols}
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d").fullmatch
@@ -58,7 +60,7 @@ def route(request: Request) -> Route:
     """Find the service and the operation. Where there is none, `problem` says so in the service's words."""
     host = read_host(request.headers.get("host", ""))
     target = request.headers.get("x-amz-target")
-    if target is not None:
+    if target is not None and len(target) <= TARGET_BYTES:
         found = _by_target(target, host.region)
         if found is not None:
             return found

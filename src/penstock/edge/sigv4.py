@@ -33,6 +33,9 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*").fullmatch
 _UNRESERVED = "-._~"
+_DAY = re.compile("[0-9]{8}").fullmatch
+_REMEMBERED_BYTES = 1024
+"""What is longer is read each time anew: clients choose it, and the caches are to stay small."""
 
 
 class Scope(NamedTuple):
@@ -132,7 +135,7 @@ def _read_query(request: Request, kind: Family) -> Claim:
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
             "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
         )
-    scope = _scope(
+    scope = _read_scope(
         f"{ALGORITHM} Credential={given['X-Amz-Credential']}, SignedHeaders={given['X-Amz-SignedHeaders']}, "
     )
     if not isinstance(scope, Scope):
@@ -327,7 +330,13 @@ def _scope(before: str) -> Scope | str:
         return " ".join(missing)
     # An access key id may hold slashes (some clients' do); the scope is the last four parts.
     parts = fields["Credential"].rsplit("/", 4)
-    if len(parts) != 5 or parts[4] != "aws4_request" or not re.fullmatch(r"\d{8}", parts[1], re.ASCII) or not parts[0]:
+    if (
+        len(parts) != 5
+        or parts[4] != "aws4_request"
+        or not _DAY(parts[1])
+        or not parts[0]
+        or max(map(len, parts)) > 200
+    ):
         return 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
     names = tuple(fields["SignedHeaders"].lower().split(";"))
     if list(names) != sorted(names):
@@ -335,11 +344,14 @@ def _scope(before: str) -> Scope | str:
     return Scope(parts[0], parts[1], parts[2], parts[3], names, frozenset(names), fields["SignedHeaders"].lower())
 
 
+def _read_scope(before: str) -> Scope | str:
+    return _scope(before) if len(before) <= _REMEMBERED_BYTES else _scope.__wrapped__(before)
+
+
 def _read_header(header: str) -> tuple[Scope | str, str]:
     """(scope, or why there is none; signature) of an Authorization header."""
     before, _, signature = header.rpartition("Signature=")
-    read = _scope if len(before) <= 1024 else _scope.__wrapped__
-    scope: Scope | str = read(before)
+    scope = _read_scope(before)
     if isinstance(scope, Scope):
         return scope, signature
     # The parts may stand in any order: look again with the signature last.
