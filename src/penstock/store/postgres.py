@@ -11,8 +11,8 @@ as one statement before the COMMIT. Serialization failures are retried here.
   on a transaction runs alone among those that had to retry (another advisory lock, taken before its snapshot), so it
   is slower under contention but does not fail.
 * **Other databases**: the locks must lock and sequences must not be cached. `open_postgres` tries both on two
-  connections and refuses a database where they fail (CockroachDB's advisory locks do nothing; YugabyteDB needs
-  ysql_sequence_cache_minval=1 and its advisory locks enabled).
+  connections and refuses a database where they fail. By their documentation (neither was tried): CockroachDB's advisory
+  locks are missing or do nothing; YugabyteDB needs ysql_sequence_cache_minval=0 and its advisory locks enabled.
 * **Between it and us** there may be no proxy that shares connections by transaction: locks and LISTEN are a session's.
   Give several hosts in the URL for a primary with standbys: the one that takes writes is used.
 * **Long keys**: an index entry of PostgreSQL holds 2.7 kB at most. A key of more than 2,400 bytes is stored by its

@@ -97,6 +97,8 @@ def prepare_database(url: str, *, current: int = FORMAT, migrations: Sequence[st
                 connection.execute(_TABLES)
                 _settle_format(connection, current, migrations)
             _check_sequence(connection, other)
+        except (psycopg.errors.UndefinedFunction, psycopg.errors.FeatureNotSupported) as error:
+            raise StoreError(f"this database lacks what the store needs of PostgreSQL: {error}") from error
         except psycopg.Error as error:
             raise EngineFailed(f"PostgreSQL: {error}") from error
 
@@ -120,11 +122,10 @@ def _settle_format(connection: Connection, current: int, migrations: Sequence[st
 
 def _check_locks(connection: Connection, other: Connection) -> None:
     with connection.transaction():
-        probe = f"({LOCK_CLASS}, pg_backend_pid())"
         held = connection.execute(
             f"SELECT pg_backend_pid(), pg_advisory_xact_lock({LOCK_CLASS}, pg_backend_pid())"
         ).fetchone()
-        assert held is not None, probe
+        assert held is not None
         taken = other.execute(f"SELECT pg_try_advisory_lock({LOCK_CLASS}, %s)", (held[0],)).fetchone()
         if taken is None or taken[0]:
             raise StoreError(
@@ -141,5 +142,5 @@ def _check_sequence(connection: Connection, other: Connection) -> None:
     if taken != sorted(taken):
         raise StoreError(
             "this database hands out a sequence's numbers from a cache per connection, so it cannot promise that "
-            "append order is commit order (YugabyteDB: set ysql_sequence_cache_minval=1)"
+            "append order is commit order (YugabyteDB: set ysql_sequence_cache_minval=0)"
         )
