@@ -249,7 +249,10 @@ class RocksStore:
             except Exception as caught:
                 error = caught
             assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._end_round, error)
+            try:
+                self._loop.call_soon_threadsafe(self._end_round, error)
+            except RuntimeError:  # the loop was closed before the store: nobody waits any more
+                return
 
     def _end_round(self, error: Exception | None) -> None:
         ended, self.syncing = self.syncing, None
