@@ -233,3 +233,15 @@ async def test_a_runtime_may_be_mapped_to_another_python(tmp_path: Path) -> None
     other = make_bench(tmp_path / "other")
     with pytest.raises(RuntimeUnsupported):
         await other.invoke(f)
+
+
+async def test_an_exit_in_init_is_tried_once_more_and_then_reported(bench: Bench) -> None:
+    f = bench.function("""
+        import sys
+        print("starting")
+        sys.exit(3)
+    """)
+    outcome = await bench.invoke(f)
+    assert outcome.payload.endswith(b'Error: Runtime exited with error: exit status 3"}')
+    await asyncio.sleep(0.3)
+    assert sum(line == "starting\n" for name, _, line in bench.lines if name == "f") >= 2

@@ -25,6 +25,7 @@ from penstock.runtime.runtime_api import RuntimeConnection
 log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 64
+_MAKING_S_MAX = 60.0
 _MB = 1024 * 1024
 
 
@@ -69,9 +70,13 @@ class Environment:
         *,
         expires_at: float,
         init_in_invoke: bool,
+        last_try: bool,
         shared_network: bool,
     ) -> None:
         """init_in_invoke: the init phase runs within the function's own time-out, having exceeded its own before.
+
+        last_try: an exit before the runtime has said anything is the invocation's end. Else it is tried once more, as AWS
+        does: on a host that is short of CPU, the runtime client gives up connecting after a second.
 
         shared_network: anybody on this host could connect to the Runtime API, so ask who does.
         """
@@ -87,6 +92,7 @@ class Environment:
         self._processes = processes
         self._log = log
         self._init_in_invoke = init_in_invoke
+        self._last_try = last_try
         self._shared_network = shared_network
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -96,13 +102,13 @@ class Environment:
         self._used_bytes = 0
         self._out_of_memory = False
         self._releases: list[Callable[[], object]] = []
+        self._connected = False
         self._connections: set[RuntimeConnection] = set()
+        processes.running = self._running
         processes.exited = self._exited
         processes.failed = self._failed
         log.write(_init_start(spec))
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(
-            spec.timeout_s if init_in_invoke else spec.init_timeout_s, self._init_timed_out
-        )
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(_MAKING_S_MAX, self._not_made)
 
     # -- the pool's side ------------------------------------------------------------------------------------------
 
@@ -171,6 +177,7 @@ class Environment:
             if peer is None or socket_owner(peer) != self._processes.uid:
                 return False
         self._connections.add(connection)
+        self._connected = True
         return True
 
     def connection_lost(self, connection: RuntimeConnection) -> None:
@@ -305,6 +312,18 @@ class Environment:
         line = f"{at}Z {request_id} Task timed out after {self.spec.timeout_s:.2f} seconds\n"
         self._fail(outcomes.timed_out(request_id, self.spec.timeout_s), "Status: timeout", line)
 
+    def _running(self) -> None:
+        """The runtime's process has begun: the init phase runs from here, however long a busy host took until now."""
+        if self.state is State.STARTING:
+            self._began = self._loop.time()
+            if self._timer is not None:
+                self._timer.cancel()
+            limit_s = self.spec.timeout_s if self._init_in_invoke else self.spec.init_timeout_s
+            self._timer = self._loop.call_later(limit_s, self._init_timed_out)
+
+    def _not_made(self) -> None:
+        self._failed("Sandbox.Failure", f"it was not ready within {_MAKING_S_MAX:.0f} seconds")
+
     def _init_timed_out(self) -> None:
         job = self._job
         if self._init_in_invoke or job is None:
@@ -335,7 +354,8 @@ class Environment:
     def _exited(self, wait_status: int) -> None:
         """The runtime's process is gone, or the whole environment."""
         job = self._job
-        if job is not None and not job.delivered and self.state is State.BUSY and not job.cold:
+        silent = self.state is State.STARTING and not self._connected and not self._last_try
+        if job is not None and not job.delivered and (silent or (self.state is State.BUSY and not job.cold)):
             self._job = None
             if not job.done.done():
                 job.done.set_exception(NeverDelivered())

@@ -45,6 +45,7 @@ _DESCRIPTORS = 10
 _UID_FIRST = 1_600_000_000
 _MEMORY_CHECK_S = 0.05
 _REAP_EVERY_S = 1.0
+_CLOSE_EVERY_S, _CLOSE_TRIES = 0.02, 500
 _CREDENTIALS_MARGIN_S = 60.0
 
 
@@ -110,12 +111,16 @@ class LocalRuntime:
         return await asyncio.shield(task)  # a caller that gives up does not undo the invocation
 
     async def _invoke_cold(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
-        try:
-            environment = await self._start(spec, credentials, init_in_invoke=False)
-            return await environment.invoke(invocation)
-        except InitTimedOut:
-            environment = await self._start(spec, credentials, init_in_invoke=True)
-            return await environment.invoke(invocation)
+        for last_try in (False, True):
+            environment = await self._start(spec, credentials, init_in_invoke=False, last_try=last_try)
+            try:
+                return await environment.invoke(invocation)
+            except NeverDelivered:
+                continue
+            except InitTimedOut:
+                break
+        environment = await self._start(spec, credentials, init_in_invoke=True, last_try=True)
+        return await environment.invoke(invocation)
 
     def _take(self, spec: FunctionSpec) -> Environment | None:
         """The warmest environment that is free. One whose credentials end before its time-out might, is ended."""
@@ -130,14 +135,16 @@ class LocalRuntime:
             environment.end()
         return None
 
-    async def _start(self, spec: FunctionSpec, credentials: Credentials, *, init_in_invoke: bool) -> Environment:
+    async def _start(
+        self, spec: FunctionSpec, credentials: Credentials, *, init_in_invoke: bool, last_try: bool
+    ) -> Environment:
         interpreter = self._interpreters.find(spec.runtime)
         if self._closed:
             raise RuntimeUnsupported("the server is shutting down")
         self._make_room()
         self._starting += 1
         try:
-            return await self._spawn(spec, credentials, interpreter, init_in_invoke)
+            return await self._spawn(spec, credentials, interpreter, init_in_invoke, last_try)
         finally:
             self._starting -= 1
 
@@ -150,19 +157,24 @@ class LocalRuntime:
         min(idle, key=lambda e: e.idle_since).end()
 
     async def _spawn(
-        self, spec: FunctionSpec, credentials: Credentials, interpreter: Interpreter, init_in_invoke: bool
+        self,
+        spec: FunctionSpec,
+        credentials: Credentials,
+        interpreter: Interpreter,
+        init_in_invoke: bool,
+        last_try: bool,
     ) -> Environment:
         error: ZygoteFailed | None = None
         for _ in range(2):
             try:
                 zygote = await asyncio.shield(self._zygote_task(interpreter))
-                return await self._fork(zygote, spec, credentials, init_in_invoke)
+                return await self._fork(zygote, spec, credentials, init_in_invoke, last_try)
             except ZygoteFailed as failure:
                 error = failure
         raise RuntimeUnsupported(f"functions cannot run on this host: {error}")
 
     async def _fork(
-        self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, init_in_invoke: bool
+        self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, init_in_invoke: bool, last_try: bool
     ) -> Environment:
         name = secrets.token_hex(16)
         stream = f"{datetime.fromtimestamp(self._clock.now(), UTC):%Y/%m/%d}/[{spec.version}]{name}"
@@ -176,7 +188,7 @@ class LocalRuntime:
         function_log = FunctionLog(reader, self._clock.now, lambda lines: self._write_log(spec, stream, lines))
         environment = Environment(
             spec, self._clock, processes, function_log, expires_at=credentials.expires_at,
-            init_in_invoke=init_in_invoke, shared_network=self._host_network or bool(zygote.found.get("net")),
+            init_in_invoke=init_in_invoke, last_try=last_try, shared_network=self._host_network or bool(zygote.found.get("net")),
         )  # fmt: skip
         environment.freed, environment.ended = self._freed, self._ended
         processes.listening = lambda sockets: self._serve(environment, sockets)
@@ -338,10 +350,10 @@ class LocalRuntime:
                 task.cancel()
             elif not task.cancelled() and task.exception() is None:
                 await task.result().close()
-        for _ in range(200):
+        for _ in range(_CLOSE_TRIES):
             if self._groups is None or self._groups.close():
                 break
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_CLOSE_EVERY_S)
 
 
 def _report_failure(task: asyncio.Task[Zygote]) -> None:

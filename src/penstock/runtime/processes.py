@@ -34,6 +34,7 @@ class Processes:
         self.tmp_fd = -1
         """The environment's /tmp, to see how full it is; -1 where it has none of its own."""
         self.listening: Callable[[list[socket.socket]], None] = lambda _: None
+        self.running: Callable[[], None] = lambda: None
         self.exited: Callable[[int], None] = lambda _: None
         self.failed: Callable[[str, str], None] = lambda _, __: None
         """(error type, reason): no runtime came to run."""
@@ -84,6 +85,7 @@ class Processes:
             self.listening([socket.socket(fileno=fd) for fd in fds[:listeners]])
         elif kind == "running":
             self.runtime_pid = pid
+            self.running()
         elif kind == "exit":
             self._status = event["status"]
             self.exited(event["status"])
