@@ -152,7 +152,7 @@ async def test_nothing_is_kept_for_environments_that_ended(bench: Bench) -> None
     await asyncio.sleep(0.5)
     assert len(os.listdir("/proc/self/fd")) <= before
     for root in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup"):
-        for left in Path(root).glob(f"penstock-{os.getpid()}-*"):
+        for left in Path(root).glob(f"penstock-*-{os.getpid()}-*"):
             assert [entry for entry in left.iterdir() if entry.is_dir()] == []
 
 
@@ -199,7 +199,7 @@ async def test_when_the_server_dies_nothing_is_left(tmp_path: Path, how: signal.
         await other.answer(other.function(ID))
     finally:
         await other.runtime.close()
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/penstock-{server.pid}-*"))
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/penstock-*-{server.pid}-*"))
 
 
 def marked(mark: str) -> int:

@@ -1,6 +1,6 @@
 """Limits on what an environment's processes use together: memory, number of processes, share of the CPU.
 
-One subtree a server, `penstock-<pid>-<start time>`, with one group an environment. Both cgroup versions; a host where
+One subtree a server, `penstock-<random>-<pid>-<start time>`, with one group an environment. Both cgroup versions; a host where
 neither can be written gives `NoGroups`, and the environment's own watch and rlimits are what is left. Subtrees of
 servers that died are removed when the next one starts.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 from typing import Protocol
 
@@ -67,7 +68,7 @@ def open_groups() -> Groups:
 
 
 def _own_name() -> str:
-    return f"{_PREFIX}{os.getpid()}-{_start_time(os.getpid())}"
+    return f"{_PREFIX}{secrets.token_hex(4)}-{os.getpid()}-{_start_time(os.getpid())}"
 
 
 def _start_time(pid: int) -> str:
@@ -79,7 +80,7 @@ def _start_time(pid: int) -> str:
 
 
 def _sweep(parent: Path) -> None:
-    for left in parent.glob(_PREFIX + "*-*"):
+    for left in parent.glob(_PREFIX + "*-*-*"):
         _, pid, began = left.name.rsplit("-", 2)
         if pid.isdigit() and _start_time(int(pid)) == began:
             continue

@@ -188,7 +188,8 @@ class LocalRuntime:
         function_log = FunctionLog(reader, self._clock.now, lambda lines: self._write_log(spec, stream, lines))
         environment = Environment(
             spec, self._clock, processes, function_log, expires_at=credentials.expires_at,
-            init_in_invoke=init_in_invoke, last_try=last_try, shared_network=self._host_network or bool(zygote.found.get("net")),
+            init_in_invoke=init_in_invoke, last_try=last_try,
+            shared_network=self._host_network or bool(zygote.found.get("net")),
         )  # fmt: skip
         environment.freed, environment.ended = self._freed, self._ended
         processes.listening = lambda sockets: self._serve(environment, sockets)
