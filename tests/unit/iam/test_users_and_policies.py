@@ -185,13 +185,16 @@ async def test_lists_come_in_pages(ask: Ask) -> None:
         ("{", "Syntax errors in policy."),
         ('{"Version":"2012-10-17"}', "Syntax errors in policy."),
         ('{"Version":"2008-10-17","Statement":[]}', "Policy document must be version 2012-10-17 or greater."),
-        (document(effect="allow"), "Syntax errors in policy."),
+        (document(effect="allow"), "The policy failed legacy parsing"),
+        (document(effect="permit"), "Syntax errors in policy."),
+        (document(resource="arn:aws:s3::b"), "The policy failed legacy parsing"),
+        (document(action="a b:C"), "Vendor a b is not valid"),
         (document(action=[]), "Policy statement must contain actions."),
         (document(action="GetObject"), "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."),
         (document(resource="bucket"), 'Resource bucket must be in ARN format or "*".'),
         (document(resource="arn:nope:s3:::b"), 'Partition "nope" is not valid for resource "arn:nope:s3:::b".'),
         (document(Principal="*"), "Policy document should not specify a principal."),
-        (document(Condition={"Equals": {"a": "b"}}), "Invalid Condition type : Equals."),
+        (document(Condition={"Equals": {"a": "b"}}), "Syntax errors in policy."),
     ],
 )
 async def test_malformed_policies_are_refused(ask: Ask, text: str, message: str) -> None:

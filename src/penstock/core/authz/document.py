@@ -153,9 +153,9 @@ _NO_FACTS = _NoFacts()
 def _texts(source: Mapping[str, Any], name: str, index: int) -> list[str]:
     value = source.get(name)
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+    if not isinstance(texts, list) or not all(isinstance(text, str) or text is None for text in texts):
         raise PolicyError(f"statement {index} has no {name} that is a string or a list of strings")
-    return texts
+    return [text for text in texts if text is not None]
 
 
 def _conditions(block: Any, index: int, variables: bool) -> tuple[Condition, ...]:

@@ -101,7 +101,8 @@ def _password_policy(settings: AccountSettings, call: Call) -> dict[str, Any]:
 @changing
 def delete_account_password_policy(state: State, call: Call, params: Params) -> Result:
     settings = state.settings()
-    _password_policy(settings, call)
+    if settings.password_policy is None:
+        raise errors.no_such_entity("The account policy with name PasswordPolicy cannot be found.")
     settings.password_policy = None
     state.save_settings(settings)
     return {}

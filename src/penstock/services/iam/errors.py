@@ -22,7 +22,7 @@ _EXISTS = {
     "profile": "Instance Profile {} already exists.",
     "oidc": "Provider with url https://{} already exists.",
     "saml": "SAMLProvider {} already exists.",
-    "mfa": "MFADevice entity at the same path and name already exists: {}",
+    "mfa": "MFADevice entity at the same path and name already exists.",
 }
 
 

@@ -21,7 +21,7 @@ def marker(params: Params, scope: str) -> str:
     try:
         return decode(scope, token).decode()
     except (BadToken, UnicodeDecodeError):
-        raise errors.invalid(f"Invalid Marker: {token}") from None
+        raise errors.invalid("Invalid Marker.") from None
 
 
 def page(

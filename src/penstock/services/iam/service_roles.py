@@ -15,6 +15,7 @@ from penstock.services.iam.records import Role
 from penstock.services.iam.state import State, changing, reading
 
 _NAMES = {
+    "custom-resource.application-autoscaling": "ApplicationAutoScaling_CustomResource",
     "accountdiscovery.ssm": "AmazonSSM_AccountDiscovery",
     "acm": "CertificateManager",
     "appmesh": "AppMesh",
