@@ -63,6 +63,7 @@ def http_date(seconds: float) -> str:
     )
 
 
+_MILLIS = tuple(f".{n:03d}Z" for n in range(1000))
 _TWO = tuple(f"{n:02d}" for n in range(60))
 
 
@@ -89,8 +90,8 @@ def unix(seconds: float) -> float | int:
 
 
 def _iso_millis(seconds: float) -> str:
-    whole, ms = divmod(round(seconds * 1000), 1000)
-    return f"{_minute(whole // 60)}{_TWO[whole % 60]}.{ms:03d}Z"
+    ms = round(seconds * 1000)
+    return f"{_minute(ms // 60_000)}{_TWO[ms // 1000 % 60]}{_MILLIS[ms % 1000]}"
 
 
 def _iso_seconds(seconds: float) -> str:
