@@ -36,8 +36,10 @@ log = logging.getLogger(__name__)
 HOP_BYTES = 1024 * 1024
 """What goes to a thread at once."""
 HOP_CHUNKS = HOP_BYTES // CHUNK_BYTES
-GRACE_S = 60.0
-"""How long a released blob's file stays, for readers of other nodes that have just looked its record up."""
+GRACE_S = 20.0
+"""How long a released blob's file stays, for readers of other nodes that have just looked its record up.
+
+Short, because a busy bucket overwrites gigabytes a minute."""
 ABANDONED_S = 60.0
 """How long after `finish` an owner may take to adopt."""
 SWEEP_FILES = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.core.node import Node
 from penstock.core.worker import worker
 
-SWEEP_EVERY_S = 60.0
+SWEEP_EVERY_S = 5.0
 
 
 @worker("s3:sweep-blobs")
