@@ -28,6 +28,11 @@ class Clock:
         """Seconds since the epoch as the rest of the world sees them, never moved: to compare with others' times."""
         return time.time()
 
+    @property
+    def ahead_s(self) -> float:
+        """Seconds that the clock has been moved forward in all."""
+        return self._offset_s
+
     def monotonic(self) -> float:
         """Seconds that only grow and are never moved: for durations and time-outs of real I/O."""
         return time.monotonic()

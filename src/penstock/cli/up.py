@@ -20,6 +20,7 @@ from penstock.blobs.open import open_blobs
 from penstock.clock import Clock
 from penstock.config import Settings
 from penstock.core.node import Node
+from penstock.core.shared_clock import catch_up
 from penstock.core.worker import run_workers
 from penstock.edge.server import Server
 from penstock.runtime.open import open_runtime
@@ -84,6 +85,7 @@ async def node_of(settings: Settings) -> AsyncIterator[Node]:
             parts.enter_context(claim(data))
         store = MeasuredStore(await open_store(settings.store, data), telemetry)
         parts.push_async_callback(store.close)
+        await catch_up(store, clock)
         blobs = open_blobs(settings.blobs, data, store, clock)
         parts.push_async_callback(blobs.close)
         runtime = open_runtime(settings, clock, data / "runtime")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from penstock import __version__
+from penstock.core import shared_clock
 from penstock.core.identity import Kind
 from penstock.core.operation import REGISTRY
 from penstock.edge.authenticate import Authenticator, is_loopback
@@ -141,7 +142,7 @@ class Admin:
                 "node": node.id,
                 "uptime_s": self._uptime_s(),
                 "now": node.clock.now(),
-                "clock_ahead_s": round(node.clock.now() - node.clock.host_now(), 3),
+                "clock_ahead_s": round(node.clock.ahead_s, 3),
                 "region": node.settings.region,
                 "operations": services,
             },
@@ -186,7 +187,7 @@ class Admin:
             raise _Refused(400, 'the body must be {"advance_s": seconds}') from None
         if not 0 <= step_s <= _ADVANCE_MAX_S:
             raise _Refused(400, "the clock only moves forward, by a hundred years at most")
-        return _json(200, {"now": self._node.clock.advance(step_s)})
+        return _json(200, {"now": await shared_clock.advance(self._node, step_s)})
 
     async def _localstack_health(self, request: Request) -> Response:
         """What scripts that wait for LocalStack look at: every service that has an operation is available."""
