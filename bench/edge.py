@@ -51,6 +51,9 @@ class Drain:
 
     def close(self) -> None: ...
 
+    def is_closing(self) -> bool:
+        return False
+
 
 def message(service: str, method: str, target: str, body: bytes, headers: dict[str, str]) -> bytes:
     """A request on the wire, signed, with the headers that boto3 adds."""

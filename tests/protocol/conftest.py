@@ -139,6 +139,7 @@ def register(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
 
         async def pieces() -> AsyncIterator[bytes]:
             for at in range(0, len(body), 50_000):
+                await asyncio.sleep(0)  # as bytes from a disk come
                 yield body[at : at + 50_000]
 
         return {"Body": OutgoingStream(pieces(), len(body)), "ContentLength": len(body)}

@@ -263,6 +263,24 @@ async def test_connections_are_counted() -> None:
         await kept[0][0].readuntil(b"done")
 
 
+async def test_clients_that_leave_in_the_middle(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    edge.objects["b", "k"] = bytes(20_000_000)
+
+    def leave() -> None:
+        for i in range(60):
+            with socket.create_connection(("127.0.0.1", edge.port)) as client:
+                client.sendall((b"GET /b/k HTTP/1.1\r\n" + HOST + b"\r\n") * 3)
+                for _ in range(i % 7):
+                    client.recv(100_000)
+
+    await asyncio.gather(*(asyncio.to_thread(leave) for _ in range(4)))
+    await asyncio.sleep(0.2)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR], caplog.text
+    shared = edge.server._shared
+    assert shared is not None
+    assert not shared.connections
+
+
 async def test_client_that_leaves_early_lets_the_handler_finish(edge: Edge) -> None:
     body = b'{"Name":"n","Value":"v","Type":"String"}'
     _, writer = await asyncio.open_connection("127.0.0.1", edge.port)

@@ -207,7 +207,7 @@ class Connection(RequestReader, asyncio.Protocol):
     def _answer(
         self, response: Response, method: str, version: str, keep_alive: bool, body: IncomingBody | None
     ) -> None:
-        if self._lost:
+        if self._gone():
             if response.stream is not None:
                 self._task = self._shared.loop.create_task(_close(response.stream))
             return
@@ -252,16 +252,18 @@ class Connection(RequestReader, asyncio.Protocol):
                     left -= len(piece)
                     if left < 0:
                         raise BadResponse("a stream gave more bytes than it had announced")
+                if self._gone():
+                    raise ConnectionResetError
                 if chunked:
                     transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
                 else:
                     transport.write(piece)
                 if self._drained is not None:
                     await self._drained
-                if self._lost:
-                    raise ConnectionResetError
             if left:
                 raise BadResponse("a stream ended before its announced length")
+            if self._gone():
+                raise ConnectionResetError
         except ConnectionResetError:
             await _close(stream)
             return
@@ -280,7 +282,7 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def _answered(self, keep_alive: bool, body: IncomingBody | None) -> None:
         """The response is with the transport: end the connection or go on with the next request."""
-        if self._lost:
+        if self._gone():
             return
         if body is not None and not body.complete:
             self._closing = True
@@ -332,25 +334,29 @@ class Connection(RequestReader, asyncio.Protocol):
         """Go through the requests that wait, up to one that has to wait itself: their answers leave together."""
         self._pumping = True
         self._go_on = True
-        while self._go_on and self._waiting and not self._lost:
+        while self._go_on and self._waiting and not self._gone():
             self._go_on = False
             self._begin(self._waiting.popleft())
         self._pumping = False
         if len(self._waiting) < MAX_PIPELINED // 2:
             self._resume()
 
+    def _gone(self) -> bool:
+        """Whether nothing can be sent any more. (uvloop closes its side some time before it says so.)"""
+        return self._lost or self._transport.is_closing()
+
     def _send_continue(self) -> None:
-        if not self._lost:
+        if not self._gone():
             self._transport.write(CONTINUE)
 
     def _pause(self) -> None:
-        if not self._read_paused and not self._lost:
+        if not self._read_paused and not self._gone():
             self._read_paused = True
             self.deadline = NEVER if self._busy else self.deadline
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._read_paused and not self._lost:
+        if self._read_paused and not self._gone():
             self._read_paused = False
             self._transport.resume_reading()
             if self._body is not None:
