@@ -140,6 +140,11 @@ class Environment:
         return self.state in (State.IDLE, State.ANSWERED)
 
     @property
+    def starting(self) -> bool:
+        """Whether its runtime has yet to ask for work."""
+        return self.state is State.STARTING
+
+    @property
     def busy(self) -> bool:
         """Whether somebody waits for it."""
         return self._job is not None

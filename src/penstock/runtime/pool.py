@@ -315,6 +315,10 @@ class LocalRuntime:
         """How many there are."""
         return len(self._all)
 
+    def all(self) -> list[Environment]:
+        """Every environment there is."""
+        return list(self._all)
+
     def zygote_pids(self) -> list[int]:
         """Process ids of the zygotes that are up."""
         up = (t.result() for t in self._zygotes.values() if t.done() and not t.cancelled() and t.exception() is None)
