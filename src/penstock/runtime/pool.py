@@ -149,11 +149,13 @@ class LocalRuntime:
             self._starting -= 1
 
     def _make_room(self) -> None:
-        if len(self._all) + self._starting < self._settings.function_concurrency:
+        short = memory_is_short()
+        if len(self._all) + self._starting < self._settings.function_concurrency and not short:
             return
         idle = [e for e in self._all if e.available and not e.busy]
         if not idle:
-            raise TooManyEnvironments(f"all {self._settings.function_concurrency} execution environments are busy")
+            why = "this host is short of memory" if short else f"at most {self._settings.function_concurrency} may run"
+            raise TooManyEnvironments(f"all execution environments are busy, and {why}")
         min(idle, key=lambda e: e.idle_since).end()
 
     async def _spawn(
@@ -359,6 +361,16 @@ class LocalRuntime:
             if self._groups is None or self._groups.close():
                 break
             await asyncio.sleep(_CLOSE_EVERY_S)
+
+
+def memory_is_short() -> bool:
+    """Whether the host has less than a thirtieth of its memory, or 128 MB, to give."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return False
+    sizes = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines[:8])}
+    return sizes.get("MemAvailable", 1 << 62) < max(128 * _MB, sizes.get("MemTotal", 0) // 30)
 
 
 def _report_failure(task: asyncio.Task[Zygote]) -> None:
