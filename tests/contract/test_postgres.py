@@ -104,6 +104,21 @@ async def test_a_watch_hears_of_the_other_nodes_writes(nodes: tuple[PostgresStor
     await waiting
 
 
+async def test_stores_in_two_schemas_do_not_meet(postgres_cluster: Cluster) -> None:
+    a, b = [await open_postgres(postgres_cluster.create_database()) for _ in range(2)]
+    await a.watch(b"w", 5)
+    waiting = asyncio.create_task(a.watch(b"w", 0.9))
+    await asyncio.sleep(0.02)
+    await b.watch(b"w", 5)
+    await b.transact(lambda txn: txn.set(b"w", b"1"))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    assert await a.transact(lambda txn: txn.get(b"w")) is None
+    await waiting
+    await a.close()
+    await b.close()
+
+
 async def test_a_change_between_two_waits_is_not_missed(nodes: tuple[PostgresStore, PostgresStore]) -> None:
     a, b = nodes
     await a.watch(b"w", 5)
@@ -260,4 +275,6 @@ def test_the_cluster_leaves_nothing_behind() -> None:
 
 def test_a_database_on_the_cluster(postgres_cluster: Cluster) -> None:
     with psycopg.connect(postgres_cluster.create_database()) as connection:
-        assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()").fetchone() == (
+            0,
+        )

@@ -162,14 +162,14 @@ def test_faulty() -> None:
     async def opener(path: Path) -> Store:
         return FaultyStore(MemoryStore(), 3, Faults(retry=0.3, delay_turns=2))
 
-    check(opener, False, 50)
+    check(opener, False, 30)
 
 
 def test_rocks() -> None:
     async def opener(path: Path) -> Store:
         return await open_store("", path)
 
-    check(opener, True, 60)
+    check(opener, True, 20)
 
 
 def test_rocks_with_a_hint_for_every_scan() -> None:
@@ -179,7 +179,7 @@ def test_rocks_with_a_hint_for_every_scan() -> None:
         store.hints.slow_s = -1
         return store
 
-    check(opener, True, 60)
+    check(opener, True, 20)
 
 
 @pytest.mark.timeout(240)
@@ -189,4 +189,4 @@ def test_postgres(postgres_cluster: Cluster) -> None:
     async def opener(path: Path) -> Store:
         return await open_store(url, path)
 
-    check(opener, True, 25)
+    check(opener, True, 15)

@@ -16,13 +16,13 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg import sql
 
 from penstock.store.watchers import Watchers
 
 log = logging.getLogger(__name__)
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
-_CHANNEL = "penstock_watch"
 _ANNOUNCED_S = 60.0
 """How long others tell about a key after it was announced; watchers announce it again at half of that."""
 _FIRST_WAIT_S = 0.05
@@ -45,6 +45,8 @@ class PostgresWatch:
         self._keys: dict[str, bytes] = {}
         self._changed: set[bytes] = set()
         """Announced keys that changed while nobody here was waiting: the next wait returns at once."""
+        self._channel = ""
+        """Of this schema's own: a database has one space of channels for all its schemas."""
         self._task: asyncio.Task[None] | None = None
         self._speaker: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
 
@@ -75,7 +77,7 @@ class PostgresWatch:
         told = ["c*"] if ranges else [f"c{d}" for d in map(_digest, keys) if self._wanted.get(d, 0) > now]
         if told:
             with contextlib.suppress(psycopg.Error):
-                connection.execute(f"SELECT pg_notify('{_CHANNEL}', told) FROM unnest(%s::text[]) AS told", (told,))
+                connection.execute("SELECT pg_notify(%s, told) FROM unnest(%s::text[]) AS told", (self._channel, told))
 
     async def wait(self, key: bytes, timeout_s: float) -> None:
         """Return when `key` may have changed since the call, or after `timeout_s`."""
@@ -106,8 +108,10 @@ class PostgresWatch:
             try:
                 connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
                 async with connection:
-                    await connection.execute(f"LISTEN {_CHANNEL}")
-                    await connection.execute(f"SELECT pg_notify('{_CHANNEL}', 'who')")
+                    row = await (await connection.execute("SELECT current_schema()")).fetchone()
+                    self._channel = "penstock_" + _digest(str(row).encode())
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                    await connection.execute("SELECT pg_notify(%s, 'who')", (self._channel,))
                     self._anything_changed()
                     listening.set()
                     async for notice in connection.notifies():
@@ -142,7 +146,7 @@ class PostgresWatch:
     async def _announce(self, digest: str) -> None:
         with contextlib.suppress(psycopg.Error):
             connection = await self._speaking()
-            await connection.execute(f"SELECT pg_notify('{_CHANNEL}', %s)", (f"w{digest}",))
+            await connection.execute("SELECT pg_notify(%s, %s)", (self._channel, f"w{digest}"))
 
     async def _look(self, key: bytes) -> object:
         try:
