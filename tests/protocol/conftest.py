@@ -112,7 +112,7 @@ def register(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def slow(call: Call, params: Params) -> Params:
         async with asyncio.timeout(5):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
         edge.calls.append((call, params))
         return {"Version": 1}
 

@@ -356,7 +356,8 @@ async def test_draining(edge: Edge) -> None:
     idle.write(b"GET /_penstock/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
     slow = asyncio.create_task(ssm(edge, "PutParameter", {"Name": "n", "Value": "v", "Type": "String"}))
-    await asyncio.sleep(0.05)
+    while not edge.server._chain._at_work:
+        await asyncio.sleep(0.01)
     await edge.server.stop()
     answer = await slow
     assert answer.status == 200

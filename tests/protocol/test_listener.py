@@ -60,7 +60,7 @@ class Raw:
             writer.write(piece)
         got = b""
         try:
-            while piece := await asyncio.wait_for(reader.read(65536), 0.3):
+            while piece := await asyncio.wait_for(reader.read(65536), 0.8):
                 got += piece
             got += b"<closed>"
         except TimeoutError:
