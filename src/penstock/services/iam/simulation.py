@@ -25,6 +25,9 @@ from penstock.services.iam import directory, documents, errors, listing
 from penstock.services.iam.records import Group, Role, User
 from penstock.services.iam.state import State, reading
 
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "ResourceHandlingOption": (), "PolicyExclusionList": ([],), "OrderedOrganizationPolicyInputList": ([],),
+}  # fmt: skip
 _VARIABLE = re.compile(r"\$\{\s*([^},\s]+)")
 
 
@@ -80,7 +83,7 @@ def _given(texts: list[str] | None, label: str) -> tuple[PolicyText, ...]:
 @operation(
     "iam:SimulatePrincipalPolicy",
     resource=_source_arn,
-    unsupported={"ResourceHandlingOption": (), "PolicyExclusionList": ([],)},
+    unsupported=_UNSUPPORTED,
 )
 @reading
 def simulate_principal_policy(state: State, call: Call, params: Params) -> Result:
@@ -89,7 +92,7 @@ def simulate_principal_policy(state: State, call: Call, params: Params) -> Resul
     return _simulate(state, params, principal, Identity(policies, held.boundary, held.tags))
 
 
-@operation("iam:SimulateCustomPolicy", unsupported={"ResourceHandlingOption": (), "PolicyExclusionList": ([],)})
+@operation("iam:SimulateCustomPolicy", unsupported=_UNSUPPORTED)
 @reading
 def simulate_custom_policy(state: State, call: Call, params: Params) -> Result:
     principal = Principal(Kind.USER, call.account, f"arn:aws:iam::{call.account}:user/simulated")

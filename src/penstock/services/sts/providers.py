@@ -58,6 +58,16 @@ def of_node(node: Node) -> Providers:
     return found
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A provider's answers come from where its URL says, or not at all."""
+
+    def redirect_request(self, *args: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
 def _fetch_keys(issuer: str) -> list[Mapping[str, Any]]:
     configuration = _fetch(issuer.rstrip("/") + "/.well-known/openid-configuration")
     uri = configuration.get("jwks_uri")
@@ -71,7 +81,7 @@ def _fetch_keys(issuer: str) -> list[Mapping[str, Any]]:
 
 def _fetch(url: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+        with _OPENER.open(url, timeout=TIMEOUT_S) as answer:
             found = msgspec.json.decode(answer.read(BYTES_MAX))
     except (OSError, ValueError) as error:
         raise Unreachable(f"{url}: {error}") from None
