@@ -13,6 +13,7 @@ from dynamodb_calls import Calls
 KEY = {"pk": {"S": "k"}}
 V = "ValidationException: "
 BAD = V + "One or more parameter values were invalid: "
+COUNT = "1 validation error detected: "
 ONE_TYPE = "must contain exactly one of the supported datatypes"
 
 
@@ -47,9 +48,9 @@ async def test_all_types_come_back(ddb: Calls) -> None:
         ({}, V + "Supplied AttributeValue is empty, " + ONE_TYPE),
         ({"X": 1}, V + "Supplied AttributeValue is empty, " + ONE_TYPE),
         ({"S": "a", "N": "1"}, V + "Supplied AttributeValue has more than one datatypes set, " + ONE_TYPE),
-        ({"SS": []}, BAD + "An string set  may not be empty"),
-        ({"NS": []}, BAD + "An number set  may not be empty"),
-        ({"BS": []}, BAD + "Binary sets should not be empty"),
+        ({"SS": []}, V + COUNT + BAD.removeprefix(V) + "An string set  may not be empty"),
+        ({"NS": []}, V + COUNT + BAD.removeprefix(V) + "An number set  may not be empty"),
+        ({"BS": []}, V + COUNT + BAD.removeprefix(V) + "Binary sets should not be empty"),
         ({"SS": ["a", "a"]}, BAD + "Input collection [a, a] contains duplicates."),
         ({"NS": ["1", "1.0"]}, "ValidationException: Input collection contains duplicates"),
         ({"BS": ["YQ==", "YQ=="]}, BAD + "Input collection [YQ==, YQ==]of type BS contains duplicates."),
@@ -247,3 +248,18 @@ async def test_accounts_and_regions_are_apart(ddb: Calls) -> None:
     arn = (await ddb("DescribeTable", TableName="tab"))["Table"]["TableArn"]
     assert (await ddb("GetItem", TableName=arn, Key=KEY))["Item"] == KEY
     assert (await other.error("GetItem", TableName=arn, Key=KEY)).startswith("AccessDeniedException")
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "DeleteItem", "UpdateItem"])
+async def test_writes_of_one_item_count_some_mistakes(ddb: Calls, operation: str) -> None:
+    """As AWS does in these operations only: unused placeholders are counted, broken syntax is not."""
+    params = {"TableName": "tab", "Item" if operation == "PutItem" else "Key": KEY}
+    unused = await ddb.error(
+        operation, **params, ConditionExpression="attribute_exists(a)", ExpressionAttributeNames={"#b": "b"}
+    )
+    assert unused == V + COUNT + "Value provided in ExpressionAttributeNames unused in expressions: keys: {#b}"
+    assert (await ddb.error(operation, **params, ConditionExpression="a =")).startswith(
+        V + "Invalid ConditionExpression"
+    )
+    said = await ddb.error("Scan", TableName="tab", ProjectionExpression="a", ExpressionAttributeNames={"#b": "b"})
+    assert said == unused.replace(COUNT, "")

@@ -106,3 +106,11 @@ def test_what_is_out_of_range_is_refused(text: str, word: str) -> None:
 def test_zeros_with_huge_exponents_are_zero() -> None:
     assert numbers.canonical("0E999999999") == "0"
     assert numbers.canonical("-0.000") == "0"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoded"),
+    [("0", "80"), ("1", "c102"), ("10", "c10b"), ("-1", "3e6466"), ("0.5", "c033"), ("123", "c20218")],
+)
+def test_bytes_are_dynamodbs_own(text: str, encoded: str) -> None:
+    assert numbers.order(text).hex() == encoded

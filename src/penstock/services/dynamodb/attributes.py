@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from penstock.services.dynamodb import numbers
-from penstock.services.dynamodb.errors import INVALID, invalid, serialization
+from penstock.services.dynamodb.errors import INVALID, counted, invalid, serialization
 from penstock.wire.errors import AwsError
 
 Value: TypeAlias = dict[str, Any]
@@ -135,7 +135,7 @@ def _null(value: Value, inner: Any, depth: int) -> int:
 
 def _string_set(value: Value, inner: Any, depth: int) -> int:
     if not _strings(inner):
-        raise invalid(INVALID + "An string set  may not be empty")
+        raise counted(INVALID + "An string set  may not be empty")
     size = sum(map(utf8_size, inner))
     if len(set(inner)) != len(inner):
         raise invalid(f"{INVALID}Input collection [{', '.join(inner)}] contains duplicates.")
@@ -145,7 +145,7 @@ def _string_set(value: Value, inner: Any, depth: int) -> int:
 
 def _number_set(value: Value, inner: Any, depth: int) -> int:
     if not _strings(inner):
-        raise invalid(INVALID + "An number set  may not be empty")
+        raise counted(INVALID + "An number set  may not be empty")
     try:
         members = [numbers.canonical(text) for text in inner]
     except numbers.NumberError as error:
@@ -161,7 +161,7 @@ def _binary_set(value: Value, inner: Any, depth: int) -> int:
     if type(inner) is not list:
         raise _wrong_json(inner, "List")
     if not inner:
-        raise invalid(INVALID + "Binary sets should not be empty")
+        raise counted(INVALID + "Binary sets should not be empty")
     decoded = [decode_binary(text) for text in inner]
     if len(set(decoded)) != len(decoded):
         raise invalid(f"{INVALID}Input collection [{', '.join(inner)}]of type BS contains duplicates.")

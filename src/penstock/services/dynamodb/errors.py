@@ -26,3 +26,24 @@ def table_missing() -> AwsError:
 def table_missing_by_name(name: str) -> AwsError:
     """What table operations say of a table that is not there."""
     return AwsError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
+
+
+COUNT = "1 validation error detected: "
+
+
+class Counted(AwsError):
+    """A ValidationException that the operations which write single items begin with a count (see `detected`)."""
+
+
+def counted(message: str) -> AwsError:
+    """A `Counted` ValidationException; its message is without the count."""
+    return Counted("ValidationException", message)
+
+
+def detected(error: AwsError) -> AwsError:
+    """The error as PutItem, UpdateItem and DeleteItem tell it: some mistakes are counted as the model's constraints are.
+
+    AWS does so for unused placeholders, empty sets, empty values and what an update expression means, but not for
+    syntax, numbers, sizes or reserved words; the other operations never do.
+    """
+    return invalid(COUNT + error.message) if isinstance(error, Counted) else error

@@ -10,7 +10,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import capacity, names, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
-from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.services.dynamodb.errors import INVALID, detected, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate
 from penstock.services.dynamodb.expressions.request import NO_VALUES
 from penstock.services.dynamodb.expressions.scope import Values
@@ -86,16 +86,19 @@ async def put_item(call: Call, params: Params) -> Result:
     condition: Predicate | None = None
     values: Values = NO_VALUES
     bare = params.keys() <= _BARE_PUT
-    if not bare:
-        check_expression_parameters(params, ("ConditionExpression",), _LEGACY_WRITE)
-        check_return_values(params, ("ALL_OLD", "NONE"))
-    item = params["Item"]
-    size = check_item(item)
-    if size > MAX_ITEM_BYTES:
-        raise invalid("Item size has exceeded the maximum allowed size")
-    if not bare:
-        expressions, values = compile_either(params)
-        condition = expressions.condition
+    try:
+        if not bare:
+            check_expression_parameters(params, ("ConditionExpression",), _LEGACY_WRITE)
+            check_return_values(params, ("ALL_OLD", "NONE"))
+        item = params["Item"]
+        size = check_item(item)
+        if size > MAX_ITEM_BYTES:
+            raise invalid("Item size has exceeded the maximum allowed size")
+        if not bare:
+            expressions, values = compile_either(params)
+            condition = expressions.condition
+    except AwsError as error:
+        raise detected(error) from None
     want_old = not bare and params.get("ReturnValues") == "ALL_OLD"
     record_key = names.record_key(call, params["TableName"])
     item_json = records.encode(item)
@@ -169,11 +172,14 @@ def measured(txn: Transaction, params: Params, found: Table, item: Item) -> dict
 @operation("dynamodb:DeleteItem", resource=names.resource)
 async def delete_item(call: Call, params: Params) -> Result:
     """Remove an item; one that is not there is no error."""
-    check_expression_parameters(params, ("ConditionExpression",), _LEGACY_WRITE)
-    check_return_values(params, ("ALL_OLD", "NONE"))
-    key = params["Key"]
-    check_item(key)
-    expressions, values = compile_either(params)
+    try:
+        check_expression_parameters(params, ("ConditionExpression",), _LEGACY_WRITE)
+        check_return_values(params, ("ALL_OLD", "NONE"))
+        key = params["Key"]
+        check_item(key)
+        expressions, values = compile_either(params)
+    except AwsError as error:
+        raise detected(error) from None
     condition = expressions.condition
     want_old = params.get("ReturnValues") == "ALL_OLD"
     record_key = names.record_key(call, params["TableName"])
@@ -198,10 +204,13 @@ async def delete_item(call: Call, params: Params) -> Result:
 @operation("dynamodb:UpdateItem", resource=names.resource)
 async def update_item(call: Call, params: Params) -> Result:
     """Change parts of an item, or make it."""
-    check_expression_parameters(params, ("UpdateExpression", "ConditionExpression"), _LEGACY_UPDATE)
-    key = params["Key"]
-    check_item(key)
-    expressions, values = compile_either(params)
+    try:
+        check_expression_parameters(params, ("UpdateExpression", "ConditionExpression"), _LEGACY_UPDATE)
+        key = params["Key"]
+        check_item(key)
+        expressions, values = compile_either(params)
+    except AwsError as error:
+        raise detected(error) from None
     update, condition = expressions.update, expressions.condition
     wanted = params.get("ReturnValues", "NONE")
     record_key = names.record_key(call, params["TableName"])

@@ -39,6 +39,8 @@ def key_range(table: KeySpace, conditions: Mapping[str, KeyCondition], values: V
     if condition is None:
         return KeyRange(partition, prefix_end(partition), partition, None)
     operands = [table.range_encode(values[name][table.range_type]) for name in condition.operands]
+    if not all(operands) and condition.operator != "begins_with":
+        raise table.bad_size(table.range_name, table.range_type, b"")
     begin, end = _bounds(partition, condition.operator, operands)
     return KeyRange(begin, end, partition, condition)
 

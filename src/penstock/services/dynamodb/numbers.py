@@ -13,7 +13,10 @@ from decimal import Context, Decimal
 _CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,37})\Z").match
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?\Z").match
 _EXACT = Context(prec=300)
-_COMPLEMENT = bytes(255 - i for i in range(256))
+_MAX_PAIRS = 20
+_POSITIVE = bytes(((b >> 4) * 10 + (b & 15) + 1) & 0xFF for b in range(256))
+_NEGATIVE = bytes((101 - (b >> 4) * 10 - (b & 15)) & 0xFF for b in range(256))
+_AFTER_ALL = b"\x66"
 
 MAX_DIGITS = 38
 MAX_EXPONENT = 125
@@ -91,16 +94,24 @@ def size(text: str) -> int:
 
 
 def order(text: str) -> bytes:
-    """Bytes that sort as the canonical number does: sign, exponent, digits two to a byte (complemented if negative)."""
+    """Bytes that sort as the canonical number does: a byte of sign and exponent, then digits two to a byte.
+
+    DynamoDB's own form, so that partitions with number keys are spread as it spreads them.
+    """
     if text == "0":
         return ZERO_ORDER
     negative, exponent, digits = parts(text)
+    whole = exponent + 1  # digits before the decimal point; pairs are counted from there
+    if whole & 1:
+        digits = "0" + digits
+        whole += 1
     if len(digits) & 1:
         digits += "0"
-    encoded = bytes((exponent - MIN_EXPONENT,)) + bytes.fromhex(digits)
-    if negative:
-        return b"\x7f" + encoded.translate(_COMPLEMENT) + b"\xff"
-    return b"\x81" + encoded
+    scale = whole // 2 - 64
+    if not negative:
+        return bytes((scale & 0xFF,)) + bytes.fromhex(digits).translate(_POSITIVE)
+    pairs = bytes.fromhex(digits).translate(_NEGATIVE)
+    return bytes((~scale & 0xFF,)) + pairs + (_AFTER_ALL if len(pairs) < _MAX_PAIRS else b"")
 
 
 def add(a: str, b: str) -> str:

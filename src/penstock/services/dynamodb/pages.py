@@ -116,8 +116,8 @@ def _fetch(txn: Transaction, table: Table, key: bytes) -> tuple[int, bytes]:
     return records.size_of(stored), records.body_of(txn, table, key, stored)
 
 
-def check_select(params: Params, verb: str) -> None:
-    """Raises ValidationException where Select contradicts the other parameters. verb: Querying or Scanning."""
+def check_select(params: Params, count: str = "") -> None:
+    """Raises ValidationException where Select contradicts the other parameters. count: what AWS begins with."""
     select = params.get("Select")
     if select is None:
         return
@@ -125,14 +125,14 @@ def check_select(params: Params, verb: str) -> None:
     if select == "SPECIFIC_ATTRIBUTES":
         if chosen is None:
             raise invalid(
-                "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
+                f"{count}Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
             )
         return
     if chosen is not None:
         what = "only the Count" if select == "COUNT" else select
-        raise invalid(f"Cannot specify the {chosen} when choosing to get {what}")
+        raise invalid(f"{count}Cannot specify the {chosen} when choosing to get {what}")
     if select == "ALL_PROJECTED_ATTRIBUTES" and "IndexName" not in params:
-        raise invalid(f"ALL_PROJECTED_ATTRIBUTES can be used only when {verb} using an IndexName")
+        raise invalid(f"{count}ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
 
 
 def check_start_key(params: Params) -> Item | None:

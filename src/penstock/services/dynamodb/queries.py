@@ -6,7 +6,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import names, pages, table
 from penstock.services.dynamodb.attributes import Item
-from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.errors import COUNT, invalid
 from penstock.services.dynamodb.expressions.request import Expressions
 from penstock.services.dynamodb.items import refuse_below_keys
 from penstock.services.dynamodb.key_ranges import KeyRange, key_range
@@ -22,7 +22,7 @@ _EXPRESSIONS = ("ProjectionExpression", "FilterExpression", "KeyConditionExpress
 async def query(call: Call, params: Params) -> Result:
     """One page of the items that the key conditions mean."""
     check_expression_parameters(params, _EXPRESSIONS, _LEGACY)
-    pages.check_select(params, "Querying")
+    pages.check_select(params, COUNT)
     start = pages.check_start_key(params)
     if "KeyConditionExpression" not in params and "KeyConditions" not in params:
         raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")

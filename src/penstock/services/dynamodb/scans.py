@@ -18,7 +18,7 @@ _LEGACY = ("AttributesToGet", "ScanFilter", "ConditionalOperator")
 async def scan(call: Call, params: Params) -> Result:
     """One page of the table or of a segment of it."""
     check_expression_parameters(params, ("ProjectionExpression", "FilterExpression"), _LEGACY)
-    pages.check_select(params, "Scanning")
+    pages.check_select(params)
     start = pages.check_start_key(params)
     check_segments(params)
     expressions, values = compile_either(params)

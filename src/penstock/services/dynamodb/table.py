@@ -15,6 +15,7 @@ from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
 MAX_HASH_KEY_BYTES = 2048
+EMPTY_KEY = "One or more parameter values are not valid."
 MAX_RANGE_KEY_BYTES = 1024
 
 
@@ -86,17 +87,18 @@ class KeySpace:
         """What the keys of one partition begin with; the value is of the right type. Raises ValidationException."""
         encoded = self.hash_encode(value[self.hash_type])
         if not encoded or len(encoded) > MAX_HASH_KEY_BYTES:
-            raise self._bad_size(self.hash_name, self.hash_type, encoded)
+            raise self.bad_size(self.hash_name, self.hash_type, encoded)
         return keys.partition(self.prefix, encoded)
 
     def large_key(self, key: bytes) -> bytes:
         """Where the JSON is of what lies at `key`, if it is too large to lie there."""
         raise NotImplementedError
 
-    def _bad_size(self, name: str, kind: str, encoded: bytes) -> AwsError:
+    def bad_size(self, name: str, kind: str, encoded: bytes) -> AwsError:
+        """The ValidationException for a key value that is empty or too long."""
         if not encoded:
             return invalid(
-                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
+                f"{EMPTY_KEY} The AttributeValue for a key attribute cannot contain an "
                 f"empty {'string' if kind == 'S' else 'binary'} value. Key: {name}"
             )
         if name == self.hash_name:
@@ -164,7 +166,7 @@ class Index(KeySpace):
                     f"{'string' if kind == 'S' else 'binary'} value. IndexName: {self.record.name}, IndexKey: {name}"
                 )
             if len(encoded) > (MAX_HASH_KEY_BYTES if name == self.hash_name else MAX_RANGE_KEY_BYTES):
-                raise self._bad_size(name, kind, encoded)
+                raise self.bad_size(name, kind, encoded)
 
 
 def _encoded(item: Item, name: str, kind: str, most_bytes: int) -> bytes | None:
@@ -214,14 +216,14 @@ class Table(KeySpace):
         raw = self._raw(values, self.hash_name, self.hash_type)
         encoded = self.hash_encode(raw)
         if not encoded or len(encoded) > MAX_HASH_KEY_BYTES:
-            raise self._bad_size(self.hash_name, self.hash_type, encoded)
+            raise self.bad_size(self.hash_name, self.hash_type, encoded)
         key = keys.partition(self.prefix, encoded)
         if not self.range_name:
             return key
         raw = self._raw(values, self.range_name, self.range_type)
         encoded = self.range_encode(raw)
         if not encoded or len(encoded) > MAX_RANGE_KEY_BYTES:
-            raise self._bad_size(self.range_name, self.range_type, encoded)
+            raise self.bad_size(self.range_name, self.range_type, encoded)
         if b"\0" in encoded:
             return key + keys.element(encoded)
         return b"%b\x01%b\0" % (key, encoded)

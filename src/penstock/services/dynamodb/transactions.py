@@ -135,7 +135,7 @@ def _changes(txn: Transaction, actions: list[_Action]) -> list[_Change]:
             changes.append(_change(txn, action, found, key))
             reasons.append(_NO_REASON)
         except AwsError as error:
-            if error.message == _TWICE:
+            if error.message == _TWICE or error.message.startswith(table.EMPTY_KEY):
                 raise
             reasons.append(_reason(error))
     _cancel_for(reasons)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.errors import counted, invalid
 from penstock.wire.errors import AwsError
 
 _TOKEN = re.compile(
@@ -39,9 +39,18 @@ def tokens(text: str) -> list[Token]:
 class ExpressionError(Exception):
     """A broken expression; the message lacks the "Invalid XExpression: " that names which one."""
 
+    is_counted = False
+
     def named(self, parameter: str) -> AwsError:
         """The ValidationException for the expression in `parameter`."""
-        return invalid(f"Invalid {parameter}: {self}")
+        message = f"Invalid {parameter}: {self}"
+        return counted(message) if self.is_counted else invalid(message)
+
+
+class CountedExpressionError(ExpressionError):
+    """One that `errors.detected` begins with a count."""
+
+    is_counted = True
 
 
 class Tokens:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.services.dynamodb.expressions.lexer import ExpressionError, Token, Tokens
+from penstock.services.dynamodb.expressions.lexer import CountedExpressionError, ExpressionError, Token, Tokens
 from penstock.services.dynamodb.expressions.syntax import (
     Action,
     AndNode,
@@ -73,7 +73,7 @@ def parse_projection(text: str) -> list[PathNode]:
 class _Parser:
     def __init__(self, text: str, keywords: frozenset[str]) -> None:
         if not text:
-            raise ExpressionError(EMPTY)
+            raise CountedExpressionError(EMPTY)
         self.tokens = Tokens(text)
         self.keywords = keywords
         self.depth = 0

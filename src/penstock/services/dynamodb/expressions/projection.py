@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from penstock.services.dynamodb.attributes import Item, Value
-from penstock.services.dynamodb.expressions.lexer import ExpressionError
+from penstock.services.dynamodb.expressions.lexer import CountedExpressionError
 from penstock.services.dynamodb.expressions.scope import Scope, check_reserved
 from penstock.services.dynamodb.expressions.syntax import Path, PathNode, written
 
@@ -48,7 +48,9 @@ def tree_of(paths: Iterable[Path]) -> PathTree:
 
 
 def _refuse(how: str, one: Path, two: Path) -> None:
-    raise ExpressionError(f"Two document paths {how} with each other; " + _REWRITE.format(written(one), written(two)))
+    raise CountedExpressionError(
+        f"Two document paths {how} with each other; " + _REWRITE.format(written(one), written(two))
+    )
 
 
 def compile_projection(nodes: list[PathNode], scope: Scope) -> tuple[Projector, list[Path]]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from penstock.services.dynamodb.attributes import Value, check_value, type_of
-from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.errors import Counted, counted, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate, compile_condition, path_heads
 from penstock.services.dynamodb.expressions.key_condition import KeyCondition, extract
 from penstock.services.dynamodb.expressions.lexer import MAX_BYTES, ExpressionError
@@ -92,7 +92,7 @@ def _check_names(names: Mapping[str, str]) -> None:
 
 def _check_values(values: Mapping[str, Value]) -> None:
     if not values:
-        raise invalid("ExpressionAttributeValues must not be empty")
+        raise counted("ExpressionAttributeValues must not be empty")
     for name in values:
         if not _is_placeholder(name, ":"):
             raise invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{name}"')
@@ -101,6 +101,8 @@ def _check_values(values: Mapping[str, Value]) -> None:
             check_value(value)
         except AwsError as error:
             if error.code != "ValidationException":
+                raise
+            if isinstance(error, Counted):
                 raise
             raise invalid(f"ExpressionAttributeValues contains invalid value: {error.message} for key {name}") from None
 
@@ -174,4 +176,4 @@ def _compile(
 def _refuse_unused(parameter: str, given: tuple[tuple[str, str], ...] | None, used: set[str]) -> None:
     unused = [name for name, _ in given or () if name not in used]
     if unused:
-        raise invalid(f"Value provided in {parameter} unused in expressions: keys: {{{', '.join(unused)}}}")
+        raise counted(f"Value provided in {parameter} unused in expressions: keys: {{{', '.join(unused)}}}")

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from penstock.services.dynamodb import numbers
 from penstock.services.dynamodb.attributes import Item, Value, type_of
 from penstock.services.dynamodb.errors import invalid
-from penstock.services.dynamodb.expressions.lexer import ExpressionError
+from penstock.services.dynamodb.expressions.lexer import CountedExpressionError, ExpressionError
 from penstock.services.dynamodb.expressions.operands import look_up
 from penstock.services.dynamodb.expressions.parser import ParsedUpdate
 from penstock.services.dynamodb.expressions.projection import Projector, projector, tree_of
@@ -100,7 +100,9 @@ def compile_update(parsed: ParsedUpdate, scope: Scope) -> Update:
         if call.name not in _ARGUMENTS:
             raise ExpressionError(f"Invalid function name; function: {call.name}")
     if parsed.repeated_section:
-        raise ExpressionError(f'The "{parsed.repeated_section}" section can only be used once in an update expression;')
+        raise CountedExpressionError(
+            f'The "{parsed.repeated_section}" section can only be used once in an update expression;'
+        )
     paths = [scope.path(action.path) for action in actions]
     for node in operands:
         if isinstance(node, PathNode):
