@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -29,7 +30,7 @@ def create_function(server: Served) -> str:
         archive.writestr("app.py", SOURCE)
     functions = server.client("lambda")
     arn: str = functions.create_function(
-        FunctionName="f", Runtime="python3.11", Role="arn:aws:iam::000000000000:role/f", Handler="app.handler",
+        FunctionName="f", Runtime=f"python3.{sys.version_info.minor}", Role="arn:aws:iam::000000000000:role/f", Handler="app.handler",
         Code={"ZipFile": package.getvalue()},
     )["FunctionArn"]  # fmt: skip
     functions.add_permission(
