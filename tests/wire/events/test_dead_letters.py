@@ -30,7 +30,8 @@ def create_function(server: Served) -> str:
         archive.writestr("app.py", SOURCE)
     functions = server.client("lambda")
     arn: str = functions.create_function(
-        FunctionName="f", Runtime=f"python3.{sys.version_info.minor}", Role="arn:aws:iam::000000000000:role/f", Handler="app.handler",
+        FunctionName="f", Runtime=f"python3.{sys.version_info.minor}",
+        Role="arn:aws:iam::000000000000:role/f", Handler="app.handler",
         Code={"ZipFile": package.getvalue()},
     )["FunctionArn"]  # fmt: skip
     functions.add_permission(
