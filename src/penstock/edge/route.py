@@ -125,8 +125,13 @@ def _query(request: Request, service: str, host: Host) -> Route:
 def _to(
     service: str, operation: str, protocol: str, region: str, labels: dict[str, str], problem: AwsError | None = None
 ) -> Route:
-    signing = models.service(service).signing_name
-    return Route(service, operation, protocol, family(service, protocol), signing, labels, region, problem)
+    kind, signing = _spoken(service, protocol)
+    return Route(service, operation, protocol, kind, signing, labels, region, problem)
+
+
+@functools.cache
+def _spoken(service: str, protocol: str) -> tuple[Family, str]:
+    return family(service, protocol), models.service(service).signing_name
 
 
 def _unsigned(request: Request) -> str:
