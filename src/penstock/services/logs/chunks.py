@@ -73,6 +73,7 @@ def write(txn: Transaction, prefix: bytes, stream: Stream, now_ms: int, events: 
         stream.first_ms = events[0][0]
     stream.last_ms = max(stream.last_ms, events[-1][0])
     stream.ingested_ms = max(stream.ingested_ms, now_ms)
+    stream.stored_bytes += total
     return total
 
 

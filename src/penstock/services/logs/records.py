@@ -24,6 +24,7 @@ class Stream(msgspec.Struct, array_like=True):
     last_ms: int = -1
     ingested_ms: int = -1
     next_seq: int = 1
+    stored_bytes: int = 0
 
 
 class Chunk(msgspec.Struct, array_like=True):

@@ -9,7 +9,7 @@ from typing import Any
 from penstock.core import paging
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.logs import chunks, errors, keys, names
+from penstock.services.logs import errors, keys, names
 from penstock.services.logs.groups import get_group
 from penstock.services.logs.records import Stream, decode_stream, encode
 from penstock.store.api import Transaction
@@ -64,12 +64,10 @@ async def delete_log_stream(call: Call, params: Params) -> Result:
     group, name = params["logGroupName"], params["logStreamName"]
 
     def body(txn: Transaction) -> Result:
-        get_stream(txn, call, group, name)
-        prefix = keys.chunks(call.account, call.region, group, name)
-        size_bytes = sum(chunk.size_bytes for _, _, chunk in chunks.scan(txn, prefix))
-        txn.add(keys.stored_bytes(call.account, call.region, group), -size_bytes)
+        stream = get_stream(txn, call, group, name)
+        txn.add(keys.stored_bytes(call.account, call.region, group), -stream.stored_bytes)
         txn.clear(keys.stream(call.account, call.region, group, name))
-        clear_large_range(txn, *keys.range_under(prefix))
+        clear_large_range(txn, *keys.range_under(keys.chunks(call.account, call.region, group, name)))
         return {}
 
     return await call.store.transact(body)

@@ -111,6 +111,7 @@ def _expire_some(where: tuple[str, str, str], name: str, oldest_ms: int, txn: Tr
         return 0
     if stream.first_ms < 0:
         stream.last_ms = -1
+    stream.stored_bytes -= freed
     clear_large_range(txn, prefix, end)
     txn.set(key, encode(stream))
     txn.add(keys.stored_bytes(*where), -freed)
