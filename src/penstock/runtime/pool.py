@@ -55,7 +55,8 @@ class LocalRuntime:
     def __init__(self, settings: Settings, clock: Clock, state_dir: Path) -> None:
         self.log_sink: LogSink | None = None
         self.serve: Callable[[socket.socket], Callable[[], None] | None] | None = None
-        self.endpoint = f"http://{settings.host}:{settings.port}"
+        host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::", "localhost") else settings.host
+        self.endpoint = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
         """Where functions that share the host's network reach AWS's API."""
         self._settings = settings
         self._clock = clock
