@@ -27,7 +27,7 @@ from penstock.blobs import ledger
 from penstock.blobs.api import BlobCorrupt, BlobMissing, BlobWriter, Tap
 from penstock.blobs.layout import CHUNK_BYTES, ChunkReader, ChunkTable
 from penstock.clock import Clock
-from penstock.store.api import Store, Transaction
+from penstock.store.api import Store, StoreError, Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -267,7 +267,8 @@ class FileBlobs:
     async def close(self) -> None:
         for batch in self._batches:
             if not batch.open:
-                await self._settle(batch.id)
+                with contextlib.suppress(StoreError, OSError):  # what is left is the next process's to sweep
+                    await self._settle(batch.id)
         self._batches.clear()
         self._threads.shutdown()
         with contextlib.suppress(OSError):
