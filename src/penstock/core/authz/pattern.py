@@ -125,16 +125,34 @@ def _regex(parts: tuple[str, ...], ignore_case: bool, arn: bool) -> re.Pattern[s
 
 
 def _source(parts: tuple[str, ...], *, arn: bool) -> str:
-    source: list[str] = []
-    colons = 0
+    """The regular expression of a pattern's parts, made so that it never backtracks from one star into another.
+
+    A star followed by a free star need not look beyond the first place where what stands between them matches: what
+    comes after can be found from there too. So that stretch is an atomic group, and matching takes time in proportion
+    to the value whatever the number of stars. Only stars that must stay inside an ARN's segment can backtrack.
+    """
+    pieces: list[tuple[str, str]] = []  # a star's expression ("" for the part before the first), then what follows it
+    star, text, colons = "", "", 0
     for i, part in enumerate(parts):
         if part == _ANY:
-            source.append("[^:]" if arn and colons < 5 else ".")
+            text += "[^:]" if arn and colons < 5 else "."
         elif part == _STAR:
             following = parts[i + 1] if i + 1 < len(parts) else ""
             inside = arn and colons < 5 and following != "" and not following.startswith(":")
-            source.append("[^:]*" if inside else ".*")
+            pieces.append((star, text))
+            star, text = "[^:]*?" if inside else ".*?", ""
         else:
             colons += part.count(":")
-            source.append(re.escape(part))
-    return "".join(source)
+            text += re.escape(part)
+    pieces.append((star, text))
+    free = True
+    source = ""
+    for i in range(len(pieces) - 1, -1, -1):
+        star, text = pieces[i]
+        last = i == len(pieces) - 1
+        if star and free and not last:
+            source = f"(?>{star}{text})" + source
+        else:
+            source = (star.rstrip("?") if last else star) + text + source
+        free = free and star != "[^:]*?"
+    return source

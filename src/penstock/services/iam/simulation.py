@@ -26,7 +26,7 @@ from penstock.services.iam.records import Group, Role, User
 from penstock.services.iam.state import State, reading
 
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "ResourceHandlingOption": (), "PolicyExclusionList": ([],), "OrderedOrganizationPolicyInputList": ([],),
+    "ResourceHandlingOption": (), "PolicyExclusionList": ([],),
 }  # fmt: skip
 _VARIABLE = re.compile(r"\$\{\s*([^},\s]+)")
 
@@ -92,7 +92,9 @@ def simulate_principal_policy(state: State, call: Call, params: Params) -> Resul
     return _simulate(state, params, principal, Identity(policies, held.boundary, held.tags))
 
 
-@operation("iam:SimulateCustomPolicy", unsupported=_UNSUPPORTED)
+@operation(
+    "iam:SimulateCustomPolicy", unsupported={**_UNSUPPORTED, "OrderedOrganizationPolicyInputList": ([],)}
+)  # fmt: skip
 @reading
 def simulate_custom_policy(state: State, call: Call, params: Params) -> Result:
     principal = Principal(Kind.USER, call.account, f"arn:aws:iam::{call.account}:user/simulated")
