@@ -90,6 +90,8 @@ def test_a_star_at_a_segments_end_crosses_colons_and_one_inside_does_not() -> No
     assert allowed(own=policy(Resource="arn:aws:sqs:*:q"))
     assert not allowed(own=policy(Resource="arn:aws:sqs:us*1:q"))
     assert allowed(own=policy(Resource=f"arn:aws:sqs:us*1:{ACCOUNT}:q"))
+    assert not allowed(own=policy(Resource="arn:aws:sqs:us*/x*"), resource="arn:aws:sqs:us-east-1:1:a/x")
+    assert allowed(own=policy(Resource="arn:aws:sqs:*:us*1:q"), resource="arn:aws:sqs:us-east-1:us-west-1:q")
 
 
 def test_a_variable_is_never_a_wildcard() -> None:
