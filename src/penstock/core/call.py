@@ -34,7 +34,7 @@ class Call:
         secure: bool = False,
         endpoint: str = "",
         user_agent: str = "",
-        context: dict[str, str] | None = None,
+        context: dict[str, Any] | None = None,
     ) -> None:
         self.node = node
         self.operation = operation
