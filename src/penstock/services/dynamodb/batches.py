@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, records, table, writes
+from penstock.services.dynamodb import capacity, names, permissions, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.projection import Projector
@@ -55,7 +55,7 @@ class _Got(NamedTuple):
     unread: list[Item]
 
 
-@operation("dynamodb:BatchGetItem", resource=names.resources)
+@operation("dynamodb:BatchGetItem", resource=permissions.batch_resources)
 async def batch_get_item(call: Call, params: Params) -> Result:
     """Up to 100 items by their keys, 16 MB; what is past that comes back as UnprocessedKeys."""
     wanted = _check_gets(call, params["RequestItems"])
@@ -141,7 +141,7 @@ class _Write(NamedTuple):
     size: int
 
 
-@operation("dynamodb:BatchWriteItem", resource=names.resources)
+@operation("dynamodb:BatchWriteItem", resource=permissions.batch_resources)
 async def batch_write_item(call: Call, params: Params) -> Result:
     """Up to 25 puts and deletes. All are carried out or, if one is not valid, none."""
     batch = _check_writes(call, params["RequestItems"])

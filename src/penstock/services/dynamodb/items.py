@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, records, table, writes
+from penstock.services.dynamodb import capacity, names, permissions, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import INVALID, detected, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate
@@ -28,7 +28,7 @@ _BARE_READ = frozenset(("TableName", "Key", "ConsistentRead"))
 _BARE_PUT = frozenset(("TableName", "Item"))
 
 
-@operation("dynamodb:GetItem", resource=names.resource)
+@operation("dynamodb:GetItem", resource=permissions.resource)
 async def get_item(call: Call, params: Params) -> Result:
     """One item by its key: the stored bytes as they are, unless a projection wants less."""
     projection = None
@@ -80,7 +80,7 @@ def refuse_below_keys(found: Table, heads: dict[str, bool]) -> None:
             )
 
 
-@operation("dynamodb:PutItem", resource=names.resource)
+@operation("dynamodb:PutItem", resource=permissions.resource)
 async def put_item(call: Call, params: Params) -> Result:
     """Write an item whole, in place of any of that key."""
     condition: Predicate | None = None
@@ -169,7 +169,7 @@ def measured(txn: Transaction, params: Params, found: Table, item: Item) -> dict
     return writes.collection_metrics(txn, found, item)
 
 
-@operation("dynamodb:DeleteItem", resource=names.resource)
+@operation("dynamodb:DeleteItem", resource=permissions.resource)
 async def delete_item(call: Call, params: Params) -> Result:
     """Remove an item; one that is not there is no error."""
     try:
@@ -201,7 +201,7 @@ async def delete_item(call: Call, params: Params) -> Result:
     return reply(params, await call.store.transact(body))
 
 
-@operation("dynamodb:UpdateItem", resource=names.resource)
+@operation("dynamodb:UpdateItem", resource=permissions.resource)
 async def update_item(call: Call, params: Params) -> Result:
     """Change parts of an item, or make it."""
     try:

@@ -29,17 +29,6 @@ def resource(call: Call, params: Mapping[str, Any]) -> str:
     return name if name.startswith("arn:") else arn(call.account, call.region, name)
 
 
-def table_or_index(call: Call, params: Mapping[str, Any]) -> str:
-    """The ARN of the table or, where one is read, of the index."""
-    index = params.get("IndexName")
-    return resource(call, params) if index is None else f"{resource(call, params)}/index/{index}"
-
-
-def resources(call: Call, params: Mapping[str, Any]) -> list[str]:
-    """The ARNs of all tables in a batch's RequestItems."""
-    return [resource(call, {"TableName": name}) for name in params.get("RequestItems") or {"*": None}]
-
-
 def record_key(call: Call, name: str) -> bytes:
     """Where the record of the table is that `name` (a name or an ARN) means. Raises AwsError."""
     return keys.table(call.account, call.region, resolve(call.account, call.region, name))

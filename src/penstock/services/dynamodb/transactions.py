@@ -13,8 +13,9 @@ import msgspec
 
 from penstock.core.authz import require as require_permission
 from penstock.core.call import Call
+from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, records, table, tokens, writes
+from penstock.services.dynamodb import capacity, names, permissions, records, table, tokens, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.batches import Done, add_collections, add_consumed
 from penstock.services.dynamodb.errors import invalid
@@ -71,8 +72,7 @@ async def transact_write_items(call: Call, params: Params) -> Result:
     given = params["TransactItems"]
     if len(given) > MAX_ACTIONS:
         raise invalid(f"Member must have length less than or equal to {MAX_ACTIONS}")
-    for kind, name in dict.fromkeys((kind, each[kind]["TableName"]) for each in given for kind in each):
-        await require_permission(call, params, _ACTIONS[kind], names.resource(call, {"TableName": name}))
+    await _require_permissions(call, params)
     actions = [_check_action(call, each) for each in given]
     token = params.get("ClientRequestToken")
     digest = b"" if token is None else hashlib.sha256(msgspec.json.encode(given, order="sorted")).digest()
@@ -105,6 +105,16 @@ async def transact_write_items(call: Call, params: Params) -> Result:
     add_consumed(params, result, done, "WriteCapacityUnits")
     add_collections(result, done)
     return result
+
+
+async def _require_permissions(call: Call, params: Params) -> None:
+    """What each action needs, on its table, with its condition keys. Raises AwsError AccessDenied."""
+    if call.principal.kind is Kind.ROOT and call.principal.account == call.account:
+        return
+    for each in params["TransactItems"]:
+        for kind, part in each.items():
+            noted = await permissions.facts(call, part["TableName"], [part])
+            await require_permission(call, params, _ACTIONS[kind], names.resource(call, part), conditions=noted)
 
 
 def _check_action(call: Call, given: Mapping[str, dict[str, Any]]) -> _Action:
@@ -189,11 +199,7 @@ def _check_indexes(found: Table, item: Item) -> None:
         index.check(item)
 
 
-def _gets(call: Call, params: Params) -> list[str]:
-    return list(dict.fromkeys(names.resource(call, each["Get"]) for each in params["TransactItems"]))
-
-
-@operation("dynamodb:TransactGetItems", action="dynamodb:GetItem", resource=_gets)
+@operation("dynamodb:TransactGetItems", action="dynamodb:GetItem", resource=permissions.get_resources)
 async def transact_get_items(call: Call, params: Params) -> Result:
     """Up to 100 items as they are at one moment."""
     wanted = []
