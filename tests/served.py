@@ -32,6 +32,7 @@ class Served:
     def start(self, timeout_s: float = 30) -> Served:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))}
         env.update(self.env, PYTHONPATH=str(SRC), PYTHONUNBUFFERED="1")
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
         command = [sys.executable, "-m", "penstock", "up", "--port", str(self.port), "--data", str(self.data)]
         self.process = subprocess.Popen(
             [*command, *self.flags], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
