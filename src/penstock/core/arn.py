@@ -45,9 +45,3 @@ def account_of(text: str) -> str:
 def build(service: str, region: str, account: str, resource: str, partition: str = "aws") -> str:
     """Put an ARN together."""
     return f"arn:{partition}:{service}:{region}:{account}:{resource}"
-
-
-def role_of_session(arn: str) -> str:
-    """The "role/session" part's role name of an assumed-role ARN; "" for any other ARN."""
-    _, found, rest = arn.partition(":assumed-role/")
-    return rest.partition("/")[0] if found else ""
