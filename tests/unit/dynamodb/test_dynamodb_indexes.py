@@ -272,3 +272,24 @@ async def test_item_collections_are_measured(ddb: Calls) -> None:
         await ddb("DeleteItem", TableName="tab", Key=item("a", sk))
     sizes = [value for key, value in ddb.node.store.data.items() if b"collection" in key]  # type: ignore[attr-defined]
     assert sorted(int.from_bytes(value, "little") for value in sizes) == [0, 7]
+
+
+async def test_writes_before_an_index_is_filled_do_not_upset_its_counts(ddb: Calls) -> None:
+    g = {"S": "G"}
+    model = {("a", sk): item("a", sk, g=g, n={"N": "1"}) for sk in range(4)}
+    await ddb("UpdateTable", TableName="tab", GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "all"}}])
+    for each in model.values():
+        await ddb("PutItem", TableName="tab", Item=each)
+    await ddb(
+        "UpdateTable", TableName="tab", AttributeDefinitions=TABLE["AttributeDefinitions"],
+        GlobalSecondaryIndexUpdates=[{"Create": TABLE["GlobalSecondaryIndexes"][0]}],
+    )  # fmt: skip
+    await ddb("DeleteItem", TableName="tab", Key=item("a", 0))
+    del model["a", 0]
+    model["a", 1] = item("a", 1, g=g, n={"N": "1"}, x={"S": "longer"})
+    model["a", 2] = item("a", 2, g={"S": "H"}, n={"N": "2"})
+    for sk in (1, 2):
+        await ddb("PutItem", TableName="tab", Item=model["a", sk])
+    while await ddb.node.store.transact(fill_some):
+        pass
+    await check(ddb, model)

@@ -77,6 +77,8 @@ def _index(
     grown = new_size - old_size
     for index in table.indexes:
         before = None if old is None else index.entry_key(old, suffix)
+        if before is not None and index.record.backfilling and txn.get(before) is None:
+            before = None  # not filled in yet
         after = None if new is None else index.entry_key(new, suffix)
         if before is None and after is None:
             continue

@@ -1,0 +1,106 @@
+"""DynamoDB on every engine, and on one that runs bodies more than once: counters, transfers, indexes, large items."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from dynamodb_calls import Calls
+from penstock.services.dynamodb.indexes import fill_some
+from penstock.store.api import Store
+from penstock.wire.errors import AwsError
+
+
+def key(pk: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}}
+
+
+def add(pk: str, amount: int, condition: str = "") -> dict[str, Any]:
+    values = {":a": {"N": str(amount)}, **({":least": {"N": str(-amount)}} if condition else {})}
+    update = {
+        "TableName": "tab", "Key": key(pk), "UpdateExpression": "SET n = if_not_exists(n, :a) + :a ADD m :a",
+        "ExpressionAttributeValues": values,
+    }  # fmt: skip
+    return {**update, "ConditionExpression": condition} if condition else update
+
+
+@pytest.fixture
+async def ddb(store: Store) -> Calls:
+    calls = Calls(store)
+    await calls.table("tab")
+    return calls
+
+
+async def test_counters_never_lose_one(ddb: Calls) -> None:
+    async def client() -> None:
+        for _ in range(6):
+            await ddb("UpdateItem", **add("counter", 1))
+
+    await asyncio.gather(*(client() for _ in range(6)))
+    item = (await ddb("GetItem", TableName="tab", Key=key("counter")))["Item"]
+    assert item == {**key("counter"), "n": {"N": "37"}, "m": {"N": "36"}}
+
+
+async def test_transfers_lose_nothing(ddb: Calls) -> None:
+    for account in "abc":
+        await ddb("PutItem", TableName="tab", Item={**key(account), "m": {"N": "50"}})
+
+    async def move(source: str, target: str) -> None:
+        for _ in range(5):
+            try:
+                debit, credit = add(source, -7, "m >= :least"), add(target, 7)
+                await ddb("TransactWriteItems", TransactItems=[{"Update": debit}, {"Update": credit}])
+            except AwsError as error:
+                assert error.code == "TransactionCanceledException"
+            gets = [{"Get": {"TableName": "tab", "Key": key(account)}} for account in "abc"]
+            seen = (await ddb("TransactGetItems", TransactItems=gets))["Responses"]
+            assert sum(int(each["Item"]["m"]["N"]) for each in seen) == 150
+
+    await asyncio.gather(*(move(a, b) for a in "abc" for b in "abc" if a != b))
+
+
+async def test_indexes_agree_with_their_table(ddb: Calls) -> None:
+    """Written to by several clients while an index is added and filled."""
+    chance = random.Random(3)
+
+    async def write(turn: int) -> None:
+        pk = f"{turn % 7}"
+        if turn % 5 == 0:
+            await ddb("DeleteItem", TableName="tab", Key=key(pk))
+            return
+        body = {"S": "x" * (150_000 if turn % 11 == 0 else 10)}
+        await ddb("PutItem", TableName="tab", Item={**key(pk), "g": {"S": chance.choice("GH")}, "d": body})
+
+    await asyncio.gather(*(write(turn) for turn in range(30)))
+    create = {
+        "IndexName": "by-g", "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["d"]},
+    }  # fmt: skip
+    await ddb(
+        "UpdateTable", TableName="tab", GlobalSecondaryIndexUpdates=[{"Create": create}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "g")],
+    )  # fmt: skip
+
+    async def fill() -> None:
+        while await ddb.node.store.transact(fill_some):
+            pass
+
+    await asyncio.gather(fill(), *(write(turn) for turn in range(30, 60)))
+    await fill()
+
+    def order(item: dict[str, Any]) -> str:
+        return str(item["pk"]["S"])
+
+    items = sorted((await ddb("Scan", TableName="tab"))["Items"], key=order)
+    entries = sorted((await ddb("Scan", TableName="tab", IndexName="by-g"))["Items"], key=order)
+    assert entries == items
+    described = (await ddb("DescribeTable", TableName="tab"))["Table"]
+    assert described["ItemCount"] == len(items)
+    assert described["GlobalSecondaryIndexes"][0]["ItemCount"] == len(items)
+    assert described["GlobalSecondaryIndexes"][0]["IndexSizeBytes"] == described["TableSizeBytes"]
+    await ddb("DeleteTable", TableName="tab")
+    left = await ddb.node.store.transact(lambda txn: [k for k, _ in txn.scan(b"", b"\xff") if b"backfills" not in k])
+    assert left == []
