@@ -245,3 +245,22 @@ async def test_an_exit_in_init_is_tried_once_more_and_then_reported(bench: Bench
     assert outcome.payload.endswith(b'Error: Runtime exited with error: exit status 3"}')
     await asyncio.sleep(0.3)
     assert sum(line == "starting\n" for name, _, line in bench.lines if name == "f") >= 2
+
+
+async def test_closing_answers_everyone_who_waits(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path)
+    f = bench.function(ID)
+    await bench.answer(f)
+    waiting = [asyncio.ensure_future(bench.invoke(f, 60)) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    await bench.runtime.close()
+    ends = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert all(isinstance(end, RuntimeUnsupported) for end in ends), ends
+
+
+async def test_code_that_is_gone_is_an_error_and_not_a_wait(bench: Bench) -> None:
+    f = bench.function(ID)
+    (f.code / "main.py").unlink()
+    f.code.rmdir()
+    with pytest.raises(RuntimeUnsupported):
+        await asyncio.wait_for(bench.invoke(f), 10)

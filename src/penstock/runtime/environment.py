@@ -67,13 +67,16 @@ class Environment:
         clock: Clock,
         processes: Processes,
         log: FunctionLog,
+        first: Invocation,
         *,
         expires_at: float,
         init_in_invoke: bool,
         last_try: bool,
         shared_network: bool,
     ) -> None:
-        """init_in_invoke: the init phase runs within the function's own time-out, having exceeded its own before.
+        """first: the invocation it is made for; it is nobody else's before that is answered.
+
+        init_in_invoke: the init phase runs within the function's own time-out, having exceeded its own before.
 
         last_try: an exit before the runtime has said anything is the invocation's end. Else it is tried once more, as AWS
         does: on a host that is short of CPU, the runtime client gives up connecting after a second.
@@ -97,7 +100,8 @@ class Environment:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._init_ms: float | None = None
-        self._job: Job | None = None
+        self._job: Job | None = Job(first, self._loop.create_future(), self._began, cold=True)
+        self._first = self._job
         self._next: RuntimeConnection | None = None
         self._used_bytes = 0
         self._out_of_memory = False
@@ -117,14 +121,16 @@ class Environment:
         server = await self._loop.create_server(lambda: RuntimeConnection(self), sock=listener)
         self.on_end(server.close)
 
+    async def first_outcome(self) -> Outcome:
+        """What comes of the invocation it was made for. Raises InitTimedOut, NeverDelivered, RuntimeUnsupported."""
+        return await asyncio.shield(self._first.done)
+
     async def invoke(self, invocation: Invocation) -> Outcome:
-        """Run one event; the environment is starting, idle or answered. Raises InitTimedOut, NeverDelivered."""
-        job = Job(invocation, self._loop.create_future(), self._loop.time(), cold=self.state is State.STARTING)
-        self._job = job
-        if self.state is not State.STARTING:
-            self._begin(job)
-            if self._next is not None:
-                self._deliver(job)
+        """Run a further event; the environment is available. Raises NeverDelivered."""
+        job = self._job = Job(invocation, self._loop.create_future(), self._loop.time(), cold=False)
+        self._begin(job)
+        if self._next is not None:
+            self._deliver(job)
         return await asyncio.shield(job.done)
 
     def on_end(self, release: Callable[[], object]) -> None:
@@ -150,10 +156,13 @@ class Environment:
         return self._job is not None
 
     def end(self) -> None:
-        """Kill its processes and give everything back. Who waits for it has been answered before."""
+        """Kill its processes and give everything back. Who still waits for it gets NeverDelivered."""
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
+        job, self._job = self._job, None
+        if job is not None and not job.done.done():
+            job.done.set_exception(NeverDelivered())
         if self._timer is not None:
             self._timer.cancel()
         for release in self._releases:

@@ -96,7 +96,8 @@ class LocalRuntime:
             asyncio.get_running_loop()
         except RuntimeError:
             return ""
-        self._zygote_task(interpreter)
+        if not self._closed:
+            self._zygote_task(interpreter)
         return ""
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
@@ -112,16 +113,19 @@ class LocalRuntime:
         return await asyncio.shield(task)  # a caller that gives up does not undo the invocation
 
     async def _invoke_cold(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
-        for last_try in (False, True):
-            environment = await self._start(spec, credentials, init_in_invoke=False, last_try=last_try)
-            try:
-                return await environment.invoke(invocation)
-            except NeverDelivered:
-                continue
-            except InitTimedOut:
-                break
-        environment = await self._start(spec, credentials, init_in_invoke=True, last_try=True)
-        return await environment.invoke(invocation)
+        try:
+            for last_try in (False, True):
+                environment = await self._start(spec, invocation, credentials, last_try=last_try)
+                try:
+                    return await environment.first_outcome()
+                except NeverDelivered:
+                    continue
+                except InitTimedOut:
+                    break
+            environment = await self._start(spec, invocation, credentials, init_in_invoke=True, last_try=True)
+            return await environment.first_outcome()
+        except (NeverDelivered, OSError) as error:
+            raise RuntimeUnsupported(f"no execution environment could be made: {error or 'it ended'}") from error
 
     def _take(self, spec: FunctionSpec) -> Environment | None:
         """The warmest environment that is free. One whose credentials end before its time-out might, is ended."""
@@ -137,15 +141,29 @@ class LocalRuntime:
         return None
 
     async def _start(
-        self, spec: FunctionSpec, credentials: Credentials, *, init_in_invoke: bool, last_try: bool
+        self,
+        spec: FunctionSpec,
+        invocation: Invocation,
+        credentials: Credentials,
+        *,
+        last_try: bool,
+        init_in_invoke: bool = False,
     ) -> Environment:
+        """Make an environment for an invocation. Raises RuntimeUnsupported, TooManyEnvironments, OSError."""
         interpreter = self._interpreters.find(spec.runtime)
         if self._closed:
             raise RuntimeUnsupported("the server is shutting down")
         self._make_room()
         self._starting += 1
         try:
-            return await self._spawn(spec, credentials, interpreter, init_in_invoke, last_try)
+            error: ZygoteFailed | None = None
+            for _ in range(2):
+                try:
+                    zygote = await asyncio.shield(self._zygote_task(interpreter))
+                    return await self._fork(zygote, spec, invocation, credentials, init_in_invoke, last_try)
+                except ZygoteFailed as failure:
+                    error = failure
+            raise RuntimeUnsupported(f"functions cannot run on this host: {error}")
         finally:
             self._starting -= 1
 
@@ -159,25 +177,14 @@ class LocalRuntime:
             raise TooManyEnvironments(f"all execution environments are busy, and {why}")
         min(idle, key=lambda e: e.idle_since).end()
 
-    async def _spawn(
+    async def _fork(
         self,
+        zygote: Zygote,
         spec: FunctionSpec,
+        invocation: Invocation,
         credentials: Credentials,
-        interpreter: Interpreter,
         init_in_invoke: bool,
         last_try: bool,
-    ) -> Environment:
-        error: ZygoteFailed | None = None
-        for _ in range(2):
-            try:
-                zygote = await asyncio.shield(self._zygote_task(interpreter))
-                return await self._fork(zygote, spec, credentials, init_in_invoke, last_try)
-            except ZygoteFailed as failure:
-                error = failure
-        raise RuntimeUnsupported(f"functions cannot run on this host: {error}")
-
-    async def _fork(
-        self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, init_in_invoke: bool, last_try: bool
     ) -> Environment:
         name = secrets.token_hex(16)
         stream = f"{datetime.fromtimestamp(self._clock.now(), UTC):%Y/%m/%d}/[{spec.version}]{name}"
@@ -190,7 +197,7 @@ class LocalRuntime:
         os.set_blocking(reader, False)
         function_log = FunctionLog(reader, self._clock.now, lambda lines: self._write_log(spec, stream, lines))
         environment = Environment(
-            spec, self._clock, processes, function_log, expires_at=credentials.expires_at,
+            spec, self._clock, processes, function_log, invocation, expires_at=credentials.expires_at,
             init_in_invoke=init_in_invoke, last_try=last_try,
             shared_network=self._host_network or bool(zygote.found.get("net")),
         )  # fmt: skip
@@ -250,7 +257,11 @@ class LocalRuntime:
 
     async def _new_zygote(self, interpreter: Interpreter) -> Zygote:
         zygote = Zygote(interpreter, self._scratch, host_network=self._host_network)
-        await zygote.start()
+        try:
+            await zygote.start()
+        except BaseException:
+            await zygote.close()
+            raise
         if self._groups is None:
             self._groups = open_groups()
         for weakness in protections.weaknesses(zygote.found, self._groups):
