@@ -99,6 +99,13 @@ def compare(name: str, left: Any, right: Any) -> bool:
     return bool(OPERATORS[name](left[1], right[1]))
 
 
+def bind(draw: st.DrawFn, values: dict[str, Any], strategy: Any) -> tuple[str, Any]:
+    """Draw a value and bind it. Returns its placeholder and what it means."""
+    name = f":v{len(values)}"
+    values[name] = draw(strategy)
+    return name, plain(values[name])
+
+
 @st.composite
 def conditions(draw: st.DrawFn, values: dict[str, Any], depth: int = 2) -> tuple[str, Meaning]:
     kind = draw(
@@ -107,9 +114,7 @@ def conditions(draw: st.DrawFn, values: dict[str, Any], depth: int = 2) -> tuple
     text, path = draw(st.sampled_from(PATHS))
 
     def value(strategy: Any) -> tuple[str, Any]:
-        name = f":v{len(values)}"
-        values[name] = draw(strategy)
-        return name, plain(values[name])
+        return bind(draw, values, strategy)
 
     if kind == "logic" and depth:
         first, x = draw(conditions(values, depth - 1))
@@ -130,6 +135,16 @@ def conditions(draw: st.DrawFn, values: dict[str, Any], depth: int = 2) -> tuple
             return found is not None and found[0] == prefix[0] and found[1].startswith(prefix[1])
 
         return f"begins_with({text}, {name})", begins
+    return draw(more_conditions(values, kind, text, path))
+
+
+@st.composite
+def more_conditions(
+    draw: st.DrawFn, values: dict[str, Any], kind: str, text: str, path: list[Any]
+) -> tuple[str, Meaning]:
+    def value(strategy: Any) -> tuple[str, Any]:
+        return bind(draw, values, strategy)
+
     if kind == "contains":
         name, part = value(SCALAR)
 
