@@ -109,8 +109,13 @@ class LocalRuntime:
                 continue
         task = asyncio.get_running_loop().create_task(self._invoke_cold(spec, invocation, credentials))
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._invoked)
         return await asyncio.shield(task)  # a caller that gives up does not undo the invocation
+
+    def _invoked(self, task: asyncio.Task[Outcome]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have gone: then nobody else asks
 
     async def _invoke_cold(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
         try:
