@@ -6,10 +6,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-publi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 
+from penstock.core.authz import require
 from penstock.core.authz.document import PolicyError
 from penstock.core.authz.validate import Purpose, validate
 from penstock.core.call import Call
@@ -46,7 +48,6 @@ def check_policy(text: str, bucket: str) -> dict[str, Any]:
         policy = validate(text, Purpose.RESOURCE)
     except PolicyError as error:
         raise _malformed(str(error)) from None
-    own = (f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/")
     for statement in _statements(policy):
         actions = _texts(statement.get("Action", statement.get("NotAction")))
         if not all(action == "*" or action.lower().startswith("s3:") for action in actions):
@@ -54,9 +55,15 @@ def check_policy(text: str, bucket: str) -> dict[str, Any]:
         resources = _texts(statement.get("Resource", statement.get("NotResource")))
         if not resources:
             raise _malformed("Missing required field Resource")
-        if not all(r == own[0] or r.startswith(own[1]) or r == f"{own[0]}*" for r in resources):
+        if not all(_is_about(resource, bucket) for resource in resources):
             raise _malformed("Policy has invalid resource")
     return policy
+
+
+def _is_about(resource: str, bucket: str) -> bool:
+    """Whether a resource of a policy can be this bucket or something in it."""
+    name = resource.removeprefix("arn:aws:s3:::").partition("/")[0]
+    return resource == "*" or (resource.startswith("arn:aws:s3:::") and fnmatchcase(bucket, name.replace("[", "[[]")))
 
 
 def is_public(policy: Mapping[str, Any]) -> bool:
@@ -103,15 +110,19 @@ def _update(txn: Transaction, name: str, bucket: Bucket, **changes: Any) -> None
     txn.set(keys.bucket(name), encode(msgspec.structs.replace(bucket, **changes)))
 
 
-@operation(
-    "s3:PutBucketPolicy",
-    resource=BUCKET_ARN,
-    policy=load_policy_but_for_root,
-    unsupported={"ConfirmRemoveSelfBucketAccess": (False,)},
-)
+@operation("s3:PutBucketPolicy", resource=BUCKET_ARN, policy=load_policy_but_for_root)
 async def put_bucket_policy(call: Call, params: Params) -> Result:
-    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html"""
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html
+
+    A policy under which its author could not change it again is refused, unless that is confirmed.
+    """
     name, text = params["Bucket"], params["Policy"]
+    bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    check_policy(text, name)
+    if not params.get("ConfirmRemoveSelfBucketAccess"):
+        await require(
+            call, params, "s3:PutBucketPolicy", f"arn:aws:s3:::{name}", owner=bucket.account, policy=text
+        )  # fmt: skip
 
     def body(txn: Transaction) -> None:
         bucket = require_bucket(txn, call, params)
