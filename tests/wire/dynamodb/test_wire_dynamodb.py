@@ -99,7 +99,7 @@ def test_paginators(client: Any) -> None:
         ("query", {"TableName": "nosuchtable", "Select": "WHAT"}, "ValidationException",
          "1 validation error detected: Value 'WHAT' at 'select' failed to satisfy constraint: Member must "
           "satisfy enum "
-         "value set: [ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES, SPECIFIC_ATTRIBUTES, COUNT]"),
+         "value set: [SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]"),
     ],
 )  # fmt: skip
 def test_errors(server: Served, operation: str, params: dict[str, Any], code: str, message: str) -> None:
