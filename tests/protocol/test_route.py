@@ -50,6 +50,21 @@ def test_by_form() -> None:
     assert ask("POST", body=web, content_type=FORM)[:2] == ("sts", "AssumeRoleWithWebIdentity")
 
 
+def test_by_content_type_and_protocol_header() -> None:
+    cbor = {"content_type": "application/x-amz-cbor-1.1"}
+    assert ask("POST", x_amz_target="Kinesis_20131202.PutRecords", **cbor) == ("kinesis", "PutRecords", "cbor")
+    assert ask("POST", x_amz_target="Kinesis_20131202.Nothing", **cbor) == ("kinesis", "", "cbor")
+    assert ask("POST", x_amz_target="AmazonSSM.GetParameter", **cbor) == ("ssm", "GetParameter", "json")
+    rpc, path = {"smithy_protocol": "rpc-v2-cbor"}, "/service/GraniteServiceVersion20100801/operation/"
+    spoken = "smithy-rpc-v2-cbor"
+    assert ask("POST", path + "PutMetricData", **rpc) == ("cloudwatch", "PutMetricData", spoken)
+    assert ask("POST", "/some/where" + path + "PutMetricData", **rpc) == ("cloudwatch", "PutMetricData", spoken)
+    assert ask("POST", path + "Nothing", **rpc) == ("cloudwatch", "", spoken)
+    # Without the header, or for what does not speak it, such a path is an object's.
+    assert ask("PUT", path + "PutMetricData") == ("s3", "PutObject", "rest-xml")
+    assert ask("PUT", "/service/AmazonSSM/operation/GetParameter", **rpc) == ("s3", "PutObject", "rest-xml")
+
+
 def test_by_host_and_path() -> None:
     assert ask("PUT", "/a/key", host="bucket.s3.localhost:4566")[:2] == ("s3", "PutObject")
     assert ask("GET", "/", host="bucket.localhost:4566")[:2] == ("s3", "ListObjects")

@@ -77,7 +77,10 @@ class Chain:
         try:
             if request.stream is not None and request.headers.get("content-type", "").startswith(FORM):
                 await self._collect(request, FORM_BYTES, Family.QUERY)
-            to = route(request)
+            if "content-encoding" in request.headers and request.headers.get("content-type", "").startswith(FORM):
+                to = route(payload.legible(request, FORM_BYTES))
+            else:
+                to = route(request)
             response = await self._carry_out(request, to, request_id)
         except AwsError as error:
             code = error.code
@@ -91,7 +94,7 @@ class Chain:
         return response
 
     async def _carry_out(self, request: Request, to: Route, request_id: str) -> Response:
-        service, name, kind = to.service, to.operation, to.family
+        service, name, kind, headers = to.service, to.operation, to.family, request.headers
         coding = codec(service, name, to.protocol) if name else None
         if coding is None or not coding.streams:
             await self._collect(request, BODY_BYTES[kind], kind)
@@ -105,11 +108,13 @@ class Chain:
         ):
             raise refusals.unsigned(kind)
         payload.settle(request, proof, kind)
+        if "content-encoding" in headers and kind in payload.COMPRESSIBLE:
+            payload.inflate(request, BODY_BYTES[kind], kind)
         operation = find(service, name)
         if kind is Family.S3 and not coding.streams:
             payload.check_document(request, name)
         params = coding.parse(request, to.labels)
-        node, headers = self.node, request.headers
+        node = self.node
         call = Call(
             node, operation, principal, principal.account, region or node.settings.region, request_id,
             source_ip=request.peer, secure=request.secure,

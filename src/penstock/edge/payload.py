@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import zlib
 from collections.abc import AsyncIterator
 
 from penstock.edge import checksums, refusals
@@ -84,6 +85,51 @@ def settle(request: Request, proof: Proof | None, kind: Family) -> None:
     decoder.finish()
     request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     headers.update(decoder.trailers)
+
+
+COMPRESSIBLE = frozenset({Family.JSON, Family.QUERY})
+"""Whose bodies may come compressed. Elsewhere Content-Encoding belongs to an object, or to nothing that AWS takes."""
+
+
+def inflate(request: Request, limit_bytes: int, kind: Family) -> None:
+    """Undo a whole body's Content-Encoding, in place; what was signed is the compressed form, so verify first.
+
+    limit_bytes bounds the decompressed body. Raises AwsError: too large, no gzip, or a coding that is not taken. Source:
+    "Request compression" in the AWS SDKs and Tools reference guide: gzip is the only one.
+    """
+    codings = [c for c in (c.strip().lower() for c in request.headers["content-encoding"].split(",")) if c]
+    if codings == ["gzip"]:
+        body = _gunzip(request.body, limit_bytes)
+        if body is None:
+            raise AwsError("SerializationException", "The request body is not valid gzip.", 400)
+        if len(body) > limit_bytes:
+            raise too_large(kind)
+        request.body = body
+        request.headers["content-length"] = str(len(body))
+    elif codings not in ([], ["identity"]):
+        raise AwsError("UnsupportedMediaTypeException", "The only Content-Encoding taken is gzip.", 415)
+    del request.headers["content-encoding"]
+
+
+def legible(request: Request, limit_bytes: int) -> Request:
+    """The request with its body decompressed, to be routed by what its form says; itself where that cannot be had."""
+    headers = request.headers
+    if headers["content-encoding"].strip().lower() != "gzip" or request.stream is not None:
+        return request
+    body = _gunzip(request.body, limit_bytes)
+    return request if body is None else Request(request.method, request.path, request.query, headers, body)
+
+
+def _gunzip(body: bytes, limit_bytes: int) -> bytes | None:
+    """At most one byte more than the limit; None where it is not one whole gzip member."""
+    opened = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        plain = opened.decompress(body, limit_bytes + 1)
+    except zlib.error:
+        return None
+    if len(plain) > limit_bytes:
+        return plain
+    return plain if opened.eof and not opened.unused_data else None
 
 
 def check_document(request: Request, operation: str) -> None:

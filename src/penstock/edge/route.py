@@ -1,5 +1,8 @@
 """Which operation of which service a request is, from what it says: target, credential scope, host, path and form.
 
+Protocols that share an endpoint are told apart here too: X-Amz-Target carries JSON or the older CBOR, by Content-Type; the
+newer CBOR names service and operation in the path ("Smithy RPC v2 CBOR protocol" at smithy.io).
+
 Knows the services' names only through the wire's models. Names follow AWS's endpoints: "Virtual hosting of buckets" in
 the Amazon S3 user guide, "AWS service endpoints" in the general reference.
 """
@@ -20,8 +23,10 @@ from penstock.wire.message import Request
 _ACTION = re.compile(rb"(?:^|&)Action=([A-Za-z0-9]+)").search
 _VERSION = re.compile(rb"(?:^|&)Version=(\d{4}-\d{2}-\d{2})").search
 FORM = "application/x-www-form-urlencoded"
+CBOR = "application/x-amz-cbor-1.1"
 TARGET_BYTES = 256
-"""The longest X-Amz-Target looked up, and remembered."""
+"""The longest X-Amz-Target, or path of RPC v2, looked up, and remembered."""
+_RPC = re.compile(r"/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)\Z").search
 _REST_JSON = tuple(entry.name for entry in catalog.ENTRIES if "rest-json" in entry.protocols)
 _BY_VERSION = {entry.version: entry.name for entry in catalog.ENTRIES if "query" in entry.protocols}
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d").fullmatch
@@ -58,10 +63,17 @@ class Host(NamedTuple):
 
 def route(request: Request) -> Route:
     """Find the service and the operation. Where there is none, `problem` says so in the service's words."""
-    host = read_host(request.headers.get("host", ""))
-    target = request.headers.get("x-amz-target")
-    if target is not None and len(target) <= TARGET_BYTES:
-        found = _by_target(target, host.region)
+    headers = request.headers
+    host = read_host(headers.get("host", ""))
+    target = headers.get("x-amz-target")
+    found: Route | None
+    if target is not None:
+        if len(target) <= TARGET_BYTES:
+            found = _by_target(target, host.region, "cbor" if headers.get("content-type") == CBOR else "json")
+            if found is not None:
+                return found
+    elif headers.get("smithy-protocol") == "rpc-v2-cbor" and request.method == "POST":
+        found = _by_path(request.path, host.region) if len(request.path) <= TARGET_BYTES else None
         if found is not None:
             return found
     signed = sigv4.peek(request)
@@ -80,14 +92,30 @@ def route(request: Request) -> Route:
 
 
 @functools.lru_cache(maxsize=4096)
-def _by_target(target: str, region: str) -> Route | None:
+def _by_target(target: str, region: str, protocol: str) -> Route | None:
     found = models.by_target(target)
     if found is None:
         return None
     service, operation = found
+    if protocol not in models.service(service).protocols:
+        protocol = "json"
     if operation not in models.service(service).operations:
-        return _to(service, "", "json", region, {}, AwsError("UnknownOperationException", "", 400))
-    return _to(service, operation, "json", region, {})
+        return _to(service, "", protocol, region, {}, AwsError("UnknownOperationException", "", 400))
+    return _to(service, operation, protocol, region, {})
+
+
+@functools.lru_cache(maxsize=1024)
+def _by_path(path: str, region: str) -> Route | None:
+    """By the path of RPC v2; None where it names no service that speaks it."""
+    named = _RPC(path)
+    found = models.by_target(f"{named.group(1)}.{named.group(2)}") if named else None
+    if found is None or "smithy-rpc-v2-cbor" not in models.service(found[0]).protocols:
+        return None
+    service, operation = found
+    if operation not in models.service(service).operations:
+        problem = AwsError("UnknownOperationException", "", 404)
+        return _to(service, "", "smithy-rpc-v2-cbor", region, {}, problem)
+    return _to(service, operation, "smithy-rpc-v2-cbor", region, {})
 
 
 def _rest(request: Request, service: str, protocol: str, host: Host) -> Route:
