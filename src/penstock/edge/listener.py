@@ -29,6 +29,9 @@ MAX_PIPELINED = 16
 LINGER_S = 5.0
 """How long a body that nobody wants is still taken off the socket, so that the client can read its answer."""
 
+FAMILY_CONNECTIONS_MAX = 256
+"""Connections that one function's environment may hold: it cannot take them all from everybody else."""
+
 
 @dataclass(slots=True)
 class Shared:
@@ -50,16 +53,20 @@ class Connection(RequestReader, asyncio.Protocol):
     """One HTTP/1.1 connection. All of it runs on the event-loop thread."""
 
     __slots__ = (
-        "_app", "_drained", "_go_on", "_held", "_lost", "_pumping", "_read_paused", "_shared", "_task", "_transport",
+        "_app", "_drained", "_family", "_go_on", "_held", "_lost", "_pumping", "_read_paused", "_shared", "_task", "_transport",
         "_turned_away", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, app: App, *, peer: str = "") -> None:
-        """peer: the client's address where it is not the socket's to say."""
+    def __init__(self, shared: Shared, app: App, *, peer: str = "", family: set[Connection] | None = None) -> None:
+        """peer: the client's address where it is not the socket's to say.
+
+        family: the connections of one function's environment, which together may not take more than their share.
+        """
         super().__init__(shared.limits)
         self._shared = shared
         self._app = app
         self._peer = peer
+        self._family = family
         self._waiting: deque[Waiting] = deque()
         self._lost = False
         self._read_paused = False
@@ -75,11 +82,14 @@ class Connection(RequestReader, asyncio.Protocol):
         # uvloop's transports are not subclasses of asyncio.Transport, though they are used alike.
         self._transport = cast(asyncio.Transport, transport)
         shared = self._shared
-        if len(shared.connections) >= self._limits.connections or shared.draining:
+        crowded = self._family is not None and len(self._family) >= FAMILY_CONNECTIONS_MAX
+        if len(shared.connections) >= self._limits.connections or shared.draining or crowded:
             shared.refused += 1
             self._transport.abort()
             return
         shared.connections.add(self)
+        if self._family is not None:
+            self._family.add(self)
         self._secure = transport.get_extra_info("sslcontext") is not None
         if not self._peer:
             name = transport.get_extra_info("peername")
@@ -89,6 +99,8 @@ class Connection(RequestReader, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self._shared.connections.discard(self)
+        if self._family is not None:
+            self._family.discard(self)
         if self._shared.draining and not self._shared.connections:
             self._shared.emptied.set()
         self._waiting.clear()

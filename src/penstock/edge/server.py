@@ -75,11 +75,12 @@ class Server:
         shared = self._share()
         stopped = False
         served: list[asyncio.Server] = []
+        family: set[Connection] = set()
 
         async def adopt() -> None:
             try:
                 server = await shared.loop.create_server(
-                    lambda: Connection(shared, self._inside, peer=INSIDE), sock=sock, backlog=BACKLOG
+                    lambda: Connection(shared, self._inside, peer=INSIDE, family=family), sock=sock, backlog=BACKLOG
                 )
             except OSError:
                 log.exception("a function's socket could not be served")

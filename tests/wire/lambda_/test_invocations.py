@@ -242,3 +242,24 @@ def test_well_known_keys_inside_a_function_are_a_setting(tmp_path: Path, allowed
         assert invoke(server, name)[1] == outcome
     finally:
         server.kill()
+
+
+def test_a_function_cannot_take_every_connection(own_server: Served) -> None:
+    source = (
+        "import os, socket, time, urllib.parse\n"
+        "def handler(event, context):\n"
+        "    at = urllib.parse.urlsplit(os.environ['AWS_ENDPOINT_URL'])\n"
+        "    held = []\n"
+        "    for _ in range(600):\n"
+        "        s = socket.create_connection((at.hostname, at.port)); s.setblocking(False); held.append(s)\n"
+        "    time.sleep(1)\n"
+        "    alive = 0\n"
+        "    for s in held:\n"
+        "        try:\n            alive += s.recv(1) != b''\n"
+        "        except BlockingIOError:\n            alive += 1\n"
+        "        except OSError:\n            pass\n"
+        "    return alive\n"
+    )
+    name = create(own_server, source, Timeout=30)["FunctionName"]
+    assert invoke(own_server, name)[1] == 256
+    assert own_server.client("s3").list_buckets()["Buckets"] == []

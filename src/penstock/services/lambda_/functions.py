@@ -67,7 +67,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Function).decode
+decode = msgspec.msgpack.Decoder(Function).decode
 _decoded: dict[bytes, Function] = {}
 
 
@@ -81,7 +81,7 @@ def read(txn: Transaction, account: str, region: str, name: str) -> Function:
     if known is None:
         if len(_decoded) > 4096:
             _decoded.clear()
-        known = _decoded[raw] = _decode(raw)
+        known = _decoded[raw] = decode(raw)
     return known
 
 
@@ -218,7 +218,7 @@ async def list_functions(call: Call, params: Params) -> Result:
     limit = min(params.get("MaxItems", 50), 50)
 
     def body(txn: Transaction) -> list[Function]:
-        return [_decode(raw) for _, raw in txn.scan(begin, end, limit + 1)]
+        return [decode(raw) for _, raw in txn.scan(begin, end, limit + 1)]
 
     found = await call.store.transact(body, read_only=True)
     result: Result = {"Functions": [configuration(function) for function in found[:limit]]}

@@ -22,5 +22,9 @@ def functions(account: str, region: str) -> tuple[bytes, bytes]:
     return range_of(("lambda", "fn", account, region))
 
 
+def every_function() -> tuple[bytes, bytes]:
+    return range_of(("lambda", "fn"))
+
+
 def policy(account: str, region: str, name: str) -> bytes:
     return pack(("lambda", "policy", account, region, name))

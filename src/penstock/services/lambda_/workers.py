@@ -9,7 +9,7 @@ import msgspec
 from penstock.core.node import Node
 from penstock.core.worker import worker
 from penstock.events.consumer import Consumer
-from penstock.services.lambda_ import events, functions, invocations
+from penstock.services.lambda_ import events, functions, invocations, keys
 from penstock.services.lambda_.events import Event
 from penstock.store import Transaction
 from penstock.store.backoff import backoff_s
@@ -24,6 +24,18 @@ CONCURRENCY = 64
 AGE_MAX_S = 6 * 3600.0
 FUNCTION_ERROR_DELAYS_S = (60.0, 120.0)
 THROTTLE_DELAY_S_MOST = 300.0
+
+
+@worker("lambda:warmth")
+async def warm_up(node: Node) -> None:
+    """After a start: have the runtime get ready behind the first function there is, before somebody invokes it."""
+
+    def first(txn: Transaction) -> bytes | None:
+        return next((raw for _, raw in txn.scan(*keys.every_function(), 1)), None)
+
+    raw = await node.store.transact(first, read_only=True)
+    if raw is not None:
+        node.runtime.supports(functions.decode(raw).runtime)
 
 
 @worker("lambda:events")
