@@ -204,9 +204,13 @@ def test_query() -> None:
     error = refused("iam", "CreateRole", "query", body=b"Action=CreateRole&Version=2010-05-08&RoleName=a%2Fb")
     assert error.code == "ValidationError"
     assert error.message == (
-        "2 validation errors detected: Value 'a/b' at 'roleName' failed to satisfy constraint: "
+        "2 validation errors detected: Value at 'roleName' failed to satisfy constraint: "
         "Member must satisfy regular expression pattern: [\\w+=,.@-]+; "
-        "Value null at 'assumeRolePolicyDocument' failed to satisfy constraint: Member must not be null"
+        "Value at 'assumeRolePolicyDocument' failed to satisfy constraint: Member must not be null"
+    )
+    body = b"Action=UpdateAccessKey&Version=2010-05-08&AccessKeyId=AKIA0123456789ABCDEF&Status=On"
+    assert refused("iam", "UpdateAccessKey", "query", body=body).message == (
+        "1 validation error detected: Value at 'status' failed to satisfy constraint: Member must satisfy enum value set"
     )
     gone = AwsError("NoSuchEntityException", "The role <x> cannot be found.")
     answer = error_response("iam", "query", "GetRole", gone, "r-1")

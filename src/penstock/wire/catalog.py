@@ -15,7 +15,7 @@ class Entry(NamedTuple):
     target: the part of X-Amz-Target before the dot. protocols: what it accepts, old and new, the usual one first.
     namespace: what precedes "#" in `__type`. validation: the code of a broken constraint. fraction: how many digits of
     a second XML's timestamps have; None: as many as there are. crc32: every reply carries the CRC-32 of its body in
-    x-amz-crc32.
+    x-amz-crc32. terse: a broken constraint is told without the value (IAM since 2024).
     """
 
     name: str
@@ -27,6 +27,7 @@ class Entry(NamedTuple):
     validation: str = "ValidationException"
     fraction: int | None = None
     crc32: bool = False
+    terse: bool = False
 
 
 _JSON = ("json",)
@@ -43,7 +44,7 @@ ENTRIES: tuple[Entry, ...] = (
         "com.amazonaws.dynamodb.v20120810#", crc32=True,
     ),
     Entry("lambda", "2015-03-31", "lambda", _REST),
-    Entry("iam", "2010-05-08", "iam", _QUERY, validation="ValidationError", fraction=0),
+    Entry("iam", "2010-05-08", "iam", _QUERY, validation="ValidationError", fraction=0, terse=True),
     Entry("sts", "2011-06-15", "sts", _QUERY, validation="ValidationError", fraction=0),
     Entry("logs", "2014-03-28", "logs", _JSON, "Logs_20140328", validation="InvalidParameterException"),
     Entry("kinesis", "2013-12-02", "kinesis", ("json", "cbor"), "Kinesis_20131202"),

@@ -42,7 +42,7 @@ def _walk(model: models.ServiceModel, shape: Shape, value: Any, path: str) -> It
         yield from _walk_structure(model, shape, value, path)
         return
     for rule in _broken(shape, value):
-        yield f"Value '{shown(model, shape, value)}' at '{path}' failed to satisfy constraint: {rule}"
+        yield _line(model, shape, value, path, rule)
     if shape.type == "list" and shape.member:
         element = model.shapes[shape.member.shape]
         if _simple(element):
@@ -69,14 +69,23 @@ def _walk_structure(model: models.ServiceModel, shape: Shape, value: Any, path: 
         if value.get(name) is not None:
             yield from _walk(model, model.shapes[member.shape], value[name], here)
         elif name in shape.required:
-            yield f"Value null at '{here}' failed to satisfy constraint: Member must not be null"
+            null = "" if model.entry.terse else " null"
+            yield f"Value{null} at '{here}' failed to satisfy constraint: Member must not be null"
 
 
 def _nested(model: models.ServiceModel, shape: Shape, value: Any, path: str, what: str, element: Shape) -> str:
     """A container's line for elements that are scalars: Coral words all rules of the element, broken or not."""
     rules = ", ".join(_rules(element))
-    text = shown(model, shape, value)
-    return f"Value '{text}' at '{path}' failed to satisfy constraint: {what} must satisfy constraint: [{rules}]"
+    return _line(model, shape, value, path, f"{what} must satisfy constraint: [{rules}]")
+
+
+def _line(model: models.ServiceModel, shape: Shape, value: Any, path: str, rule: str) -> str:
+    """One violation: a terse service (see `catalog.Entry`) names neither the value nor an enum's members."""
+    if not model.entry.terse:
+        return f"Value '{shown(model, shape, value)}' at '{path}' failed to satisfy constraint: {rule}"
+    head, enum, _ = rule.partition("enum value set: [")
+    rule = head + "enum value set" if enum and "[" not in head else rule
+    return f"Value at '{path}' failed to satisfy constraint: {rule}"
 
 
 def _simple(shape: Shape) -> bool:

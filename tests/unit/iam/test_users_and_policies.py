@@ -308,7 +308,20 @@ async def test_service_linked_roles_are_not_touched(ask: Ask) -> None:
     assert made["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/kafka.amazonaws.com/AWSServiceRoleForKafka"
     with pytest.raises(AwsError, match="UnmodifiableEntity"):
         await ask("iam:PutRolePolicy", RoleName=made["RoleName"], PolicyName="p", PolicyDocument=document())
+    linked = {
+        "PolicyName": "KafkaServiceRolePolicy",
+        "PolicyArn": "arn:aws:iam::aws:policy/aws-service-role/KafkaServiceRolePolicy",
+    }
+    assert (await ask("iam:ListAttachedRolePolicies", RoleName=made["RoleName"]))["AttachedPolicies"] == [linked]
+    await ask("iam:CreateUser", UserName="u")
+    with pytest.raises(AwsError, match="Cannot attach a Service Role Policy to a Customer Role"):
+        await ask("iam:AttachUserPolicy", UserName="u", PolicyArn=linked["PolicyArn"])
+    with pytest.raises(AwsError, match="Custom suffix is not allowed"):
+        await ask("iam:CreateServiceLinkedRole", AWSServiceName="kafka.amazonaws.com", CustomSuffix="x")
+    carriers = await ask("iam:ListEntitiesForPolicy", PolicyArn=linked["PolicyArn"])
+    assert [role["RoleName"] for role in carriers["PolicyRoles"]] == [made["RoleName"]]
     task = (await ask("iam:DeleteServiceLinkedRole", RoleName=made["RoleName"]))["DeletionTaskId"]
+    assert (await ask("iam:ListEntitiesForPolicy", PolicyArn=linked["PolicyArn"]))["PolicyRoles"] == []
     assert (await ask("iam:GetServiceLinkedRoleDeletionStatus", DeletionTaskId=task)) == {"Status": "SUCCEEDED"}
 
 

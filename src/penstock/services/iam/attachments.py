@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.iam import arns, errors, keys, listing, quotas
+from penstock.services.iam import arns, errors, keys, listing, managed, quotas
 from penstock.services.iam.records import Group, Role, User
 from penstock.services.iam.roles import modifiable
 from penstock.services.iam.state import KINDS, State, changing, reading
@@ -30,6 +30,8 @@ def _attach(state: State, call: Call, params: Params, kind: Kind, name: str) -> 
         raise errors.invalid("Invalid ARN:  Could not be parsed!")
     if state.policy_text(arn) is None:
         raise errors.no_such_entity(f"Policy {arn} does not exist or is not attachable.")
+    if arn.startswith(managed.LINKED_HEAD):
+        raise errors.not_attachable("Cannot attach a Service Role Policy to a Customer Role.")
     if arn in entity.attached:
         return {}
     quota = quotas.ATTACHED[KINDS[kind]]

@@ -63,6 +63,10 @@ def unmodifiable(text: str) -> AwsError:
     return AwsError("UnmodifiableEntity", text, 400)
 
 
+def not_attachable(text: str) -> AwsError:
+    return AwsError("PolicyNotAttachable", text, 400)
+
+
 def denied(text: str) -> AwsError:
     return AwsError("AccessDenied", text, 403)
 

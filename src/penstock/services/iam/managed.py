@@ -1,4 +1,5 @@
-"""AWS's own managed policies: the ones people attach, as data (`managed-policies.json`).
+"""AWS's own managed policies: the ones people attach, as data (`managed-policies.json`), and those of service-linked
+roles (named in `service-linked-roles.json`), which grant nothing here: nobody but their service may take those roles.
 
 Source: https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
 """
@@ -13,6 +14,13 @@ from typing import Any
 import msgspec
 
 FILE = Path(__file__).parent / "managed-policies.json"
+LINKED_FILE = Path(__file__).parent / "service-linked-roles.json"
+LINKED_PATH = "/aws-service-role/"
+LINKED_HEAD = "arn:aws:iam::aws:policy" + LINKED_PATH
+_LINKED: dict[str, Any] = {
+    "path": LINKED_PATH, "created": 1514764800, "description": "",
+    "document": {"Version": "2012-10-17", "Statement": []},
+}  # fmt: skip
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
@@ -38,6 +46,7 @@ def all_policies() -> dict[str, Managed]:
     """ARN -> policy, in the order of their names."""
     found: dict[str, Managed] = {}
     rows: list[dict[str, Any]] = msgspec.json.decode(FILE.read_bytes())
+    rows += [{**_LINKED, "name": row["policy"]} for row in msgspec.json.decode(LINKED_FILE.read_bytes())]
     for row in sorted(rows, key=lambda r: str(r["name"])):
         digest = hashlib.sha256(row["name"].encode()).digest()
         text = msgspec.json.format(msgspec.json.encode(row["document"]), indent=4).decode()

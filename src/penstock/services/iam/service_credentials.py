@@ -6,7 +6,6 @@ Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateServiceSpe
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from penstock.core.call import Call
@@ -39,11 +38,6 @@ def _check_service(name: str) -> None:
 
 def _of(state: State, call: Call, params: Params) -> tuple[User, ServiceCredential]:
     credential_id = params["ServiceSpecificCredentialId"]
-    if not re.fullmatch(r"\w+", credential_id):
-        raise errors.invalid(
-            "1 validation error detected: Value at 'serviceSpecificCredentialId' failed to satisfy constraint: Member "
-            r"must satisfy regular expression pattern: [\w]+"
-        )
     user = state.get(User, name_of_caller(call, params))
     for credential in user.service_credentials:
         if credential.id == credential_id:

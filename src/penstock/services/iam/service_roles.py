@@ -1,4 +1,4 @@
-"""Service-linked roles: made for one service, changed by nobody else.
+"""Service-linked roles: made for one service, changed by nobody else (`service-linked-roles.json`).
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/create-service-linked-role.html
 """
@@ -7,94 +7,33 @@ from __future__ import annotations
 
 import json
 import uuid
+from functools import cache
+
+import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.iam import arns, errors, ids, roles
+from penstock.services.iam import arns, errors, ids, keys, last_used, managed, roles
 from penstock.services.iam.records import Role
 from penstock.services.iam.state import State, changing, reading
 
-_NAMES = {
-    "custom-resource.application-autoscaling": "ApplicationAutoScaling_CustomResource",
-    "accountdiscovery.ssm": "AmazonSSM_AccountDiscovery",
-    "acm": "CertificateManager",
-    "appmesh": "AppMesh",
-    "autoscaling": "AutoScaling",
-    "autoscaling-plans": "AutoScalingPlans_EC2AutoScaling",
-    "cassandra.application-autoscaling": "ApplicationAutoScaling_CassandraTable",
-    "cks.kms": "KeyManagementServiceCustomKeyStores",
-    "cloudtrail": "CloudTrail",
-    "codestar-notifications": "CodeStarNotifications",
-    "connect": "AmazonConnect",
-    "dms": "DMSServerless",
-    "dms-fleet-advisor": "DMSFleetAdvisor",
-    "docdb-elastic": "DocDB-Elastic",
-    "dynamodb.application-autoscaling": "ApplicationAutoScaling_DynamoDBTable",
-    "ec2-instance-connect": "Ec2InstanceConnect",
-    "ec2.application-autoscaling": "ApplicationAutoScaling_EC2SpotFleetRequest",
-    "ecr": "ECRTemplate",
-    "ecs": "ECS",
-    "eks": "AmazonEKS",
-    "eks-connector": "AmazonEKSConnector",
-    "eks-fargate": "AmazonEKSForFargate",
-    "eks-nodegroup": "AmazonEKSNodegroup",
-    "elasticache": "ElastiCache",
-    "elasticbeanstalk": "ElasticBeanstalk",
-    "elasticfilesystem": "AmazonElasticFileSystem",
-    "elasticloadbalancing": "ElasticLoadBalancing",
-    "email.cognito-idp": "AmazonCognitoIdpEmailService",
-    "emr-containers": "AmazonEMRContainers",
-    "emrwal": "EMRWAL",
-    "fis": "FIS",
-    "grafana": "AmazonGrafana",
-    "imagebuilder": "ImageBuilder",
-    "iotmanagedintegrations": "IoTManagedIntegrations",
-    "kafka": "Kafka",
-    "kafkaconnect": "KafkaConnect",
-    "kinesisreplication.dynamodb": "DynamoDBKinesisDataStreamsReplication",
-    "lakeformation": "LakeFormationDataAccess",
-    "lex": "LexBots",
-    "lexv2": "LexV2Bots",
-    "m2": "AWSM2",
-    "memorydb": "MemoryDB",
-    "mq": "AmazonMQ",
-    "mrk.kms": "KeyManagementServiceMultiRegionKeys",
-    "notifications": "AwsUserNotifications",
-    "observability.aoss": "AmazonOpenSearchServerless",
-    "opensearchservice": "AmazonOpenSearchService",
-    "ops.apigateway": "APIGateway",
-    "ops.emr-serverless": "AmazonEMRServerless",
-    "opsdatasync.ssm": "SystemsManagerOpsDataSync",
-    "opsinsights.ssm": "AmazonSSM_OpsInsights",
-    "organizations": "Organizations",
-    "pullthroughcache.ecr": "ECRPullThroughCache",
-    "ram": "ResourceAccessManager",
-    "rds": "RDS",
-    "replication.cassandra": "KeyspacesReplication",
-    "replication.dynamodb": "DynamoDBReplication",
-    "replication.ecr": "ECRReplication",
-    "repository.sync.codeconnections": "GitSync",
-    "resource-explorer-2": "ResourceExplorer",
-    "rolesanywhere": "RolesAnywhere",
-    "s3-outposts": "S3OnOutposts",
-    "ses": "AmazonSES",
-    "shield": "AWSShield",
-    "ssm": "AmazonSSM",
-    "ssm-incidents": "IncidentManager",
-    "ssm-quicksetup": "SSMQuickSetup",
-    "sso": "SSO",
-    "vpcorigin.cloudfront": "CloudFrontVPCOrigin",
-    "waf": "WAFLogging",
-    "wafv2": "WAFV2Logging",
-}
-"""Service (without .amazonaws.com) -> what its role is called after AWSServiceRoleFor."""
-_DESCRIPTIONS = {
-    "rds": "Allows Amazon RDS to manage AWS resources on your behalf",
-    "ssm": "Provides access to AWS Resources managed or used by Amazon SSM.",
-    "sso": "Service-linked role used by AWS SSO to manage AWS resources, including IAM roles, policies and SAML IdP on "
-    "your behalf.",
-}
-_WITH_SUFFIX = frozenset({"autoscaling", "connect", "lexv2"})
+
+class Linked(msgspec.Struct, frozen=True):
+    """What AWS makes for a service: the role's name after AWSServiceRoleFor, and the policy that it carries.
+
+    service: without .amazonaws.com. suffix: whether there may be several roles, told apart by a suffix.
+    """
+
+    service: str
+    role: str
+    policy: str
+    description: str | None = None
+    suffix: bool = False
+
+
+@cache
+def _known() -> dict[str, Linked]:
+    return {row.service: row for row in msgspec.json.decode(managed.LINKED_FILE.read_bytes(), type=list[Linked])}
 
 
 def _short(service: str) -> str:
@@ -103,7 +42,8 @@ def _short(service: str) -> str:
 
 def _name(service: str, suffix: str) -> str:
     words = _short(service).replace("-", ".").split(".")
-    name = _NAMES.get(_short(service)) or "".join(word[:1].upper() + word[1:] for word in reversed(words))
+    known = _known().get(_short(service))
+    name = known.role if known else "".join(word[:1].upper() + word[1:] for word in reversed(words))
     return f"AWSServiceRoleFor{name}" + (f"_{suffix}" if suffix else "")
 
 
@@ -123,7 +63,8 @@ def create_service_linked_role(state: State, call: Call, params: Params) -> Resu
     service, suffix = params["AWSServiceName"], params.get("CustomSuffix", "")
     if not service.endswith(".amazonaws.com"):
         raise errors.invalid_input(f"Service name {service} is not valid.")
-    if suffix and _short(service) not in _WITH_SUFFIX:
+    known = _known().get(_short(service))
+    if suffix and not (known and known.suffix):
         raise errors.invalid_input(f"Custom suffix is not allowed for {service}")
     trust = {
         "Version": "2012-10-17",
@@ -135,13 +76,17 @@ def create_service_linked_role(state: State, call: Call, params: Params) -> Resu
         id=ids.unique(ids.ROLE),
         created=int(call.now),
         trust=json.dumps(trust),
-        description=params.get("Description") or _DESCRIPTIONS.get(_short(service)),
+        description=params.get("Description") or (known.description if known else None),
         linked_service=service,
     )
     if state.taken(Role, role.name) is not None:
         raise errors.invalid_input(
             f"Service role name {role.name} has been taken in this account, please try a different suffix."
         )  # fmt: skip
+    if known:
+        arn = managed.LINKED_HEAD + known.policy
+        role.attached.append(arn)
+        state.txn.set(keys.use(call.account, "attached", arn, "role", role.name), b"")
     state.add(role)
     shown = roles.view(call.account, role)
     del shown["MaxSessionDuration"]
@@ -154,6 +99,9 @@ def delete_service_linked_role(state: State, call: Call, params: Params) -> Resu
     role = state.get(Role, params["RoleName"])
     if not role.linked_service:
         raise errors.invalid_input(f"Role {role.name} is not a service linked role.")
+    for arn in role.attached:
+        state.txn.clear(keys.use(call.account, "attached", arn, "role", role.name))
+    last_used.forget(state, arns.arn(call.account, role))
     state.remove(role)
     return {"DeletionTaskId": f"task/aws-service-role/{role.linked_service}/{role.name}/{uuid.uuid4()}"}
 
