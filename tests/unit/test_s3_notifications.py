@@ -282,6 +282,7 @@ async def test_nobody_locks_himself_out_by_mistake(s3: S3) -> None:
         policy(Principal="*", Action="s3:GetObject", Resource="arn:aws:s3:::other/*"),
         policy(Principal="*", Action="sqs:SendMessage", Resource="arn:aws:s3:::bucket/*"),
         policy(Action="s3:GetObject", Resource="arn:aws:s3:::bucket/*"),
+        policy(NotPrincipal={"AWS": OTHER}, Action="s3:GetObject", Resource="arn:aws:s3:::bucket/*"),
         policy(Principal={"AWS": OTHER}, Action="s3:GetObject", Resource="arn:aws:s3:::bucket/*", Sid="x" * 21_000),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from penstock.blobs.checksums import digest, encode
 from served import Served
 
 MIB = 1024 * 1024
@@ -104,6 +105,18 @@ def test_composite_checksums(s3: Any, bucket: str, algorithm: str) -> None:
         digests = hashlib.sha256(PART).digest() + hashlib.sha256(TAIL).digest()
         assert done["ChecksumSHA256"] == b64(hashlib.sha256(digests).digest()) + "-2"
     assert s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["Body"].read() == PART + TAIL
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC64NVME"])
+def test_the_whole_objects_checksum_is_compared(s3: Any, bucket: str, algorithm: str) -> None:
+    upload_id, parts = upload(s3, bucket, "k", [PART, TAIL], ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT")
+    member = f"Checksum{algorithm}"
+    params = {"Bucket": bucket, "Key": "k", "UploadId": upload_id, "MultipartUpload": {"Parts": parts}}
+    wrong, right = (encode(digest(algorithm, data)) for data in (PART, PART + TAIL))
+    assert code_of(s3.complete_multipart_upload, **params, **{member: wrong}) == "BadDigest"
+    assert code_of(s3.complete_multipart_upload, **params, MpuObjectSize=5) == "InvalidRequest"
+    done = s3.complete_multipart_upload(**params, **{member: right}, MpuObjectSize=len(PART + TAIL))
+    assert done[member] == right
 
 
 def test_what_cannot_be_completed(s3: Any, bucket: str) -> None:

@@ -49,6 +49,8 @@ def check_policy(text: str, bucket: str) -> dict[str, Any]:
     except PolicyError as error:
         raise _malformed(str(error)) from None
     for statement in _statements(policy):
+        if statement["Effect"] == "Allow" and "NotPrincipal" in statement:
+            raise _malformed("Allow with NotPrincipal is not allowed.")
         actions = _texts(statement.get("Action", statement.get("NotAction")))
         if not all(action == "*" or action.lower().startswith("s3:") for action in actions):
             raise _malformed("Policy has invalid action")

@@ -23,7 +23,7 @@ _decode = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
 def parse_header(text: str) -> list[tuple[str, str]]:
     """The tags of an x-amz-tagging header, which looks like a query. Raises AwsError InvalidArgument, InvalidTag."""
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
         raise _bad_header(text) from None
     if len({key for key, _ in pairs}) != len(pairs):
