@@ -61,7 +61,7 @@ def test_policies_and_the_public(server: Served, s3: Any, bucket: str) -> None:
     shut = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
     assert all(shut.values())
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration={**shut, "BlockPublicPolicy": False})
-    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    assert s3.put_bucket_policy(Bucket=bucket, Policy=text)["ResponseMetadata"]["HTTPStatusCode"] == 204
     assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == json.loads(text)
     assert s3.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"] is True
     assert error_of(anyone.get_object, Bucket=bucket, Key="k")["Code"] == "AccessDenied"
