@@ -35,6 +35,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_access_key: str = "test"
     default_credentials: bool = True
     """Let the well-known keys (test/test, 12-digit account ids) act as root on loopback."""
+    master_key: str = ""
+    """32 bytes (64 hexadecimal digits, or base64) that secrets at rest are sealed under."""
+    master_key_file: str = ""
+    """A file that holds that key. Neither given: `master.key` inside `data`, made at first use."""
     function_default_credentials: bool = True
     """Let a function whose code carries the well-known keys use them, as any program of this machine may; off: a
     function has its role's permissions and no way to others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from served import Served
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[tuple[Served, Served]]:
     with start_postgres() as url:
-        shared = ("--store", url, "--blobs", f"file://{tmp_path / 'blobs'}")
+        key = tmp_path / "master.key"
+        key.write_text(os.urandom(32).hex())
+        shared = ("--store", url, "--blobs", f"file://{tmp_path / 'blobs'}", "--master-key-file", str(key))
         pair = Served(tmp_path / "a", *shared), Served(tmp_path / "b", *shared)
         started = []
         try:

@@ -25,6 +25,8 @@ _HELP: dict[str, str] = {
     "access_key_id": "the access key id that acts as the account's root user (default test)",
     "secret_access_key": "its secret (default test)",
     "default_credentials": "on|off: accept that key, and 12-digit account ids as keys, from loopback (default on)",
+    "master_key": "32 bytes, in hex or base64, that keys are encrypted under at rest; give it by the environment",
+    "master_key_file": "a file that holds that key (default: DATA/master.key, made when first needed)",
     "function_default_credentials": "on|off: let functions that carry the well-known keys use them (default on)",
     "function_network": "isolated: functions reach Penstock only (default); host: they share this machine's network",
     "function_runtimes": "run functions of AWS's runtimes on other interpreters, e.g. python3.12=/usr/bin/python3.12",

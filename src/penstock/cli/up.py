@@ -19,6 +19,7 @@ from penstock import __version__, services
 from penstock.blobs.open import open_blobs
 from penstock.clock import Clock
 from penstock.config import Settings
+from penstock.core.master_key import MasterKeyError, MasterKeys
 from penstock.core.node import Node
 from penstock.core.shared_clock import catch_up
 from penstock.core.worker import run_workers
@@ -40,7 +41,7 @@ def up(settings: Settings) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
-    except (StoreError, OSError) as error:
+    except (StoreError, MasterKeyError, OSError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
     return 0
@@ -74,7 +75,7 @@ async def _serve(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def node_of(settings: Settings) -> AsyncIterator[Node]:
-    """A node with every part open, and closed again at the end. Raises StoreError, OSError."""
+    """A node with every part open, and closed again at the end. Raises StoreError, MasterKeyError, OSError."""
     services.load()
     clock = Clock()
     telemetry = Telemetry()
@@ -86,11 +87,15 @@ async def node_of(settings: Settings) -> AsyncIterator[Node]:
         store = MeasuredStore(await open_store(settings.store, data), telemetry)
         parts.push_async_callback(store.close)
         await catch_up(store, clock)
+        kept_nowhere = settings.store.startswith("memory:")
+        master_keys = MasterKeys(settings, store, None if kept_nowhere else data)
+        await master_keys.verify(shared=settings.store.startswith("postgres"))
         blobs = open_blobs(settings.blobs, data, store, clock)
         parts.push_async_callback(blobs.close)
         runtime = open_runtime(settings, clock, data / "runtime")
         parts.push_async_callback(runtime.close)
-        yield Node(settings, clock, store, blobs, runtime, StoreDirectory(store, clock, settings), telemetry)
+        directory = StoreDirectory(store, clock, settings)
+        yield Node(settings, clock, store, blobs, runtime, directory, telemetry, master_keys)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -12,6 +12,7 @@ from penstock.config import Settings
 from penstock.core.authz import Decisions, authorize
 from penstock.core.call import Call
 from penstock.core.identity import Directory, Principal
+from penstock.core.master_key import MasterKeys
 from penstock.core.operation import find
 from penstock.store.tuples import range_of
 from penstock.telemetry import Telemetry
@@ -40,6 +41,7 @@ class Node:
         runtime: Runtime,
         directory: Directory,
         telemetry: Telemetry,
+        master_keys: MasterKeys | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -48,11 +50,13 @@ class Node:
         self.runtime = runtime
         self.directory = directory
         self.telemetry = telemetry
+        self.master_keys = master_keys or MasterKeys(settings, store, None)
+        """What secrets at rest are sealed under; by default a key that lives as long as the process."""
         self.decisions = Decisions()
         """What authorization decided lately, in this process."""
         self.id = uuid.uuid4().hex
         """This process's name as a holder of leases; a restarted server is another node."""
-        self.on_reset: list[Callable[[], None]] = [self.decisions.ring.clear]
+        self.on_reset: list[Callable[[], None]] = [self.decisions.ring.clear, self.master_keys.forget]
         """What else must forget when the server is emptied: whoever caches what the store holds adds itself here."""
         self._own: dict[Any, Any] = {}
 
