@@ -122,9 +122,11 @@ class RocksStore:
         self._watchers = Watchers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.open_round = Round()
-        """Applied, and not yet handed to the syncing thread."""
+        """Applied, and not yet taken by the syncing thread."""
         self.syncing: Round | None = None
-        self._begin_scheduled = False
+        """Taken, and not yet durable."""
+        self._wake_scheduled = False
+        self._thread_idle = True
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -147,8 +149,7 @@ class RocksStore:
             raise
         txn.open = False
         if txn.writes or txn.cleared or txn.appends:
-            self._apply(txn)
-            await self._synced(self.open_round)
+            await self._synced(self._apply(txn))
         elif txn.barrier is not None:
             await self._synced(txn.barrier)
         return result
@@ -182,10 +183,9 @@ class RocksStore:
         finally:
             self._directory.close()
 
-    def _apply(self, txn: RocksTransaction) -> None:
-        """Put the transaction's writes into the log and the memtable as one batch, and into the open round."""
+    def _apply(self, txn: RocksTransaction) -> Round:
+        """Put the transaction's writes into the log and the memtable as one batch; returns the round they are of."""
         batch = WriteBatch(raw_mode=True)
-        pending = self.open_round
         for begin, end in txn.cleared:
             batch.delete_range(begin, end)
         for key, value in txn.writes.items():
@@ -193,8 +193,7 @@ class RocksStore:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        pending.keys.update(txn.writes)
-        pending.ranges += txn.cleared
+        appended: list[bytes] = []
         if txn.appends:
             self._version += 1
             version = self._version.to_bytes(10, "big")
@@ -202,63 +201,78 @@ class RocksStore:
             for index, (prefix, value, _) in enumerate(txn.appends):
                 key = prefix + version + index.to_bytes(2, "big")
                 batch.put(key, value)
-                pending.keys.add(key)
+                appended.append(key)
         try:
             self.db.write(batch)
         except Exception as error:
             raise self._fail(f"RocksDB refused a write: {error}") from error
+        # Only now, for the syncing thread may take the open round at any moment: what is in a round has been applied.
+        applied = self.open_round
+        applied.keys.update(txn.writes)
+        applied.keys.update(appended)
+        applied.ranges += txn.cleared
         if self.hints.starts:
             for key, value in txn.writes.items():
                 if value is not None:
                     self.hints.wrote(key)
-            for index, (prefix, _, _) in enumerate(txn.appends):
-                self.hints.wrote(prefix + version + index.to_bytes(2, "big"))
+            for key in appended:
+                self.hints.wrote(key)
         for index, (_, _, stamp) in enumerate(txn.appends):
             stamp.resolve(version + index.to_bytes(2, "big"))
+        return applied
 
     async def _synced(self, awaited: Round) -> None:
         """Return when the round is durable. Raises EngineFailed."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         awaited.waiters.append(future)
-        if not self._begin_scheduled and self.syncing is None:
+        if self._thread_idle and not self._wake_scheduled:
             # Not at once: who else is ready to run in this turn of the loop shares the sync.
-            self._begin_scheduled = True
+            self._wake_scheduled = True
             self._loop = loop
-            loop.call_soon(self._begin_round)
+            loop.call_soon(self._wake_thread)
         await future
 
-    def _begin_round(self) -> None:
-        self._begin_scheduled = False
-        if self.syncing is not None or not self.open_round.waiters or self.failed is not None:
+    def _wake_thread(self) -> None:
+        self._wake_scheduled = False
+        if self.failed is not None:
             return
-        self.syncing = self.open_round
-        self.open_round = Round()
         if self._thread is None:
             sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
             self._thread = threading.Thread(target=self._sync_rounds, name="penstock-store-sync", daemon=True)
             self._thread.start()
-        self._requests.put(True)
+        if self._thread_idle:
+            self._thread_idle = False
+            self._requests.put(True)
 
     def _sync_rounds(self) -> None:
-        """The syncing thread."""
+        """The syncing thread: round after round, without a word from the loop in between, idle when nobody waits."""
         while self._requests.get():
-            error: Exception | None = None
-            try:
-                self.db.flush_wal(True)
-            except Exception as caught:
-                error = caught
-            assert self._loop is not None
-            try:
-                self._loop.call_soon_threadsafe(self._end_round, error)
-            except RuntimeError:  # the loop was closed before the store: nobody waits any more
-                return
+            while (taken := self.open_round).waiters:
+                # In this order: who looks for unsynced keys reads the open round first, and must find it in one of both.
+                self.syncing = taken
+                self.open_round = Round()
+                error: Exception | None = None
+                try:
+                    self.db.flush_wal(True)
+                    self.syncing = None
+                except Exception as caught:
+                    error = caught
+                assert self._loop is not None
+                try:
+                    self._loop.call_soon_threadsafe(self._end_round, taken, error)
+                except RuntimeError:  # the loop was closed before the store: nobody waits any more
+                    return
+                if error is not None:
+                    return
+            self._thread_idle = True
+            if self.open_round.waiters and self._thread_idle:
+                # Somebody came while we were falling asleep, and may not have seen it.
+                self._thread_idle = False
+                self._requests.put(True)
 
-    def _end_round(self, error: Exception | None) -> None:
-        ended, self.syncing = self.syncing, None
-        assert ended is not None
+    def _end_round(self, ended: Round, error: Exception | None) -> None:
         if error is not None:
-            self.syncing = ended
             self._fail(f"the write-ahead log could not be synced: {error}")
             return
         for future in ended.waiters:
@@ -269,8 +283,6 @@ class RocksStore:
             if not self._to_reclaim:
                 asyncio.get_running_loop().call_later(self.reclaim_delay_s, self._begin_reclaim)
             self._to_reclaim += ended.ranges
-        if self.open_round.waiters:
-            self._begin_round()
 
     def _begin_reclaim(self) -> None:
         """Compact what large clears have emptied, so that its space goes back to the disk."""
