@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock import __version__
+from penstock.cli import iam
 from penstock.config import BadSettingError, Settings, load
 
 _HELP: dict[str, str] = {
@@ -49,6 +50,8 @@ _EXAMPLES = """examples:
   penstock up --store postgresql://u@db/penstock     records in PostgreSQL
   eval "$(penstock env)"                             point the AWS CLI and SDKs of this shell here
   penstock demo                                      see S3 -> Lambda -> S3 -> Lambda -> DynamoDB on real data
+  penstock iam why --last-denied                     what was denied lately, and for want of which statement
+  penstock iam least-privilege --role app            the smallest policy for what a role really called
   penstock doctor                                    what protects functions on this machine, and what is missing
 """
 
@@ -94,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--keep", action="store_true", help="leave the server up afterwards and print its exports")
     demo.add_argument("--endpoint", help="use a server that is already running, e.g. http://127.0.0.1:4566")
     _add_settings(demo, _demo)
+    iam.add_parser(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser

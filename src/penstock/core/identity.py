@@ -5,7 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from penstock.core.authz.reach import Reach
 
 
 class Kind(enum.Enum):
@@ -112,6 +117,20 @@ Accesses: TypeAlias = dict[tuple[str, str], tuple[float, str]]
 """(user's or role's ARN, action) -> (time, region) of the last call, whether it was allowed or not."""
 
 
+class Asked(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A decision to explain.
+
+    principal: the ARN of a user, role, group, session or root, or a service's name. resource_policy: the resource's own
+    policy, "" for none (a role's trust policy is known). context: condition keys of the imagined request.
+    """
+
+    principal: str
+    action: str
+    resource: str = "*"
+    resource_policy: str = ""
+    context: dict[str, str | list[str]] = {}
+
+
 class Directory(Protocol):
     """IAM's side of the request path."""
 
@@ -133,6 +152,26 @@ class Directory(Protocol):
 
     def last_uses(self) -> tuple[Uses, Accesses]:
         """What was noted and is not written yet."""
+        ...
+
+    def reached(self, principal: Principal, action: str, resource: str, *, allowed: bool) -> None:
+        """Note what a user's or role's call was about; costs two look-ups where it was about that before."""
+        ...
+
+    def reaches(self) -> dict[tuple[str, str, bool], Reach]:
+        """What of that is not written yet, by the user's or role's ARN, the action and whether it was allowed."""
+        ...
+
+    def forget(self, arn: str = "") -> None:
+        """Forget what was noted of a user or role that goes; of all of them where the server is emptied."""
+        ...
+
+    async def calls(self, arn: str) -> list[dict[str, Any]]:
+        """What a user or role has called so far: {"action", "allowed", "resources": patterns of a policy} by action."""
+        ...
+
+    async def why(self, asked: Asked) -> dict[str, Any]:
+        """What would be decided, and why: see `core.authz.why.told`. Raises AwsError for a principal there is not."""
         ...
 
     async def issue(self, principal: Principal, duration_s: int) -> Credential:

@@ -114,6 +114,7 @@ class Node:
             pass
         await self.blobs.sweep()
         self._own.clear()
+        self.directory.forget()
         for forget in self.on_reset:
             forget()
 

@@ -15,7 +15,8 @@ import msgspec
 
 from penstock import __version__
 from penstock.core import shared_clock
-from penstock.core.identity import Kind
+from penstock.core.arn import is_arn
+from penstock.core.identity import Asked, Kind
 from penstock.core.operation import REGISTRY
 from penstock.edge.authenticate import Authenticator, is_loopback
 from penstock.edge.origin import allow, trusted
@@ -64,6 +65,8 @@ class Admin:
             "/_penstock/metrics": ("GET", self._metrics),
             "/_penstock/state": ("GET", self._state),
             "/_penstock/authz": ("GET", self._authz),
+            "/_penstock/authz/calls": ("GET", self._authz_calls),
+            "/_penstock/authz/why": ("POST", self._authz_why),
             "/_penstock/deliveries": ("GET", self._deliveries),
             "/_penstock/deliveries/redrive": ("POST", self._redrive),
             "/_penstock/reset": ("POST", self._reset),
@@ -154,8 +157,28 @@ class Admin:
         given = dict(query_pairs(request.query))
         denied_only = given.get("denied", "") in ("1", "true")
         limit = given.get("limit", "")
-        recent = self._node.decisions.recent(int(limit) if re.fullmatch("[0-9]{1,6}", limit) else 100)
-        return _json(200, {"decisions": [d._asdict() for d in recent if not (denied_only and d.allowed)]})
+        count = int(limit) if re.fullmatch("[0-9]{1,6}", limit) else 100
+        recent = self._node.decisions.recent(count, denied_only=denied_only)
+        return _json(200, {"decisions": [d._asdict() for d in recent]})
+
+    async def _authz_calls(self, request: Request) -> Response:
+        """What a user or role has called so far, and on what. For friends only."""
+        await self._permit(request)
+        principal = dict(query_pairs(request.query)).get("principal", "")
+        if not is_arn(principal):
+            raise _Refused(400, '"principal" must be the ARN of a user or role')
+        return _json(200, {"principal": principal, "calls": await self._node.directory.calls(principal)})
+
+    async def _authz_why(self, request: Request) -> Response:
+        """What would be decided, and why."""
+        try:
+            asked = msgspec.json.decode(request.body, type=Asked)
+        except msgspec.DecodeError as error:
+            raise _Refused(400, f"the body must name a principal, an action and a resource: {error}") from None
+        try:
+            return _json(200, await self._node.directory.why(asked))
+        except AwsError as error:
+            raise _Refused(error.status or 400, error.message) from None
 
     async def _deliveries(self, request: Request) -> Response:
         """How many events are on their way, and those that were given up on. For friends only."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import policy_reference as reference
 from penstock.core.authz.evaluate import Question, decide
 from penstock.core.authz.facts import GivenFacts
+from penstock.core.authz.why import ALLOWS, DENIES, told
 from penstock.core.identity import Identity, Kind, PolicyText, Principal
 
 A, B = "111111111111", "222222222222"
@@ -145,6 +146,13 @@ def check(
     )  # fmt: skip
     decision = decide(question)
     assert decision.allowed is wanted, decision.where
+    explanation = told(question)
+    assert (explanation["allowed"], explanation["reason"]) == (decision.allowed, decision.where)
+    outcomes = {row["outcome"] for row in explanation["statements"]}
+    if decision.allowed:
+        assert DENIES not in outcomes and (ALLOWS in outcomes or caller.kind == "root")
+    elif decision.explicit and not session:
+        assert DENIES in outcomes
 
 
 @settings(max_examples=400, deadline=None)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bare_node import ACCOUNT, Ask, signed_in
-from penstock.core.identity import Principal
+from penstock.core.identity import Asked, Principal
 from penstock.core.node import Node
 from penstock.services.iam.last_used import write_now
 from penstock.services.iam.mfa_devices import STEP_S, code_at
@@ -18,6 +18,13 @@ from penstock.wire.errors import AwsError
 
 ALLOW = json.dumps(
     {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": ["iam:Get*", "s3:*"], "Resource": "*"}}
+)
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    }
 )
 
 
@@ -81,6 +88,70 @@ async def test_the_reports_know_what_was_called(node: Node, ask: Ask) -> None:
         assert node.directory.last_uses() == ({}, {})
     granting = await ask("iam:ListPoliciesGrantingServiceAccess", Arn=caller.arn, ServiceNamespaces=["s3", "sqs"])
     assert [len(row["Policies"]) for row in granting["PoliciesGrantingServiceAccess"]] == [1, 0]
+
+
+async def test_what_was_called_is_kept_and_goes_with_its_caller(node: Node, ask: Ask) -> None:
+    caller = await user(ask, node)
+    await ask("iam:GetUser", caller)
+    with pytest.raises(AwsError, match="AccessDenied"):
+        await ask("iam:DeleteUser", caller, UserName="u")
+    me = [f"arn:aws:iam::{ACCOUNT}:user/u"]
+    expected = [
+        {"action": "iam:DeleteUser", "allowed": False, "resources": me},
+        {"action": "iam:GetUser", "allowed": True, "resources": me},
+    ]
+    assert await node.directory.calls(caller.arn) == expected
+    await write_now(node)
+    assert not node.directory.reaches()
+    assert await node.directory.calls(caller.arn) == expected
+    await ask("iam:CreateRole", RoleName="r", AssumeRolePolicyDocument=TRUST)
+    await ask("iam:GetUser", caller)
+    await ask("iam:GetRole", caller, RoleName="r")
+    await write_now(node)
+    expected.insert(1, {"action": "iam:GetRole", "allowed": True, "resources": [f"arn:aws:iam::{ACCOUNT}:role/r"]})
+    assert await node.directory.calls(caller.arn) == expected
+    await ask("iam:GetUser", caller)
+    await ask("iam:DeleteUserPolicy", UserName="u", PolicyName="p")
+    await ask("iam:DeleteAccessKey", UserName="u", AccessKeyId=caller.access_key_id)
+    await ask("iam:DeleteUser", UserName="u")
+    assert await node.directory.calls(caller.arn) == []
+    await write_now(node)
+    assert await node.directory.calls(caller.arn) == []
+
+
+async def test_many_objects_are_kept_as_what_they_begin_with(node: Node, ask: Ask) -> None:
+    caller = await user(ask, node)
+    for round_ in range(3):
+        for i in range(40):
+            key = f"arn:aws:s3:::b/in/{round_}-{i}"
+            node.directory.reached(caller, "s3:GetObject", key, allowed=True)
+        await write_now(node)
+    assert await node.directory.calls(caller.arn) == [
+        {"action": "s3:GetObject", "allowed": True, "resources": ["arn:aws:s3:::b/in/*"]}
+    ]
+
+
+async def test_why_knows_roots_services_and_trust(node: Node, ask: Ask) -> None:
+    caller = await user(ask, node)
+    await ask("iam:CreateRole", RoleName="r", AssumeRolePolicyDocument=TRUST)
+    role = f"arn:aws:iam::{ACCOUNT}:role/r"
+
+    async def why(principal: str, action: str, resource: str, **more: Any) -> tuple[bool, str, list[str]]:
+        told = await node.directory.why(Asked(principal=principal, action=action, resource=resource, **more))
+        return told["allowed"], told["kind"], [row["outcome"] for row in told["statements"]]
+
+    assert await why(f"arn:aws:iam::{ACCOUNT}:root", "s3:GetObject", "arn:aws:s3:::b/k") == (True, "", [])
+    assert await why(caller.arn, "s3:GetObject", "arn:aws:s3:::b/k") == (True, "", ["allows"])
+    assert await why("lambda.amazonaws.com", "sts:AssumeRole", role) == (True, "", ["allows"])
+    assert await why("s3.amazonaws.com", "sts:AssumeRole", role) == (False, "role trust policy", ["other principal"])
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/r/s"
+    assert await why(session, "s3:GetObject", "arn:aws:s3:::b/k") == (False, "identity-based policy", [])
+    named = {"Effect": "Allow", "Principal": {"AWS": role}, "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": named})
+    assert await why(session, "s3:GetObject", "arn:aws:s3:::b/k", resource_policy=policy) == (True, "", ["allows"])
+    for nobody in (f"arn:aws:iam::{ACCOUNT}:user/x", "nobody", f"arn:aws:sts::{ACCOUNT}:federated-user/f"):
+        with pytest.raises(AwsError):
+            await why(nobody, "s3:GetObject", "*")
 
 
 async def test_the_credential_report(node: Node, ask: Ask) -> None:

@@ -1,7 +1,8 @@
 """May this principal do this? Policy documents compiled to predicates, evaluated as AWS documents it.
 
-Lives here: `pattern`, `conditions`, `principals` and `document` and `group` (policies compiled), `facts` (a request's condition
-keys), `evaluate` (the decision), `denial` and `decisions` (how it is told), `validate` (a policy as it is written).
+Lives here: `pattern`, `conditions`, `principals`, `document` and `group` (policies compiled), `facts` (a request's condition
+keys), `evaluate` (the decision), `denial`, `decisions` and `why` (how it is told), `reach` (what calls were about),
+`validate` (a policy as it is written).
 Knows policies and condition keys; knows no service and no storage (documents come through `identity.Directory` and the
 operation's own policy loader).
 """
@@ -113,6 +114,8 @@ def _check(
     )  # fmt: skip
     decision = decide(question)
     _tell(call, action, resource, decision)
+    if call.principal.kind in _IN_IAM:
+        call.node.directory.reached(call.principal, action, resource, allowed=decision.allowed)
     if not decision.allowed:
         raise denied(call.operation.service, call.principal, action, resource, decision)
 

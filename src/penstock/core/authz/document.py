@@ -71,7 +71,17 @@ class Statement:
         return any(m(action, _NO_FACTS) for m in self._actions) is not self._not_action
 
     def applies(self, resource: str, facts: Facts) -> bool:
-        """Whether resource and conditions match, for an action that the statement is about.
+        """Whether resource and conditions match, for an action that the statement is about."""
+        if not self.covers(resource, facts):
+            return False
+        return all(holds(facts) for holds in self._conditions) if self._conditions else True
+
+    def unmet(self, facts: Facts) -> list[int]:
+        """Which of the conditions do not hold, counted from 0 through all operators and their keys."""
+        return [i for i, holds in enumerate(self._conditions) if not holds(facts)]
+
+    def covers(self, resource: str, facts: Facts) -> bool:
+        """Whether the resource matches.
 
         A statement without Resource (a role's trust policy) is about the resource that carries it.
         """
@@ -79,13 +89,9 @@ class Statement:
         if resources is not None:
             for matches in resources:
                 if matches(resource, facts):
-                    if self._not_resource:
-                        return False
-                    break
-            else:
-                if not self._not_resource:
-                    return False
-        return all(holds(facts) for holds in self._conditions) if self._conditions else True
+                    return not self._not_resource
+            return self._not_resource
+        return True
 
     def named(self, principal: Principal) -> Named:
         """How the statement of a resource's policy names the principal."""

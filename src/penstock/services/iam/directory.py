@@ -16,9 +16,11 @@ from penstock.config import Settings
 from penstock.core.arn import parse
 from penstock.core.authz.evaluate import Question, decide
 from penstock.core.authz.facts import GivenFacts
+from penstock.core.authz.reach import Reach
 from penstock.core.identity import (
     FEDERATED_BY,
     Accesses,
+    Asked,
     Credential,
     Identity,
     Kind,
@@ -27,7 +29,7 @@ from penstock.core.identity import (
     Uses,
     service,
 )
-from penstock.services.iam import arns, keys, seal
+from penstock.services.iam import arns, explain, keys, last_used, seal
 from penstock.services.iam.records import AccessKey, Group, Role, User
 from penstock.services.iam.state import State
 from penstock.store.api import Store, Transaction
@@ -53,6 +55,7 @@ class StoreDirectory:
 
         self._uses: Uses = {}
         self._accesses: Accesses = {}
+        self._reaches: dict[tuple[str, str, bool], Reach] = {}
 
     def used(self, principal: Principal, now: float, action: str, region: str) -> None:
         who = principal.role_arn or principal.arn
@@ -64,6 +67,32 @@ class StoreDirectory:
 
     def last_uses(self) -> tuple[Uses, Accesses]:
         return self._uses, self._accesses
+
+    def reached(self, principal: Principal, action: str, resource: str, *, allowed: bool) -> None:
+        slot = (principal.role_arn or principal.arn, action, allowed)
+        reach = self._reaches.get(slot)
+        if reach is None:
+            reach = self._reaches[slot] = Reach()
+        if resource not in reach.literals:
+            reach.add(resource)
+
+    def reaches(self) -> dict[tuple[str, str, bool], Reach]:
+        return self._reaches
+
+    def forget(self, arn: str = "") -> None:
+        for what in [what for what in self._uses if arn in ("", what)]:
+            del self._uses[what]
+        for access in [access for access in self._accesses if arn in ("", access[0])]:
+            del self._accesses[access]
+        for slot in [slot for slot in self._reaches if arn in ("", slot[0])]:
+            del self._reaches[slot]
+
+    async def calls(self, arn: str) -> list[dict[str, Any]]:
+        return await self._store.transact(lambda txn: last_used.calls(txn, self._reaches, arn), read_only=True)
+
+    async def why(self, asked: Asked) -> dict[str, Any]:
+        now = self._clock.now()
+        return await self._store.transact(lambda txn: explain.why(txn, asked, now), read_only=True)
 
     async def credential(self, access_key_id: str, session_token: str = "") -> Credential | None:
         if session_token:

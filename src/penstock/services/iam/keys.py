@@ -8,6 +8,7 @@
 ("iam", account, "bounded", policy_arn, kind, name)       b"": the managed policy is the entity's boundary
 ("iam", account, "holds", role, profile)                  b"": the instance profile holds the role
 ("iam", account, "accessed", arn, action)                 records.LastUsed: a user's or role's last call of it
+("iam", account, "reached", arn, action, allowed)         records.Reached: what its calls were about (1) or denied on (0)
 ("iam", account, "job", id)                               records.AccessJob: a report asked for
 ("iam", "key", access_key_id)                             records.AccessKey
 ("iam", "used", access_key_id)                            records.LastUsed
@@ -82,6 +83,15 @@ def accessed(account: str, arn: str, action: str) -> bytes:
 def accesses(account: str, arn: str) -> bytes:
     """The prefix of all that a user or role has called."""
     return pack(("iam", account, "accessed", arn))
+
+
+def reached(account: str, arn: str, action: str, *, allowed: bool) -> bytes:
+    return pack(("iam", account, "reached", arn, action, int(allowed)))
+
+
+def all_reached(account: str, arn: str) -> bytes:
+    """The prefix of all that a user's or role's calls were about."""
+    return pack(("iam", account, "reached", arn))
 
 
 def job(account: str, job_id: str) -> bytes:

@@ -144,6 +144,13 @@ class LastUsed(msgspec.Struct, kw_only=True):
     region: str
 
 
+class Reached(msgspec.Struct, kw_only=True):
+    """A `reach.Reach` as it is kept."""
+
+    literals: list[str]
+    heads: list[str]
+
+
 class AccessJob(msgspec.Struct, kw_only=True):
     """A report of what an entity has accessed. granularity: SERVICE_LEVEL or ACTION_LEVEL."""
 

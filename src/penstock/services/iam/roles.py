@@ -137,7 +137,7 @@ def delete_role(state: State, call: Call, params: Params) -> Result:
     if role.inline:
         raise errors.conflict("Cannot delete entity, must delete policies first.")
     clear_boundary(state, role)
-    last_used.forget(state, arns.arn(call.account, role))
+    last_used.forget(state, call, arns.arn(call.account, role))
     state.remove(role)
     return {}
 

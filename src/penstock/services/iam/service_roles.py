@@ -101,7 +101,7 @@ def delete_service_linked_role(state: State, call: Call, params: Params) -> Resu
         raise errors.invalid_input(f"Role {role.name} is not a service linked role.")
     for arn in role.attached:
         state.txn.clear(keys.use(call.account, "attached", arn, "role", role.name))
-    last_used.forget(state, arns.arn(call.account, role))
+    last_used.forget(state, call, arns.arn(call.account, role))
     state.remove(role)
     return {"DeletionTaskId": f"task/aws-service-role/{role.linked_service}/{role.name}/{uuid.uuid4()}"}
 

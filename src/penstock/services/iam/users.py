@@ -130,7 +130,7 @@ def delete_user(state: State, call: Call, params: Params) -> Result:
         if holds:
             raise errors.conflict(f"Cannot delete entity, {text}")
     clear_boundary(state, user)
-    last_used.forget(state, arns.arn(call.account, user))
+    last_used.forget(state, call, arns.arn(call.account, user))
     state.remove(user)
     return {}
 
