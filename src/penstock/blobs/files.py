@@ -188,9 +188,7 @@ class FileBlobs:
             entries = await self._store.transact(due, read_only=True)
             if not entries:
                 return removed
-            removed += await self.on_thread(self._unlink, [name for _, name in entries])
-            settled = await self._store.transact(functools.partial(ledger.forget, entries=entries))
-            await self.on_thread(self._remove_empty, settled)
+            removed += await self._remove(entries)
 
     async def _sweep_own(self) -> int:
         removed = 0
@@ -215,9 +213,14 @@ class FileBlobs:
         return removed
 
     async def _settle(self, batch: str) -> int:
-        orphans = await self._store.transact(lambda txn: ledger.settle(txn, batch))
-        removed = await self.on_thread(self._unlink, orphans)
-        await self.on_thread(self._remove_empty, {batch})
+        entries = await self._store.transact(lambda txn: ledger.settle(txn, batch))
+        return await self._remove(entries) if entries else 0
+
+    async def _remove(self, entries: list[tuple[bytes, str]]) -> int:
+        """Remove files first and then what is known of them: cut short or in doubt, it is simply done again."""
+        removed = await self.on_thread(self._unlink, [name for _, name in entries])
+        settled = await self._store.transact(functools.partial(ledger.forget, entries=entries))
+        await self.on_thread(self._remove_empty, settled)
         return removed
 
     def _unlink(self, names: list[str]) -> int:

@@ -52,13 +52,18 @@ def intents(txn: Transaction) -> list[tuple[str, str]]:
     return [(key[len(INTENT) :].decode(), holder.decode()) for key, holder in found]
 
 
-def settle(txn: Transaction, batch: str) -> list[str]:
+def settle(txn: Transaction, batch: str) -> list[tuple[bytes, str]]:
     """End a batch's intent: from this commit on none of its names can be adopted for the first time.
 
-    Returns the names that no record has ever named or names no more: their files are orphans, if they exist.
+    Returns (key for `forget`, name) of those that no record has ever named or names no more: their files are orphans,
+    if they exist. They are entered as due, so that a crash before they are removed leaves them to the next sweep.
     """
     txn.clear(INTENT + batch.encode())
-    return [name for name in names_of(batch) if txn.get(LIVE + name.encode()) is None]
+    orphans = [name for name in names_of(batch) if txn.get(LIVE + name.encode()) is None]
+    entries = [(GONE + bytes(8) + name.encode(), name) for name in orphans]
+    for key, _ in entries:
+        txn.set(key, b"")
+    return entries
 
 
 def adopt(txn: Transaction, name: str) -> None:

@@ -15,7 +15,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.s3 import checksums, rules
 from penstock.services.s3.records import Segment
-from penstock.store.api import Transaction, UnknownCommit
+from penstock.store.api import Conflict, Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
 from penstock.wire.message import BodyStream
 
@@ -54,12 +54,14 @@ class Received:
             await self.writer.abort()
 
     async def commit(self, call: Call, body: Callable[[Transaction], T]) -> T:
-        """Run the transaction that makes a record name these bytes; if it fails, they go."""
+        """Run the transaction that makes a record name these bytes; if it certainly did not happen, they go.
+
+        After anything else (an unknown commit, a failed sync, a cancellation while the commit was under way) a record
+        may name them, now or after a restart: then the sweep finds out, and takes only what nobody names.
+        """
         try:
             return await call.store.transact(body)
-        except UnknownCommit:
-            raise  # it may have happened: if not, the sweep finds the blob
-        except BaseException as error:
+        except (AwsError, BlobMissing, Conflict, TransactionTooLarge) as error:
             await self.discard()
             if isinstance(error, BlobMissing):
                 raise _internal() from error
