@@ -168,7 +168,7 @@ async def test_unsigned_requests(edge: Edge) -> None:
 
 async def test_failures_are_awss_own(edge: Edge) -> None:
     answer = await ssm(edge, "DeleteParameter", {"Name": "n"})
-    assert (answer.status, answer.code.rpartition("#")[2]) == (500, "InternalFailure")
+    assert (answer.status, answer.code.rpartition("#")[2]) == (500, "InternalServerError")
     assert b"ZeroDivision" not in answer.body
     answer = await ssm(edge, "GetParameter", body=b"{not json")
     assert (answer.status, answer.code.rpartition("#")[2]) == (400, "SerializationException")

@@ -24,6 +24,7 @@ from penstock.edge.refusals import Family
 from penstock.edge.route import read_host
 from penstock.edge.sigv4 import query_pairs
 from penstock.events import dead_letters
+from penstock.store.api import StoreError
 from penstock.wire import catalog
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Request, Response
@@ -95,6 +96,9 @@ class Admin:
             response = await answer(request)
         except _Refused as refused:
             response = _json(refused.status, {"message": refused.why})
+        except (StoreError, OSError) as error:
+            log.error("%s failed: %s (request %s)", request.path, error, request_id)
+            response = _json(503, {"message": str(error)})
         response.headers.append(("x-amzn-RequestId", request_id))
         if "origin" in request.headers:
             allow(request.headers["origin"], response)

@@ -17,7 +17,7 @@ from penstock.edge.admin import Admin
 from penstock.edge.authenticate import Authenticator
 from penstock.edge.refusals import Family
 from penstock.edge.route import FORM, Route, route
-from penstock.store.api import Conflict, StoreError
+from penstock.store.api import Conflict, StoreError, TransactionTooLarge, UnknownCommit
 from penstock.wire import models
 from penstock.wire.codec import codec, error_response
 from penstock.wire.errors import AwsError
@@ -167,16 +167,22 @@ class RequestIds:
 
 
 def _internal(error: Exception, to: Route | None, request_id: str) -> AwsError:
-    """AWS's answer for a failure that is ours; the log has what happened."""
+    """AWS's answer for a failure that is ours; the log has what happened.
+
+    SDKs try any 5xx again. So it stands for what may go better, or may have been done already, and for nothing else.
+    """
     where = f"{to.service}:{to.operation}" if to else "the edge"
-    s3 = to is None or to.family is Family.S3
+    kind = to.family if to else Family.S3
     if isinstance(error, Conflict):
         log.warning("%s lost every retry against other transactions (request %s)", where, request_id)
-        code = "SlowDown" if s3 else "ServiceUnavailable"
-        return AwsError(code, "Please reduce your request rate.", 503, headers={"Retry-After": "1"})
-    log.error("%s failed (request %s)", where, request_id, exc_info=error)
-    if isinstance(error, StoreError):
-        return AwsError("ServiceUnavailable", "The store cannot take the request now.", 503)
-    if s3:
-        return AwsError("InternalError", "We encountered an internal error. Please try again.", 500)
-    return AwsError("InternalFailure", "The request processing has failed because of an unknown error.", 500)
+        return refusals.contended(kind)
+    if isinstance(error, TransactionTooLarge):
+        log.warning("%s needs too large a transaction: %s (request %s)", where, error, request_id)
+        return refusals.too_much_at_once(kind)
+    if isinstance(error, StoreError | OSError):
+        log.error("%s failed: %s (request %s)", where, error, request_id)
+        if isinstance(error, StoreError) and not isinstance(error, UnknownCommit):
+            return AwsError("ServiceUnavailable", "The service is unavailable. Please try again later.", 503)
+    else:
+        log.error("%s failed (request %s)", where, request_id, exc_info=error)
+    return refusals.internal(kind, to.service if to else "", to.operation if to else "")

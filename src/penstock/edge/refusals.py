@@ -7,8 +7,10 @@ Sources: "Error responses" of the Amazon S3 API reference, "Common errors" of th
 from __future__ import annotations
 
 import enum
+import functools
 import time
 
+from penstock.wire import catalog, models
 from penstock.wire.errors import AwsError
 
 
@@ -294,6 +296,47 @@ def overloaded(kind: Family) -> AwsError:
     if kind is Family.QUERY:
         return AwsError("Throttling", "Rate exceeded", 400, headers=after)
     return AwsError("ThrottlingException", "Rate exceeded", 429 if kind is Family.REST_JSON else 400, headers=after)
+
+
+def contended(kind: Family) -> AwsError:
+    """The store gave up after many tries against other transactions: nothing was written."""
+    code = "SlowDown" if kind is Family.S3 else "ServiceUnavailable"
+    return AwsError(code, "Please reduce your request rate.", 503, headers={"Retry-After": "1"})
+
+
+def too_much_at_once(kind: Family) -> AwsError:
+    """One transaction cannot hold all that the request wants changed. Nothing was written, nor would be next time."""
+    message = "The request changes more at once than can be changed in one transaction. Please make it smaller."
+    if kind is Family.S3:
+        return AwsError("EntityTooLarge", message, 400)
+    if kind is Family.QUERY:
+        return AwsError("LimitExceeded", message, 409)
+    if kind is Family.REST_JSON:
+        return AwsError("RequestTooLargeException", message, 413)
+    return AwsError("ValidationException", message, 400)
+
+
+_FAULTS = (
+    "InternalServerError", "InternalServerException", "InternalServiceError", "InternalServiceException",
+    "InternalFailureException", "ServiceException", "ServiceFailureException", "ServiceUnavailableException",
+)  # fmt: skip
+"""What operations' models call a failure of the service, the plainest first."""
+
+
+@functools.cache
+def _fault(service: str, operation: str) -> str:
+    if service not in catalog.BY_NAME or operation not in (known := models.service(service).operations):
+        return "InternalFailure"
+    named = {target.shape for target in known[operation].errors}
+    return next((fault for fault in _FAULTS if fault in named), "InternalFailure")
+
+
+def internal(kind: Family, service: str, operation: str) -> AwsError:
+    """We failed, and what was asked for may have been done or not: AWS's 500."""
+    if kind is Family.S3:
+        return AwsError("InternalError", "We encountered an internal error. Please try again.", 500)
+    message = "The request processing has failed because of an unknown error, exception or failure."
+    return AwsError(_fault(service, operation), message, 500)
 
 
 def _iso(at: float) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from penstock.core.node import Node
-from penstock.store import Transaction, UnknownCommit
+from penstock.store import Conflict, Transaction, UnknownCommit
 from penstock.store.backoff import backoff_s
 from penstock.store.queue import Leased, LeaseLost, Queue
 
@@ -26,6 +26,7 @@ LONGEST_SLEEP_S = 60.0
 _FIRST_BACKOFF_S = 1.0
 _MOST_BACKOFF_S = 60.0
 _SHORTEST_SLEEP_S = 0.005
+_CONTENDED_S = 0.05
 
 
 class Consumer:
@@ -76,8 +77,11 @@ class Consumer:
             return
         try:
             leased, due = await self._node.store.transact(lambda txn: self._lease(txn, room))
-        except UnknownCommit:
-            return  # what we may hold without knowing it comes back by itself
+        except (Conflict, UnknownCommit) as error:
+            # What is in hand goes on. What we may hold without knowing it comes back by itself.
+            log.warning("%s: nothing was leased, trying again: %s", self._name, error)
+            await asyncio.sleep(_CONTENDED_S)
+            return
         for message in leased:
             self._start(message)
         if not leased:

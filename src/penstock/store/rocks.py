@@ -313,6 +313,11 @@ class RocksStore:
         """From here on nothing is promised any more: whoever waits, and whoever comes, is told so."""
         if self.failed is None:
             self.failed = EngineFailed(reason)
+            log.critical(
+                "the store has failed and takes no requests any more: %s. Nothing that was acknowledged is lost. Look at "
+                "the disk that holds %s (is it full, read-only or broken?), then start this server again.",
+                reason, self._directory.path,
+            )  # fmt: skip
         for pending in (self.syncing, self.open_round):
             for future in pending.waiters if pending else ():
                 if not future.done():

@@ -10,7 +10,7 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import conditions, events, rules, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.records import Bucket
-from penstock.store.api import Transaction
+from penstock.store.api import Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
 
 MOST = 1000
@@ -73,16 +73,32 @@ async def delete_objects(call: Call, params: Params) -> Result:
     allowed = [item for item in wanted if await _may_delete(call, params["Bucket"], item, errors)]
     for at in range(0, len(allowed), _PER_TRANSACTION):
         batch = allowed[at : at + _PER_TRANSACTION]
-        body = functools.partial(_delete_batch, call=call, params=params, batch=batch)
-        done, failed = await call.store.transact(body)
-        deleted += done
-        errors += failed
+        await _delete_together(call, params, batch, deleted, errors)
     result: Result = {}
     if deleted and not quiet:
         result["Deleted"] = deleted
     if errors:
         result["Errors"] = errors
     return result
+
+
+async def _delete_together(
+    call: Call, params: Params, batch: list[dict[str, Any]], deleted: list[dict[str, Any]], errors: list[dict[str, Any]]
+) -> None:
+    """In one transaction, or in two where that would be too large: objects of thousands of parts have much to give up."""
+    try:
+        done, failed = await call.store.transact(
+            functools.partial(_delete_batch, call=call, params=params, batch=batch)
+        )
+    except TransactionTooLarge:
+        if len(batch) == 1:
+            raise
+        half = len(batch) // 2
+        await _delete_together(call, params, batch[:half], deleted, errors)
+        await _delete_together(call, params, batch[half:], deleted, errors)
+        return
+    deleted += done
+    errors += failed
 
 
 async def _may_delete(call: Call, name: str, item: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
