@@ -80,7 +80,12 @@ def _nested(model: models.ServiceModel, shape: Shape, value: Any, path: str, wha
 
 
 def _line(model: models.ServiceModel, shape: Shape, value: Any, path: str, rule: str) -> str:
-    """One violation: a terse service (see `catalog.Entry`) names neither the value nor an enum's members."""
+    """One violation: a terse service (see `catalog.Entry`) names neither the value nor an enum's members.
+
+    Nor is the value of a sensitive shape named (KMS's Plaintext).
+    """
+    if shape.sensitive:
+        return f"Value at '{path}' failed to satisfy constraint: {rule}"
     if not model.entry.terse:
         return f"Value '{shown(model, shape, value)}' at '{path}' failed to satisfy constraint: {rule}"
     head, enum, _ = rule.partition("enum value set: [")
@@ -155,6 +160,8 @@ def _shown(model: models.ServiceModel, shape: Shape | None, value: Any, depth: i
         return "..."
     if shape is not None and shape.opaque:
         shape = None
+    if shape is not None and shape.sensitive:
+        return "***Sensitive Data Redacted***"
     if isinstance(value, list):
         return f"[{', '.join(inner(shape.member if shape else None, v) for v in value[:MAX_ITEMS_SHOWN])}]"
     if isinstance(value, dict):

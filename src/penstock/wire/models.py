@@ -69,6 +69,8 @@ class Shape(msgspec.Struct, rename="camel"):
     error: dict[str, Any] = {}
     eventstream: bool = False
     event: bool = False
+    sensitive: bool = False
+    """No error and no log shows its values."""
     opaque: bool = False
 
 

@@ -136,6 +136,14 @@ def test_data_keys(kms: Any) -> None:
     assert dry == ("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
 
 
+def test_what_is_secret_is_not_told_back(kms: Any) -> None:
+    assert refused(kms.encrypt, KeyId=made(kms), Plaintext=b"x" * 4097) == (
+        "ValidationException",
+        "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: "
+        "Member must have length less than or equal to 4096",
+    )
+
+
 def test_re_encrypt(kms: Any) -> None:
     one, two = made(kms), made(kms, KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT")
     sealed = kms.encrypt(KeyId=one, Plaintext=b"x", EncryptionContext={"a": "b"})["CiphertextBlob"]
