@@ -177,7 +177,9 @@ async def test_a_services_key_is_used_through_the_service(node: Node, ask: Ask) 
     answer = await through("GenerateDataKey", someone, via, KeyId="alias/aws/s3", KeySpec="AES_256")
     opened = await through("Decrypt", someone, via, CiphertextBlob=answer["CiphertextBlob"])
     assert opened["Plaintext"] == answer["Plaintext"]
-    assert await refused(through("Decrypt", someone, "sqs.us-east-1.amazonaws.com", CiphertextBlob=answer["CiphertextBlob"])) == "AccessDeniedException"  # fmt: skip
+    blob = answer["CiphertextBlob"]
+    elsewhere = through("Decrypt", someone, "sqs.us-east-1.amazonaws.com", CiphertextBlob=blob)
+    assert await refused(elsewhere) == "AccessDeniedException"
     assert (
         await refused(ask("kms:Decrypt", someone, CiphertextBlob=answer["CiphertextBlob"])) == "AccessDeniedException"
     )

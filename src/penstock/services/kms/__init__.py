@@ -7,6 +7,8 @@ Lives here: operations by noun (`customer_keys`, `deletion`, `descriptions`, `ta
 `workers` (deletion, expiry and rotation by the clock). Knows no other service: those that encrypt call its operations.
 """
 
+from pathlib import Path
+
 from penstock.services.kms import (
     agreements,
     aliases,
@@ -25,6 +27,9 @@ from penstock.services.kms import (
     tags,
     workers,
 )
+from penstock.wire import models
+
+models.patch("kms", Path(__file__).with_name("model-patch.json"))
 
 __all__ = [
     "agreements", "aliases", "customer_keys", "data_keys", "deletion", "descriptions", "encryption", "grants", "imports",

@@ -31,13 +31,12 @@ def metadata(key: Key, now: float) -> dict[str, Any]:
     elif key.window_days:
         found["PendingDeletionWindowInDays"] = key.window_days
     current = key.current
-    if current is not None and state != "PendingImport":
-        if key.spec == SYMMETRIC:
-            found["CurrentKeyMaterialId"] = current.id
-        if key.origin == "EXTERNAL":
-            found["ExpirationModel"] = EXPIRES if current.valid_to else DOES_NOT_EXPIRE
-            if current.valid_to:
-                found["ValidTo"] = current.valid_to
+    if current is not None and key.spec == SYMMETRIC:
+        found["CurrentKeyMaterialId"] = current.id
+    if current is not None and key.origin == "EXTERNAL" and state != "PendingImport":
+        found["ExpirationModel"] = EXPIRES if current.valid_to else DOES_NOT_EXPIRE
+        if current.valid_to:
+            found["ValidTo"] = current.valid_to
     return found
 
 

@@ -60,8 +60,11 @@ async def replicate_key(call: Call, params: Params) -> Result:
         return replica
 
     replica = await finding.change(call, seen, body)
-    answer = metadata(replica, call.now)
-    return {"ReplicaKeyMetadata": answer, "ReplicaPolicy": policy, "ReplicaTags": tags.to_list(given_tags)}
+    # AWS answers while it is still at it.
+    described = metadata(replica, call.now) | {"KeyState": "Creating", "Enabled": False}
+    described.pop("CurrentKeyMaterialId", None)
+    answer: Result = {"ReplicaKeyMetadata": described, "ReplicaPolicy": policy}
+    return answer | {"ReplicaTags": tags.to_list(given_tags)} if given_tags else answer
 
 
 @access.key_operation("UpdatePrimaryRegion")
