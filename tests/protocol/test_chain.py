@@ -421,7 +421,8 @@ async def test_functions_reach_the_services_and_nothing_else(edge: Edge) -> None
         await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_tls(edge: Edge, tmp_path: Path) -> None:
+def certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's context for localhost, and the certificate that its clients must trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -434,6 +435,11 @@ async def test_tls(edge: Edge, tmp_path: Path) -> None:
     )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem)
+    return context, pem
+
+
+async def test_tls(edge: Edge, tmp_path: Path) -> None:
+    context, pem = certified(tmp_path)
     server = Server(edge.node, tls=context)
     port = await server.start("127.0.0.1", 0)
 

@@ -1,7 +1,7 @@
 """HTTP/1.1 on one connection: requests to the application, its responses back, in order. Bounded, and no AWS in here.
 
-After any refusal the connection is closed, so that nothing behind a malformed message is taken for a request. HTTP/2
-will be another protocol class beside this one, chosen in `server` by ALPN or by its preface, which this one refuses.
+After any refusal the connection is closed, so that nothing behind a malformed message is taken for a request. HTTP/2 is
+another protocol class beside this one (`http2`); `opening` chooses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from penstock.edge.drive import drive
 from penstock.edge.incoming import IncomingBody
@@ -33,6 +33,19 @@ FAMILY_CONNECTIONS_MAX = 256
 """Connections that one function's environment may hold: it cannot take them all from everybody else."""
 
 
+class AnyConnection(Protocol):
+    """What the server asks of a connection, of whichever protocol."""
+
+    deadline: float
+    """When the sweep calls `timed_out`, on the monotonic clock."""
+
+    def timed_out(self) -> None: ...
+
+    def shut_down(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Shared:
     """What all connections of a server have in common."""
@@ -41,7 +54,7 @@ class Shared:
     limits: Limits
     constant: str = "Date: \r\nServer: Penstock\r\n"
     """The lines that every response has, renewed once a second."""
-    connections: set[Connection] = field(default_factory=set)
+    connections: set[AnyConnection] = field(default_factory=set)
     draining: bool = False
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when, while draining, the last connection has gone."""
@@ -57,7 +70,7 @@ class Connection(RequestReader, asyncio.Protocol):
         "_turned_away", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, app: App, *, peer: str = "", family: set[Connection] | None = None) -> None:
+    def __init__(self, shared: Shared, app: App, *, peer: str = "", family: set[AnyConnection] | None = None) -> None:
         """peer: the client's address where it is not the socket's to say.
 
         family: the connections of one function's environment, which together may not take more than their share.
@@ -221,7 +234,7 @@ class Connection(RequestReader, asyncio.Protocol):
     ) -> None:
         if self._gone():
             if response.stream is not None:
-                self._task = self._shared.loop.create_task(_close(response.stream))
+                self._task = self._shared.loop.create_task(close_stream(response.stream))
             return
         unread = body is not None and not body.complete
         chunked = response.length is None and version != "1.0"
@@ -244,7 +257,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._task = self._shared.loop.create_task(self._stream(response, chunked, keep_alive, body))
             return
         if response.stream is not None:
-            self._task = self._shared.loop.create_task(_close(response.stream))
+            self._task = self._shared.loop.create_task(close_stream(response.stream))
         if bodiless or not response.body:
             self._transport.write(first)
         elif len(response.body) < 65536:
@@ -277,14 +290,14 @@ class Connection(RequestReader, asyncio.Protocol):
             if self._gone():
                 raise ConnectionResetError
         except ConnectionResetError:
-            await _close(stream)
+            await close_stream(stream)
             return
         except BaseException as error:
             # The head is out: a broken connection is the only way left to say that this is not all.
             if not isinstance(error, asyncio.CancelledError):
                 log.error("a response's stream failed", exc_info=error)
             self._transport.abort()
-            await _close(stream)
+            await close_stream(stream)
             if not isinstance(error, Exception):
                 raise
             return
@@ -375,7 +388,7 @@ class Connection(RequestReader, asyncio.Protocol):
                 self.deadline = time.monotonic() + self._limits.body_timeout_s
 
 
-async def _close(stream: AsyncIterator[bytes]) -> None:
+async def close_stream(stream: AsyncIterator[bytes]) -> None:
     """Let go of what a stream holds that nobody will read on."""
     close = getattr(stream, "aclose", None)
     if close is not None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from penstock.edge.authenticate import INSIDE
 from penstock.edge.chain import Chain
-from penstock.edge.listener import App, Connection, Shared
+from penstock.edge.listener import AnyConnection, App, Shared
+from penstock.edge.opening import ALPN, Opening
 from penstock.edge.reader import Limits
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Server:
         settings = node.settings
         self._node = node
         self._tls = tls
+        if tls is not None:
+            tls.set_alpn_protocols(ALPN)
         self._chain = Chain(node)
         self._inside = Chain(node, inside=True)
         self._app: App = app or self._chain
@@ -55,7 +58,7 @@ class Server:
         """Serve on a socket that listens already. Returns its port."""
         shared = self._share()
         server = await shared.loop.create_server(
-            lambda: Connection(shared, self._app),
+            lambda: Opening(shared, self._app),
             sock=listening,
             backlog=BACKLOG,
             ssl=self._tls,
@@ -75,12 +78,12 @@ class Server:
         shared = self._share()
         stopped = False
         served: list[asyncio.Server] = []
-        family: set[Connection] = set()
+        family: set[AnyConnection] = set()
 
         async def adopt() -> None:
             try:
                 server = await shared.loop.create_server(
-                    lambda: Connection(shared, self._inside, peer=INSIDE, family=family), sock=sock, backlog=BACKLOG
+                    lambda: Opening(shared, self._inside, peer=INSIDE, family=family), sock=sock, backlog=BACKLOG
                 )
             except OSError:
                 log.exception("a function's socket could not be served")
