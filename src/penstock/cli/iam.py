@@ -20,6 +20,7 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.cli.running import DEFAULT_ENDPOINT, NoAnswerError, ask, client
+from penstock.core.authz.reach import MOST
 
 ROLE_POLICY_CHARS = 10_240
 """What AWS lets a role's inline policies hold together, without white space."""
@@ -44,9 +45,11 @@ left out and what was taken together is said on standard error. Calls of the las
 examples:
   penstock iam least-privilege --role app > policy.json
   aws iam put-role-policy --role-name app --policy-name least --policy-document file://policy.json
+  penstock iam least-privilege --role app --most 1         one pattern for each action: arn:aws:s3:::inbox/*
   penstock iam least-privilege --role app --with-denied    also what it asked for and was denied
 
-Beyond 50 resources of one action, those that begin alike are taken together, e.g. arn:aws:s3:::inbox/2026/*.
+Beyond 50 resources of one action, those that begin alike are taken together, e.g. arn:aws:s3:::inbox/2026/*; the streams
+of a log group always are.
 Run the whole job once before you trust the answer: what was never called is not in it."""
 
 
@@ -75,6 +78,8 @@ def add_parser(commands: Any) -> None:
     who.add_argument("--role", help="a role's name or ARN")
     who.add_argument("--user", help="a user's name or ARN")
     least.add_argument("--with-denied", action="store_true", help="allow too what was asked for and denied")
+    least.add_argument("--most", type=int, default=MOST, metavar="N",
+                       help=f"resources of one action; beyond, take together what begins alike (default {MOST})")  # fmt: skip
     for parser, run in ((why, _why), (least, _least)):
         parser.add_argument("--endpoint", default=os.environ.get("AWS_ENDPOINT_URL", DEFAULT_ENDPOINT),
                             help=f"the server (default: AWS_ENDPOINT_URL, or {DEFAULT_ENDPOINT})")  # fmt: skip
@@ -163,17 +168,20 @@ def _compact(text: str) -> str:
 
 def _least(arguments: argparse.Namespace) -> int:
     arn = _arn(arguments.endpoint, f"role/{arguments.role}" if arguments.role else f"user/{arguments.user}")
-    calls = ask(arguments.endpoint, f"/_penstock/authz/calls?principal={quote(arn, safe='')}")["calls"]
+    calls = ask(arguments.endpoint, f"/_penstock/authz/calls?principal={quote(arn, safe='')}&most={arguments.most}")[
+        "calls"
+    ]
     if arguments.json:
         print(json.dumps(calls, indent=2))
         return 0
-    policy = smallest_policy([call for call in calls if call["allowed"] or arguments.with_denied])
+    wanted = [call for call in calls if call["allowed"] or arguments.with_denied]
+    policy = smallest_policy(wanted)
     denied = sorted({call["action"] for call in calls if not call["allowed"]})
     if denied and not arguments.with_denied:
         print(f"left out, for it was denied (--with-denied takes it in): {', '.join(denied)}", file=sys.stderr)
     if not policy["Statement"]:
         raise NoAnswerError(f"{arn} has made no calls that a policy could allow")
-    for call in calls:
+    for call in wanted:
         for pattern in (pattern for pattern in call["resources"] if pattern.endswith("*")):
             print(f"a pattern, not one resource: {call['action']} on {pattern}", file=sys.stderr)
     size = len(msgspec.json.encode(policy))

@@ -166,8 +166,11 @@ class Directory(Protocol):
         """Forget what was noted of a user or role that goes; of all of them where the server is emptied."""
         ...
 
-    async def calls(self, arn: str) -> list[dict[str, Any]]:
-        """What a user or role has called so far: {"action", "allowed", "resources": patterns of a policy} by action."""
+    async def calls(self, arn: str, most: int = ...) -> list[dict[str, Any]]:
+        """What a user or role has called so far: {"action", "allowed", "resources": patterns of a policy} by action.
+
+        most: patterns for one action; what begins alike is taken together to keep to it.
+        """
         ...
 
     async def why(self, asked: Asked) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import msgspec
 from penstock import __version__
 from penstock.core import shared_clock
 from penstock.core.arn import is_arn
+from penstock.core.authz.reach import MOST
 from penstock.core.identity import Asked, Kind
 from penstock.core.operation import REGISTRY
 from penstock.edge.authenticate import Authenticator, is_loopback
@@ -168,10 +169,13 @@ class Admin:
     async def _authz_calls(self, request: Request) -> Response:
         """What a user or role has called so far, and on what. For friends only."""
         await self._permit(request)
-        principal = dict(query_pairs(request.query)).get("principal", "")
+        given = dict(query_pairs(request.query))
+        principal, most = given.get("principal", ""), given.get("most", str(MOST))
         if not is_arn(principal):
             raise _Refused(400, '"principal" must be the ARN of a user or role')
-        return _json(200, {"principal": principal, "calls": await self._node.directory.calls(principal)})
+        if not re.fullmatch("[1-9][0-9]{0,5}", most):
+            raise _Refused(400, '"most" must be a number from 1')
+        return _json(200, {"principal": principal, "calls": await self._node.directory.calls(principal, int(most))})
 
     async def _authz_why(self, request: Request) -> Response:
         """What would be decided, and why."""

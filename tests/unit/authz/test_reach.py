@@ -16,8 +16,8 @@ RESOURCES = st.builds("arn:aws:s3:::{}/{}".format, st.sampled_from(["in", "out",
 )  # fmt: skip
 
 
-@given(st.lists(RESOURCES, max_size=200), st.lists(RESOURCES, max_size=100))
-def test_nothing_is_forgotten_and_no_set_grows_without_end(first: list[str], second: list[str]) -> None:
+@given(st.lists(RESOURCES, max_size=200), st.lists(RESOURCES, max_size=100), st.integers(1, MOST))
+def test_nothing_is_forgotten_and_no_set_grows_without_end(first: list[str], second: list[str], most: int) -> None:
     one, two = Reach(), Reach()
     for reach, resources in ((one, first), (two, second)):
         for resource in resources:
@@ -30,7 +30,8 @@ def test_nothing_is_forgotten_and_no_set_grows_without_end(first: list[str], sec
     assert len(one.literals) + len(one.heads) <= MOST
     assert (two.literals, two.heads) == (kept.literals, kept.heads)
     assert all(one.covers(resource) for resource in first + second)
-    patterns = [compile_pattern(text, variables=True, arn=True) for text in one.patterns()]
+    patterns = [compile_pattern(text, variables=True, arn=True) for text in one.patterns(most)]
+    assert len(patterns) <= most
     assert all(any(matches(resource, GivenFacts({})) for matches in patterns) for resource in first + second)
 
 
@@ -52,6 +53,23 @@ def test_many_folders_become_their_parent() -> None:
     for i in range(60):
         queues.add(f"arn:aws:sqs:us-east-1:000000000000:q{i}")
     assert queues.patterns() == ["arn:aws:sqs:us-east-1:000000000000:*"]
+
+
+def test_streams_of_a_log_group_are_one() -> None:
+    group = "arn:aws:logs:us-east-1:000000000000:log-group:/aws/lambda/f"
+    reach = Reach()
+    for stream in ("", "2026/11/21/[$LATEST]a", "2026/11/22/[$LATEST]b"):
+        reach.add(f"{group}:log-stream:{stream}")
+    assert reach.patterns() == [group + ":*"]
+
+
+def test_coarser_on_demand() -> None:
+    days = [f"arn:aws:s3:::inbox/2026-{day}.csv" for day in range(9)]
+    reach = Reach([*days, "arn:aws:s3:::outbox/a"])
+    assert reach.patterns(2) == ["arn:aws:s3:::inbox/*", "arn:aws:s3:::outbox/a"]
+    assert reach.patterns(1) == ["arn:aws:s3:::*"]
+    assert Reach(days).patterns(1) == ["arn:aws:s3:::inbox/*"]
+    assert len(reach.patterns()) == 10 and reach.literals == {*days, "arn:aws:s3:::outbox/a"}
 
 
 def test_a_star_in_a_key_is_a_star() -> None:

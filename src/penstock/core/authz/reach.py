@@ -1,7 +1,8 @@
 """What an entity's calls of one action were about: a bounded set of resources, made coarser where there are too many.
 
 A bucket's million objects are not kept one by one: beyond `MOST`, the resources that share the most are taken together
-as what they begin with. A set only ever grows in what it covers.
+as what they begin with. A set only ever grows in what it covers. Streams of a log group are taken together at once: their
+names are made anew with every environment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 MOST = 50
 """Resources and beginnings at most. A resource is at most some 1,100 characters, so that a set fits into one value."""
 _ENDS = "/:"
+_STREAM = ":log-stream:"
 
 
 class Reach:
@@ -29,9 +31,13 @@ class Reach:
         """Cover a resource. Asking `resource in literals` first is cheaper where it is likely."""
         if resource in self.literals or resource.startswith(self.heads):
             return
-        self.changes += 1
-        self.literals.add(resource)
-        self._bound()
+        group, stream, _ = resource.partition(_STREAM)
+        if stream:
+            self._take_together(group + ":")
+        else:
+            self.changes += 1
+            self.literals.add(resource)
+        self._bound(MOST)
 
     def merge(self, other: Reach) -> None:
         """Cover all that another covers."""
@@ -39,7 +45,7 @@ class Reach:
             self._take_together(head)
         for resource in other.literals:
             self.add(resource)
-        self._bound()
+        self._bound(MOST)
 
     def covers(self, resource: str) -> bool:
         return resource in self.literals or resource.startswith(self.heads)
@@ -47,18 +53,22 @@ class Reach:
     def copy(self) -> Reach:
         return Reach(self.literals, self.heads)
 
-    def patterns(self) -> list[str]:
-        """Everything covered, as a policy's Resource names it.
+    def patterns(self, most: int = MOST) -> list[str]:
+        """Everything covered, as a policy's Resource names it, in at most that many patterns.
 
         Stars and the like in the key of an S3 object are that very character; elsewhere a star is the operation's own
         (a list of tables is about `table/*`), since no other name may hold one.
         """
+        if most < len(self.literals) + len(self.heads):
+            coarser = self.copy()
+            coarser._bound(max(most, 1))
+            return coarser.patterns()
         if "*" in self.literals or "" in self.heads:
             return ["*"]
         return sorted({_escaped(text) for text in self.literals} | {_escaped(head) + "*" for head in self.heads})
 
-    def _bound(self) -> None:
-        while len(self.literals) + len(self.heads) > MOST:
+    def _bound(self, most: int) -> None:
+        while len(self.literals) + len(self.heads) > most:
             self._take_together(_best_head([*self.literals, *self.heads]))
 
     def _take_together(self, head: str) -> None:
@@ -77,7 +87,8 @@ def _best_head(texts: list[str]) -> str:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(_heads(text))
-    return max((head for head, count in counts.items() if count * 5 >= len(texts)), key=lambda head: (len(head), head))
+    enough = max(2, len(texts) // 5)
+    return max((head for head, count in counts.items() if count >= enough), key=lambda head: (len(head), head))
 
 
 def _heads(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from penstock.config import Settings
 from penstock.core.arn import parse
 from penstock.core.authz.evaluate import Question, decide
 from penstock.core.authz.facts import GivenFacts
-from penstock.core.authz.reach import Reach
+from penstock.core.authz.reach import MOST, Reach
 from penstock.core.identity import (
     FEDERATED_BY,
     Accesses,
@@ -87,8 +87,8 @@ class StoreDirectory:
         for slot in [slot for slot in self._reaches if arn in ("", slot[0])]:
             del self._reaches[slot]
 
-    async def calls(self, arn: str) -> list[dict[str, Any]]:
-        return await self._store.transact(lambda txn: last_used.calls(txn, self._reaches, arn), read_only=True)
+    async def calls(self, arn: str, most: int = MOST) -> list[dict[str, Any]]:
+        return await self._store.transact(lambda txn: last_used.calls(txn, self._reaches, arn, most), read_only=True)
 
     async def why(self, asked: Asked) -> dict[str, Any]:
         now = self._clock.now()

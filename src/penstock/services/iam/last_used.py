@@ -55,7 +55,7 @@ def accesses(state: State, call: Call, arn: str) -> dict[str, LastUsed]:
     return found
 
 
-def calls(txn: Transaction, noted: Mapping[Slot, Reach], arn: str) -> list[dict[str, Any]]:
+def calls(txn: Transaction, noted: Mapping[Slot, Reach], arn: str, most: int) -> list[dict[str, Any]]:
     """See `core.identity.Directory.calls`."""
     found: dict[tuple[str, bool], Reach] = {}
     prefix = keys.all_reached(account_of(arn), arn)
@@ -66,7 +66,7 @@ def calls(txn: Transaction, noted: Mapping[Slot, Reach], arn: str) -> list[dict[
         if who == arn:
             found.setdefault((action, allowed), Reach()).merge(reach)
     return [
-        {"action": action, "allowed": allowed, "resources": reach.patterns()}
+        {"action": action, "allowed": allowed, "resources": reach.patterns(most)}
         for (action, allowed), reach in sorted(found.items(), key=lambda pair: pair[0])
     ]
 
