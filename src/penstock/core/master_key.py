@@ -61,7 +61,7 @@ class MasterKey:
         """What was sealed. Raises MasterKeyError where it was not sealed by this key, for that, or was altered."""
         try:
             return self._aead.decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], bound_to)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise MasterKeyError("a secret was not sealed under this master key, or its record was altered") from None
 
 

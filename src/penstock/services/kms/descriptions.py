@@ -59,7 +59,7 @@ async def describe_key(call: Call, params: Params) -> Result:
     return {"KeyMetadata": metadata(access.seen(call), call.now)}
 
 
-@operation("kms:ListKeys", unsupported={"ResourceOwners": ([],)})
+@operation("kms:ListKeys", unsupported={"ResourceOwners": ([], ["SELF"])})
 async def list_keys(call: Call, params: Params) -> Result:
     begin, end = keys.range_under(keys.all_keys(call.account, call.region))
     limit = params.get("Limit", PAGE)

@@ -119,7 +119,6 @@ def _no_grant(grant_id: str, arn: str) -> AwsError:
 @access.key_operation("RevokeGrant", across=True)
 async def revoke_grant(call: Call, params: Params) -> Result:
     key = access.seen(call)
-    rules.check_state(key, call.now, disabled=True, pending_import=True)
     return await _end(call, params, key, params["GrantId"])
 
 
@@ -159,7 +158,7 @@ async def _retiring_policy(call: Call, params: Params) -> RequiredPolicy | None:
     where = keys.grant(key.account, key.region, key.id, _retired_grant(params))
     stored = await call.store.transact(lambda txn: txn.get(where), read_only=True)
     grant = None if stored is None else decode_grant(stored)
-    if grant is None or not grant.retiring:
+    if grant is None:
         return policy
     by = grants_in_force.retiring(grant)
     return RequiredPolicy(grants_in_force.with_statement(policy, by, "RetireGrant"))
@@ -170,7 +169,6 @@ async def _retiring_policy(call: Call, params: Params) -> RequiredPolicy | None:
 )
 async def retire_grant(call: Call, params: Params) -> Result:
     key = access.seen(call)
-    rules.check_state(key, call.now, disabled=True, pending_import=True)
     return await _end(call, params, key, _retired_grant(params))
 
 

@@ -42,16 +42,21 @@ def added_to_policy(txn: Transaction, call: Call, params: Params, key: Key, oper
     return key.policy
 
 
-def retiring(grant: Grant) -> dict[str, str]:
-    """The Principal element of who may retire a grant."""
-    return _principal(grant.retiring, grant.retired_by_service)
+def retiring(grant: Grant) -> dict[str, Any]:
+    """The Principal element of who may retire a grant: its retiring principal, and the account that made it."""
+    maker: dict[str, Any] = {"AWS": [f"arn:aws:iam::{grant.account}:root"]}
+    if grant.retired_by_service:
+        return maker | {"Service": grant.retiring}
+    if grant.retiring:
+        maker["AWS"].append(grant.retiring)
+    return maker
 
 
-def _principal(name: str, service: bool) -> dict[str, str]:
+def _principal(name: str, service: bool) -> dict[str, Any]:
     return {"Service" if service else "AWS": name}
 
 
-def with_statement(policy: str, principal: dict[str, str], operation: str) -> str:
+def with_statement(policy: str, principal: dict[str, Any], operation: str) -> str:
     """The policy with a statement more, which allows the operation to a principal."""
     document = json.loads(policy)
     statements = document["Statement"]
@@ -71,16 +76,25 @@ def with_statement(policy: str, principal: dict[str, str], operation: str) -> st
 def _allows(grant: Grant, call: Call, params: Params, operation: str) -> bool:
     if operation not in grant.operations:
         return False
-    if grant.source_arn and (call.context or {}).get("aws:SourceArn") != grant.source_arn:
+    if (
+        grant.source_arn
+        and operation != "RetireGrant"
+        and (call.context or {}).get("aws:SourceArn") != grant.source_arn
+    ):
         return False
     if operation == "CreateGrant":
         return _covers(grant, params)
     if operation in _UNCONSTRAINED:
         return True
-    context = params.get(_CONTEXTS.get(operation, "EncryptionContext")) or {}
-    if grant.context_equals is not None and context != grant.context_equals:
+    context = _folded(params.get(_CONTEXTS.get(operation, "EncryptionContext")) or {})
+    if grant.context_equals is not None and context != _folded(grant.context_equals):
         return False
-    return grant.context_subset is None or grant.context_subset.items() <= context.items()
+    return grant.context_subset is None or _folded(grant.context_subset).items() <= context.items()
+
+
+def _folded(context: Mapping[str, str]) -> dict[str, str]:
+    """A context as constraints see it: its keys in any case."""
+    return {name.lower(): value for name, value in context.items()}
 
 
 def _covers(grant: Grant, params: Mapping[str, Any]) -> bool:

@@ -16,7 +16,16 @@ from penstock.core.master_key import MasterKeyError
 from penstock.core.operation import Params, Result
 from penstock.services.kms import access, errors, finding, material, rules
 from penstock.services.kms.encryption import oaep
-from penstock.services.kms.records import CURRENT, DOES_NOT_EXPIRE, EXPIRES, PENDING_ROTATION, Key, Material
+from penstock.services.kms.records import (
+    CURRENT,
+    DOES_NOT_EXPIRE,
+    EXPIRES,
+    PENDING,
+    PENDING_REPLICAS,
+    PENDING_ROTATION,
+    Key,
+    Material,
+)
 from penstock.services.kms.specs import SPECS, SYMMETRIC
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
@@ -113,13 +122,18 @@ async def import_key_material(call: Call, params: Params) -> Result:
     if wanted is not None and wanted != fresh.id:
         raise errors.wrong_material()
 
-    def body(_: Transaction, key: Key) -> Result:
+    def body(txn: Transaction, key: Key) -> Result:
         rules.check_state(key, call.now, disabled=True, pending_import=True)
         kind = params.get("ImportType", EXISTING if key.materials else NEW)
-        if kind == EXISTING:
+        family = finding.family(txn, key, call.now)
+        if kind == EXISTING or key.material(fresh.id) is not None:
             _import_again(key, fresh)
         else:
-            _import_new(key, fresh)
+            _import_new(key, fresh, family)
+        _settle_pending(key, family, fresh.id)
+        for other in family:
+            # The pending state and the place of a new material, neither of which changes when something is due.
+            finding.save(txn, other, other.due_at())
         answer: Result = {"KeyId": key.arn}
         return answer | {"KeyMaterialId": fresh.id} if key.spec == SYMMETRIC else answer
 
@@ -128,49 +142,66 @@ async def import_key_material(call: Call, params: Params) -> Result:
 
 def _import_again(key: Key, fresh: Material) -> None:
     """The very material that the key had before, perhaps with another expiry."""
-    for old in key.materials:
-        if old.id == fresh.id:
-            old.sealed, old.valid_to = fresh.sealed, fresh.valid_to
-            old.description = fresh.description or old.description
-            return
-    raise errors.wrong_material()
+    old = key.material(fresh.id)
+    if old is None:
+        raise errors.wrong_material()
+    old.sealed, old.valid_to = fresh.sealed, fresh.valid_to
+    old.description = fresh.description or old.description
 
 
-def _import_new(key: Key, fresh: Material) -> None:
-    """Material that the key never had: its first one, or one to rotate to."""
-    if any(old.id == fresh.id for old in key.materials):
-        _import_again(key, fresh)
-        return
+def _import_new(key: Key, fresh: Material, family: list[Key]) -> None:
+    """Material that the key never had: its first one, or one to rotate to. Replicas then await it too."""
     if key.materials and key.spec != SYMMETRIC:
         raise errors.wrong_material()
+    if key.primary and key.primary != key.region:
+        raise errors.unsupported(f"{key.arn} is a multi-region replica key: import new material into its primary key.")
     for old in key.materials:
-        if old.state == PENDING_ROTATION:
+        if old.state in PENDING:
             raise errors.bad_state(
                 f"New key material (id: {fresh.id}) cannot be imported into KMS key {key.arn}, because another key "
                 f"material (id: {old.id}) is pending rotation."
             )
     fresh.state = PENDING_ROTATION if key.materials else CURRENT
     key.materials.append(fresh)
+    for other in family:
+        other.materials.append(msgspec.structs.replace(fresh, sealed=b"", valid_to=0.0))
+
+
+def _settle_pending(key: Key, family: list[Key], material_id: str) -> None:
+    """A pending material is ready to rotate to once every key of the family has it."""
+    each = [found for one in (key, *family) if (found := one.material(material_id)) is not None]
+    if all(found.state in PENDING for found in each):
+        ready = all(found.sealed for found in each)
+        for found in each:
+            found.state = PENDING_ROTATION if ready else PENDING_REPLICAS
 
 
 @access.key_operation("DeleteImportedKeyMaterial")
 async def delete_imported_key_material(call: Call, params: Params) -> Result:
-    def body(_: Transaction, key: Key) -> Result:
+    def body(txn: Transaction, key: Key) -> Result:
         _check_external(key)
         rules.check_state(key, call.now, disabled=True, pending_import=True)
         wanted = params.get("KeyMaterialId")
         found = key.current
         if wanted is not None:
-            found = next((m for m in key.materials if m.id == wanted), None)
+            found = key.material(wanted)
             if found is None:
                 raise errors.not_found(f"Key material {wanted} is not found for key {key.arn}.")
         answer: Result = {"KeyId": key.arn}
         if found is None:
             return answer
-        if found.state == PENDING_ROTATION:
-            key.materials.remove(found)
+        if found.state in PENDING and key.primary in ("", key.region):
+            for each in (key, *finding.family(txn, key, call.now)):
+                due = each.due_at()
+                each.materials = [m for m in each.materials if m.id != found.id]
+                if each is not key:
+                    finding.save(txn, each, due)
         else:
             found.sealed, found.valid_to = b"", 0.0
+            family = finding.family(txn, key, call.now)
+            _settle_pending(key, family, found.id)
+            for other in family:
+                finding.save(txn, other, other.due_at())
         return answer | {"KeyMaterialId": found.id} if key.spec == SYMMETRIC else answer
 
     return await finding.change(call, access.seen(call), body)

@@ -10,6 +10,9 @@ AWS = "AWS"
 CURRENT = "CURRENT"
 NON_CURRENT = "NON_CURRENT"
 PENDING_ROTATION = "PENDING_ROTATION"
+PENDING_REPLICAS = "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
+"""Pending rotation, once it was imported into each replica."""
+PENDING = (PENDING_ROTATION, PENDING_REPLICAS)
 
 EXPIRES = "KEY_MATERIAL_EXPIRES"
 DOES_NOT_EXPIRE = "KEY_MATERIAL_DOES_NOT_EXPIRE"
@@ -78,6 +81,10 @@ class Key(msgspec.Struct, array_like=True):
                 return material
         return None
 
+    def material(self, material_id: str) -> Material | None:
+        """The material of that id."""
+        return next((m for m in self.materials if m.id == material_id), None)
+
     def dead(self, now: float) -> bool:
         """Whether its waiting period is over: it counts as deleted even before the worker has come by."""
         return 0.0 < self.deletion_at <= now
@@ -85,7 +92,7 @@ class Key(msgspec.Struct, array_like=True):
     def lacks_material(self, now: float) -> bool:
         """Whether any material that was current once is gone, or none ever came: such a key cannot be used."""
         return self.current is None or any(
-            not m.sealed or 0.0 < m.valid_to <= now for m in self.materials if m.state != PENDING_ROTATION
+            not m.sealed or 0.0 < m.valid_to <= now for m in self.materials if m.state not in PENDING
         )
 
     def state(self, now: float) -> str:
@@ -101,7 +108,7 @@ class Key(msgspec.Struct, array_like=True):
         if self.deletion_at:
             return self.deletion_at
         times = [m.valid_to for m in self.materials if m.valid_to and m.sealed]
-        if self.next_rotation_at and not self.window_days:
+        if self.next_rotation_at and self.enabled and not self.window_days:
             times.append(self.next_rotation_at)
         return min(times, default=0.0)
 

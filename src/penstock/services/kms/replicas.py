@@ -56,6 +56,10 @@ async def replicate_key(call: Call, params: Params) -> Result:
             replica, region=region, created_at=call.now, policy=policy, description=params.get("Description", ""),
             tags=given_tags, aliases=[], granted=False, enabled=True, rotation_days=0, next_rotation_at=0.0,
         )  # fmt: skip
+        if replica.origin == "EXTERNAL":
+            # Its owner imports the same material into each Region.
+            for each in replica.materials:
+                each.sealed, each.valid_to = b"", 0.0
         finding.save(txn, replica, 0.0)
         return replica
 

@@ -15,6 +15,7 @@ from penstock.services.kms.records import (
     DOES_NOT_EXPIRE,
     EXPIRES,
     NON_CURRENT,
+    PENDING_REPLICAS,
     PENDING_ROTATION,
     Key,
     Material,
@@ -53,11 +54,14 @@ def turn(key: Key, fresh: Material, now: float, how: str) -> None:
 
 
 def turn_all(txn: Transaction, key: Key, fresh: Material, now: float, how: str) -> None:
-    """Rotate a key, and its replicas with it. The key itself is for the caller to save."""
+    """Rotate a key, and its replicas with it. The key itself is for the caller to save.
+
+    What was imported into a replica is its own, with an expiry of its own.
+    """
     turn(key, fresh, now, how)
     for other in finding.family(txn, key, now):
         due = other.due_at()
-        turn(other, fresh, now, how)
+        turn(other, other.material(fresh.id) or fresh, now, how)
         finding.save(txn, other, due)
 
 
@@ -88,14 +92,14 @@ async def disable_key_rotation(call: Call, _: Params) -> Result:
 @access.key_operation("GetKeyRotationStatus", across=True)
 async def get_key_rotation_status(call: Call, _: Params) -> Result:
     key = access.seen(call)
-    rules.check_state(key, call.now, disabled=True)
     _check_symmetric(key, imported=True)
     if key.primary and key.primary != key.region:
         key = await call.store.transact(
             lambda txn: finding.get(txn, key.account, key.primary, key.id, call.now), read_only=True
         )
-    answer: Result = {"KeyId": access.seen(call).arn, "KeyRotationEnabled": bool(key.rotation_days)}
-    if key.rotation_days:
+    enabled = bool(key.rotation_days) and not access.seen(call).window_days
+    answer: Result = {"KeyId": access.seen(call).arn, "KeyRotationEnabled": enabled}
+    if enabled:
         answer |= {"RotationPeriodInDays": key.rotation_days, "NextRotationDate": key.next_rotation_at}
     return answer
 
@@ -126,6 +130,10 @@ async def rotate_key_on_demand(call: Call, _: Params) -> Result:
 
 def _pending(key: Key, now: float) -> Material:
     for found in key.materials:
+        if found.state == PENDING_REPLICAS:
+            raise errors.bad_state(
+                f"Key material {found.id} has not been imported into every replica key of {key.arn}."
+            )
         if found.state == PENDING_ROTATION and found.sealed and not 0.0 < found.valid_to <= now:
             return found
     raise errors.bad_state(f"No available key material pending rotation for the key: {key.arn}.")

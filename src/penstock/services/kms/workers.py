@@ -77,7 +77,7 @@ async def _settle(node: Node, account: str, region: str, key_id: str, due: bytes
 
 
 def _rotates(key: Key, now: float) -> bool:
-    return 0.0 < key.next_rotation_at <= now and not key.window_days
+    return 0.0 < key.next_rotation_at <= now and key.enabled and not key.window_days
 
 
 def _bring_up_to_date(txn: Transaction, key: Key, fresh: Material | None, now: float) -> None:
@@ -91,9 +91,9 @@ def _bring_up_to_date(txn: Transaction, key: Key, fresh: Material | None, now: f
             old.sealed = b""
             log.info("the imported material of %s has expired", key.arn)
     if _rotates(key, now) and fresh is not None:
-        while key.next_rotation_at <= now:
-            key.next_rotation_at += key.rotation_days * rules.DAY_S
-        if key.enabled:
-            rotations.turn_all(txn, key, fresh, now, rotations.AUTOMATIC)
-            log.info("rotated %s", key.arn)
+        period_s = key.rotation_days * rules.DAY_S
+        # A key that was disabled at its time is rotated when it is enabled, and its schedule begins anew.
+        key.next_rotation_at = max(key.next_rotation_at, now - period_s / 2) + period_s
+        rotations.turn_all(txn, key, fresh, now, rotations.AUTOMATIC)
+        log.info("rotated %s", key.arn)
     finding.save(txn, key, due)
