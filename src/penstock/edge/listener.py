@@ -66,8 +66,20 @@ class Connection(RequestReader, asyncio.Protocol):
     """One HTTP/1.1 connection. All of it runs on the event-loop thread."""
 
     __slots__ = (
-        "_app", "_drained", "_family", "_go_on", "_held", "_lost", "_pumping", "_read_paused", "_shared", "_task", "_transport",
-        "_turned_away", "_waiting",
+        "_app",
+        "_drained",
+        "_endless",
+        "_family",
+        "_go_on",
+        "_held",
+        "_lost",
+        "_pumping",
+        "_read_paused",
+        "_shared",
+        "_task",
+        "_transport",
+        "_turned_away",
+        "_waiting",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, app: App, *, peer: str = "", family: set[AnyConnection] | None = None) -> None:
@@ -87,6 +99,8 @@ class Connection(RequestReader, asyncio.Protocol):
         self._held = False
         self._pumping = self._go_on = False
         self._turned_away = False
+        self._endless = False
+        """An answer of no announced length is going out, which may be events for as long as somebody looks."""
         self._task: asyncio.Task[Any] | None = None  # a reference: the loop itself holds tasks weakly
 
     # -- the transport's side
@@ -121,13 +135,15 @@ class Connection(RequestReader, asyncio.Protocol):
             self._body.fail(AwsError("IncompleteBody", INCOMPLETE, 400))
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)  # whoever waits sees that the connection is lost
+        if self._endless and self._task is not None:
+            self._task.cancel()  # it may wait for events that nobody is there to see
 
     def eof_received(self) -> bool:
         """The client has sent all it will send: answer what is complete, then close."""
         if self._body is not None and not self._body.complete:
             self._body.fail(AwsError("IncompleteBody", INCOMPLETE, 400))
         self._closing = True
-        return self._busy and not self._secure
+        return self._busy and not self._secure and not self._endless
 
     def pause_writing(self) -> None:
         self._drained = self._shared.loop.create_future()
@@ -254,6 +270,7 @@ class Connection(RequestReader, asyncio.Protocol):
         bodiless = method == "HEAD" or response.status in BODILESS
         if response.stream is not None and not bodiless:
             self._transport.write(first)
+            self._endless = response.length is None
             self._task = self._shared.loop.create_task(self._stream(response, chunked, keep_alive, body))
             return
         if response.stream is not None:
@@ -290,9 +307,11 @@ class Connection(RequestReader, asyncio.Protocol):
             if self._gone():
                 raise ConnectionResetError
         except ConnectionResetError:
+            self._endless = False
             await close_stream(stream)
             return
         except BaseException as error:
+            self._endless = False
             # The head is out: a broken connection is the only way left to say that this is not all.
             if not isinstance(error, asyncio.CancelledError):
                 log.error("a response's stream failed", exc_info=error)
@@ -301,6 +320,7 @@ class Connection(RequestReader, asyncio.Protocol):
             if not isinstance(error, Exception):
                 raise
             return
+        self._endless = False
         if chunked:
             transport.write(b"0\r\n\r\n")
         self._shared.loop.call_soon(self._answered, keep_alive, body)

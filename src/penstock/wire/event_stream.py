@@ -7,6 +7,7 @@ S3 SelectObjectContent pages of the API references.
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,8 @@ from typing import Any, TypeAlias
 from penstock.wire import json_out, models, xml_out
 from penstock.wire.errors import AwsError
 from penstock.wire.models import Shape
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 _PRELUDE, _CRC = struct.Struct(">II"), struct.Struct(">I")
@@ -79,6 +82,13 @@ class EventWriter:
                     yield self._events[name](members)
         except AwsError as error:
             yield self._error(error)
+        except Exception:
+            # The head is out, so this is where AWS says it too.
+            log.exception("a stream of events failed")
+            yield self._error(AwsError("InternalFailure", "The request processing has failed.", 500))
+        finally:
+            if (close := getattr(events, "aclose", None)) is not None:
+                await close()
 
     def _event(self, name: str, shape: Shape) -> WriteEvent:
         headers = {":message-type": "event", ":event-type": name}

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from penstock.wire import cbor, constraints, json_in, json_out, models, timestamps
+from penstock.wire import cbor, constraints, event_stream, json_in, json_out, models, timestamps
+from penstock.wire.errors import AwsError
 from penstock.wire.json_words import refusal
 from penstock.wire.message import Request, Response
 from penstock.wire.models import Member, Shape
@@ -76,6 +77,8 @@ def parser(
     model: models.ServiceModel, operation: str, protocol: str
 ) -> Callable[[Request, dict[str, str]], dict[str, Any]]:
     """The parser of an operation's requests."""
+    if event_stream.find(model, model.output_shape(operation)):
+        return _no_events
     shape = model.input_shape(operation)
     if shape is None:
         return lambda request, labels: {}
@@ -94,11 +97,17 @@ def parser(
     return parse
 
 
+def _no_events(_request: Request, _labels: dict[str, str]) -> dict[str, Any]:
+    """The SDKs that speak CBOR ask for event streams in JSON: AWS documents no other form of them."""
+    raise AwsError("InvalidArgumentException", "An operation that answers in events is asked for in JSON.", 400)
+
+
 def serializer(model: models.ServiceModel, operation: str, protocol: str) -> Callable[[dict[str, Any], str], Response]:
     """The serializer of an operation's results."""
     dialect = DIALECTS[protocol]
     shape = model.output_shape(operation)
-    encode = CborWriter(model, dialect).shape(shape) if shape is not None else None
+    events = event_stream.find(model, shape)
+    encode = CborWriter(model, dialect).shape(shape) if shape is not None and not events else None
 
     def serialize(result: dict[str, Any], request_id: str) -> Response:
         headers = [("x-amzn-RequestId", request_id), *dialect.headers]

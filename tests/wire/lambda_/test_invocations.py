@@ -40,6 +40,31 @@ def test_an_exception_is_a_function_error(server: Served) -> None:
     assert "app.py" in "".join(payload["stackTrace"])
 
 
+def streamed(server: Served, name: str, event: Any = None, **parameters: Any) -> tuple[bytes, dict[str, Any]]:
+    """The payload, and how it ended."""
+    client = server.client("lambda")
+    answer = client.invoke_with_response_stream(FunctionName=name, Payload=json.dumps(event).encode(), **parameters)
+    assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "$LATEST")
+    *chunks, end = answer["EventStream"]
+    return b"".join(e["PayloadChunk"]["Payload"] for e in chunks), end["InvokeComplete"]
+
+
+def test_a_response_as_a_stream(server: Served) -> None:
+    name = create(server, "def handler(event, context):\n    return {'n': 'x' * event}\n")["FunctionName"]
+    payload, end = streamed(server, name, 200_000)
+    assert (json.loads(payload), end) == ({"n": "x" * 200_000}, {})
+    payload, end = streamed(server, name, 1, LogType="Tail")
+    assert "REPORT RequestId" in base64.b64decode(end["LogResult"]).decode()
+    payload, end = streamed(server, name, "text")
+    assert (payload, end["ErrorCode"], json.loads(end["ErrorDetails"])["errorType"]) == (b"", "Unhandled", "TypeError")
+    client = server.client("lambda")
+    answer = client.invoke_with_response_stream(FunctionName=name, InvocationType="DryRun")
+    assert (answer["StatusCode"], list(answer.get("EventStream") or ())) == (204, [])
+    with pytest.raises(ClientError) as caught:
+        client.invoke_with_response_stream(FunctionName="nobody")
+    assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
 def test_the_log_tail_and_the_log_group(server: Served) -> None:
     name = create(server, "def handler(event, context):\n    print('hello log')\n    return 1\n")["FunctionName"]
     answer, _ = invoke(server, name, LogType="Tail")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from penstock.wire.message import BodyStream
 SYNC_PAYLOAD_BYTES_MAX = 6_291_456
 ASYNC_PAYLOAD_BYTES_MAX = 1_048_576
 LOG_TAIL_BYTES = 4096
+CHUNK_BYTES = 65536
 CREDENTIAL_DURATION_S = 3600 * 12
 CREDENTIAL_MARGIN_S = 3600
 
@@ -60,6 +62,34 @@ async def invoke(call: Call, params: Params) -> Result:
     if params.get("LogType") == "Tail":
         result["LogResult"] = base64.b64encode(outcome.log[-LOG_TAIL_BYTES:]).decode()
     return result
+
+
+@operation(
+    "lambda:InvokeWithResponseStream",
+    action="lambda:InvokeFunction",
+    resource=rules.resource,
+    policy=access.load_policy,
+    unsupported={"TenantId": ()},
+)
+async def invoke_with_response_stream(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html
+
+    The runtime hands a response over when it is whole, as AWS does for functions that do not stream theirs.
+    """
+    result = await invoke(call, params)
+    if result["StatusCode"] != 200:
+        return {"StatusCode": result["StatusCode"]}
+    return {"StatusCode": 200, "ExecutedVersion": result["ExecutedVersion"], "EventStream": _as_events(result)}
+
+
+async def _as_events(result: Result) -> AsyncIterator[dict[str, dict[str, Any]]]:
+    payload, end = result["Payload"], {"LogResult": result.get("LogResult")}
+    if "FunctionError" in result:
+        end |= {"ErrorCode": result["FunctionError"], "ErrorDetails": payload.decode("utf-8", "replace")}
+    else:
+        for at in range(0, len(payload), CHUNK_BYTES):
+            yield {"PayloadChunk": {"Payload": payload[at : at + CHUNK_BYTES]}}
+    yield {"InvokeComplete": {name: value for name, value in end.items() if value is not None}}
 
 
 async def run(node: Node, function: Function, request_id: str, payload: bytes, client_context: str = "") -> Outcome:
