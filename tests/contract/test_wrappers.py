@@ -20,13 +20,14 @@ async def test_measured_store_counts() -> None:
     await store.transact(lambda txn: txn.get(b"key"))
     assert await store.transact(lambda txn: txn.get(b"key"), read_only=True) == b"value"
     with pytest.raises(StoreError):
-        await store.transact(lambda txn: txn.set(b"key", b""), read_only=True)
+        await store.transact(lambda txn: txn.set(b"key", bytes(200_000)))
+    assert await store.transact(lambda txn: txn.get(b"key"), read_only=True) == b"value"
     text = telemetry.render()
-    assert 'penstock_store_transactions{kind="write"} 2' in text
+    assert 'penstock_store_transactions{kind="write"} 3' in text
     assert 'penstock_store_transactions{kind="read"} 2' in text
     assert "penstock_store_written_bytes 8" in text
-    assert 'penstock_store_errors_total{error="StoreError"} 1' in text
-    assert 'penstock_store_under_way{kind="read"} 0' in text
+    assert 'penstock_store_errors_total{error="TransactionTooLarge"} 1' in text
+    assert "penstock_store_writes_under_way 0" in text
 
 
 async def test_unknown_commits_have_happened_or_not() -> None:
