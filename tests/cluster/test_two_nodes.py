@@ -68,6 +68,18 @@ def test_what_one_node_writes_the_other_reads_at_once(nodes: tuple[Served, Serve
 
 @pytest.mark.serial
 @pytest.mark.timeout(120)
+def test_nodes_share_the_master_key(nodes: tuple[Served, Served]) -> None:
+    a, b = nodes
+    key_id = a.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    sealed = a.client("kms").encrypt(KeyId=key_id, Plaintext=b"x")["CiphertextBlob"]
+    assert b.client("kms").decrypt(CiphertextBlob=sealed)["Plaintext"] == b"x"
+    stranger = Served(b.data.with_name("c"), *b.flags[:4])
+    with pytest.raises(RuntimeError, match="nodes that share a store share its key"):
+        stranger.start()
+
+
+@pytest.mark.serial
+@pytest.mark.timeout(120)
 def test_one_of_two_nodes_wins_and_each_leaves_the_others_uploads_alone(nodes: tuple[Served, Served]) -> None:
     clients = [node.client("s3") for node in nodes]
     clients[0].create_bucket(Bucket="race")

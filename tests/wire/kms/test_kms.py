@@ -318,3 +318,26 @@ def test_keys_and_ciphertexts_survive_a_kill(own_server: Served) -> None:
     master.unlink()
     with pytest.raises(RuntimeError, match="another master key"):
         Served(own_server.data).start()
+
+
+def test_a_role_needs_the_keys_permission(server: Served) -> None:
+    """Over the wire with real signatures: a user without a policy, then with a grant."""
+    kms, iam = server.client("kms"), server.client("iam")
+    name = f"u-{uuid.uuid4().hex[:8]}"
+    user = iam.create_user(UserName=name)["User"]["Arn"]
+    pair = iam.create_access_key(UserName=name)["AccessKey"]
+    theirs = server.client("kms", pair["AccessKeyId"], pair["SecretAccessKey"])
+    key_id = made(kms)
+    assert refused(theirs.encrypt, KeyId=key_id, Plaintext=b"x") == (
+        "AccessDeniedException",
+        f"User: {user} is not authorized to perform: kms:Encrypt on resource: {ARN}key/{key_id} because no "
+        "identity-based policy allows the kms:Encrypt action",
+    )
+    grant = kms.create_grant(KeyId=key_id, GranteePrincipal=user, Operations=["Encrypt", "Decrypt"])
+    sealed = theirs.encrypt(KeyId=key_id, Plaintext=b"x", GrantTokens=[grant["GrantToken"]])["CiphertextBlob"]
+    assert theirs.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"x"
+    kms.revoke_grant(KeyId=key_id, GrantId=grant["GrantId"])
+    assert refused(theirs.decrypt, CiphertextBlob=sealed)[0] == "AccessDeniedException"
+    policy = kms.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]
+    kms.put_key_policy(KeyId=key_id, PolicyName="default", Policy=policy.replace('"kms:*"', '["kms:*"]'))
+    assert kms.list_key_policies(KeyId=key_id)["PolicyNames"] == ["default"]

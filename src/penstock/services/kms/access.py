@@ -90,12 +90,14 @@ def policy_of(named: Named, *, across: bool) -> PolicyLoader:
     return load
 
 
-async def look(call: Call, params: Params, text: str, operation_name: str) -> tuple[Key, RequiredPolicy]:
+async def look(
+    call: Call, params: Params, text: str, operation_name: str, account: str = ""
+) -> tuple[Key, RequiredPolicy]:
     """A key, and its policy with the grants in force for that operation. Raises AwsError NotFoundException.
 
-    A key that AWS manages for a service is made when somebody first names its alias.
+    account: where a plain id or alias is looked for (default: the call's). A key that AWS manages for a service is made when somebody first names its alias.
     """
-    named = finding.reference(call, text, call.account)
+    named = finding.reference(call, text, account or call.account)
 
     def body(txn: Transaction) -> tuple[Key, RequiredPolicy]:
         key = finding.follow(txn, call, named)

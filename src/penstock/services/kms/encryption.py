@@ -156,10 +156,8 @@ async def re_encrypt(call: Call, params: Params) -> Result:
     old = params.get("SourceEncryptionAlgorithm", SYMMETRIC)
     new = params.get("DestinationEncryptionAlgorithm", SYMMETRIC)
     source = _opened_key(call, params, "SourceKeyId", old)
-    caller = call.account
-    call.account = call.principal.account
-    destination, policy = await access.look(call, params, params["DestinationKeyId"], "ReEncryptTo")
-    call.account = caller
+    home = call.principal.account
+    destination, policy = await access.look(call, params, params["DestinationKeyId"], "ReEncryptTo", home)
     await access.require(call, params, destination, policy, "kms:ReEncryptTo")
     rules.check_use(source, call.now, ENCRYPT, "ReEncryptFrom", old)
     rules.check_use(destination, call.now, ENCRYPT, "ReEncryptTo", new)

@@ -78,6 +78,11 @@ def malformed_policy(message: str) -> AwsError:
     return AwsError("MalformedPolicyDocumentException", message)
 
 
+def unavailable() -> AwsError:
+    """For material that cannot be sealed or opened here. What is wrong is for the operator, and in the log."""
+    return AwsError("KMSInternalException", "The key material of this KMS key is not available.", 500)
+
+
 def denied(principal: str, action: str, arn: str) -> AwsError:
     return AwsError(
         "AccessDeniedException",

@@ -64,7 +64,7 @@ async def get_parameters_for_import(call: Call, params: Params) -> Result:
     private = await material.pair(SPECS[spec])
     expires_at = call.now + TOKEN_LIFE_S
     token = Token(key.arn, algorithm, expires_at, material.private_der(private))
-    master = await call.node.master_keys.get()
+    master = await material.master_key(call.node)
     return {
         "KeyId": key.arn, "ImportToken": master.seal(msgspec.msgpack.encode(token), _BOUND_TO),
         "PublicKey": material.public_der(private), "ParametersValidTo": expires_at,
@@ -73,8 +73,8 @@ async def get_parameters_for_import(call: Call, params: Params) -> Result:
 
 async def _unwrapped(call: Call, params: Params, key: Key) -> bytes:
     """The material in a request. Raises AwsError for a token or a wrapping that does not fit."""
+    master = await material.master_key(call.node)
     try:
-        master = await call.node.master_keys.get()
         token = msgspec.msgpack.decode(master.unseal(params["ImportToken"], _BOUND_TO), type=Token)
     except MasterKeyError:
         raise AwsError("InvalidImportTokenException", "The import token is not valid.") from None

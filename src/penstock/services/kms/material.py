@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,12 +17,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from penstock.core.master_key import MasterKey, MasterKeyError
 from penstock.services.kms import errors
 from penstock.services.kms.records import Key, Material
 from penstock.services.kms.specs import SPECS, SYMMETRIC, Spec
 
 if TYPE_CHECKING:
     from penstock.core.node import Node
+
+log = logging.getLogger(__name__)
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -46,13 +50,26 @@ class OpenMaterial:
         found = self._opened.get(material.sealed)
         if found is not None:
             return found
-        master = await self._node.master_keys.get()
-        plain = master.unseal(material.sealed, _name(key.account, key.id, material.id))
+        master = await master_key(self._node)
+        try:
+            plain = master.unseal(material.sealed, _name(key.account, key.id, material.id))
+        except MasterKeyError as error:
+            log.error("%s cannot be used: %s", key.arn, error)
+            raise errors.unavailable() from None
         opened = _usable(SPECS[key.spec], plain)
         self._opened[material.sealed] = opened
         if len(self._opened) > _KEPT:
             self._opened.popitem(last=False)
         return opened
+
+
+async def master_key(node: Node) -> MasterKey:
+    """What materials are sealed under. Raises AwsError KMSInternalException where it is not to be had."""
+    try:
+        return await node.master_keys.get()
+    except MasterKeyError as error:
+        log.error("KMS cannot work: %s", error)
+        raise errors.unavailable() from None
 
 
 def _name(account: str, key_id: str, material_id: str) -> bytes:
@@ -77,7 +94,7 @@ async def sealed(node: Node, account: str, key_id: str, plain: bytes, public: by
     Its id is a fingerprint: the same bytes imported again for a key are the same material. Nothing can be told from it,
     for the bytes are random ones.
     """
-    master = await node.master_keys.get()
+    master = await master_key(node)
     material_id = hashlib.sha256(b"\0".join((account.encode(), key_id.encode(), plain))).hexdigest()
     return Material(material_id, master.seal(plain, _name(account, key_id, material_id)), public)
 

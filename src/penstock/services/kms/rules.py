@@ -6,7 +6,7 @@ from penstock.core.operation import Params
 from penstock.services.kms import errors
 from penstock.services.kms.records import Key
 from penstock.services.kms.specs import SPECS, SYMMETRIC
-from penstock.wire.errors import AwsError, not_implemented
+from penstock.wire.errors import not_implemented
 
 DAY_S = 86_400.0
 _NOT_NOW = {
@@ -76,8 +76,3 @@ def new_key(params: Params) -> tuple[str, str, str]:
     if usage not in SPECS[spec].algorithms:
         raise errors.invalid(f"KeyUsage {usage} is not compatible with KeySpec {spec}")
     return spec, usage, origin
-
-
-def unavailable(message: str) -> AwsError:
-    """For a key whose material cannot be opened here: an operator's problem, told in the log."""
-    return AwsError("KMSInternalException", message, 500)
