@@ -95,7 +95,8 @@ async def look(
 ) -> tuple[Key, RequiredPolicy]:
     """A key, and its policy with the grants in force for that operation. Raises AwsError NotFoundException.
 
-    account: where a plain id or alias is looked for (default: the call's). A key that AWS manages for a service is made when somebody first names its alias.
+    account: where a plain id or alias is looked for (default: the call's). A key that AWS manages for a service is made
+    when somebody first names its alias.
     """
     named = finding.reference(call, text, account or call.account)
 
