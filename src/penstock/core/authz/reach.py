@@ -7,12 +7,13 @@ names are made anew with every environment.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
 MOST = 50
 """Resources and beginnings at most. A resource is at most some 1,100 characters, so that a set fits into one value."""
-_ENDS = "/:"
+_ENDS = re.compile("[/:]")
 _STREAM = ":log-stream:"
 
 
@@ -93,7 +94,7 @@ def _best_head(texts: list[str]) -> str:
 
 def _heads(text: str) -> list[str]:
     """The beginnings of a text that are shorter than it and end with a part's end, and the empty one."""
-    return [""] + [text[: i + 1] for i, char in enumerate(text[:-1]) if char in _ENDS]
+    return ["", *(text[: end.end()] for end in _ENDS.finditer(text, 0, len(text) - 1))]
 
 
 def _escaped(text: str) -> str:
