@@ -318,6 +318,27 @@ async def test_a_garbled_tail_is_dropped(tmp_path: Path, log_of_200: Path, size:
     await store.close()
 
 
+@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("back", [89_000, 70_000, 40_000, 2_000])
+async def test_a_long_record_torn_before_its_end_is_dropped(tmp_path: Path, back: int, newer: bool) -> None:
+    """After a failed sync any page of the last record may be there and any other not. RocksDB may have begun a new log."""
+    path = tmp_path / "data"
+    store = await open_store("", tmp_path / "live")
+    await store.transact(lambda txn: txn.set(b"kept", b"x" * 50_000))
+    await store.transact(lambda txn: txn.set(b"torn", b"y" * 90_000))
+    shutil.copytree(tmp_path / "live", path)
+    await store.close()
+    wal = wal_of(path)
+    with wal.open("r+b") as f:
+        f.seek(-back, os.SEEK_END)
+        f.write(bytes(1000))
+    if newer:
+        wal.with_name(f"{int(wal.stem) + 2:06}.log").touch()
+    store = await open_store("", path)
+    assert await store.transact(lambda txn: [k for k, _ in txn.scan(b"", b"\xff")]) == [b"kept"]
+    await store.close()
+
+
 @pytest.mark.parametrize("back", [900, 2000, 40_000])
 async def test_corruption_before_the_tail_is_an_error(tmp_path: Path, log_of_200: Path, back: int) -> None:
     path = tmp_path / "data"

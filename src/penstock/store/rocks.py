@@ -72,9 +72,16 @@ def open_database(path: Path) -> Rdict:
         except Exception as error:
             from penstock.store.rocks_tail import cut_torn_tail  # seldom needed
 
-            if "Corruption" not in str(error) or not cut_torn_tail(path):
+            if "Corruption" not in str(error):
                 raise
+            if not cut_torn_tail(path):
+                raise EngineFailed(
+                    f"RocksDB cannot open {path}: {error}. Its files are damaged before their end, so that data that was "
+                    "acknowledged may be lost; nothing was changed. Restore the data directory from a backup"
+                ) from error
             return Rdict(str(path), _options())
+    except EngineFailed:
+        raise
     except Exception as error:
         raise EngineFailed(f"RocksDB cannot open {path}: {error}") from error
 

@@ -2,7 +2,9 @@
 
 RocksDB drops a record that is cut short by the end of the file, and takes any other bad record for corruption. But a
 file system may also leave zeros or old sectors where the last, never synced, writes should have been. Such a tail was
-not acknowledged to anybody and is cut off here. If a good record follows the bad one it is no tail: nothing is touched.
+not acknowledged to anybody and is cut off here. If a good record begins behind the bad one it is no tail: nothing is
+touched. (What goes on behind it may be the rest of the torn one: a long record is in several fragments, and after a
+failed sync or a power cut any of them may be there and any other not.)
 
 The format: https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format
 """
@@ -20,15 +22,18 @@ log = logging.getLogger(__name__)
 _BLOCK_BYTES = 32768
 _HEADER_BYTES = 7
 _TYPE_LAST = 11
+_CONTINUING = frozenset({3, 4, 7, 8})
+"""Types of fragments that are not their record's first: MIDDLE and LAST, and those of recycled files."""
 _MASK_DELTA = 0xA282EAD8
 
 
 def cut_torn_tail(database: Path) -> bool:
     """Cut off what is torn at the end of the newest log file, keeping a copy beside it. Returns whether it did.
 
-    For a database that is not open. Raises OSError.
+    Newer ones that are empty do not count: RocksDB begins one when it tries to get over a failed sync, and when it is
+    opened. For a database that is not open. Raises OSError.
     """
-    logs = sorted(database.glob("[0-9]*.log"))
+    logs = [path for path in sorted(database.glob("[0-9]*.log")) if path.stat().st_size]
     if not logs:
         return False
     data = logs[-1].read_bytes()
@@ -73,11 +78,22 @@ def _record_bytes(data: bytes, at: int) -> int:
 
 
 def _has_good_record_after(data: bytes, bad: int) -> bool:
-    """Whether a good record begins anywhere after `bad`: where its length points, or at any byte of what is left.
+    """Whether a good record begins anywhere after `bad`; fragments that go on with an earlier one do not count.
 
     Every byte of the first two blocks is tried, and the beginning of each block after them, where records begin anew.
     """
     nearby = min(len(data), (bad // _BLOCK_BYTES + 2) * _BLOCK_BYTES)
-    if any(_record_bytes(data, at) for at in range(bad + 1, nearby)):
+    if any(_begins_record(data, at) for at in range(bad + 1, nearby)):
         return True
-    return any(_record_bytes(data, at) for at in range(nearby, len(data), _BLOCK_BYTES))
+    for block in range(nearby, len(data), _BLOCK_BYTES):
+        at = block
+        while at < min(block + _BLOCK_BYTES, len(data)) and (size := _record_bytes(data, at)):
+            if _begins_record(data, at):
+                return True
+            at += size
+    return False
+
+
+def _begins_record(data: bytes, at: int) -> bool:
+    # The type is looked at first: it costs less than the checksum.
+    return at + 6 < len(data) and data[at + 6] not in _CONTINUING and _record_bytes(data, at) > 0
