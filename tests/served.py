@@ -51,7 +51,9 @@ class Served:
             if " ready at http://" in line:
                 self.port = int(line.split(" ready at ")[1].split()[0].rsplit(":", 1)[1])
                 ready.set()
-        ready.set()
+        if not ready.is_set():
+            process.wait()  # it ended instead of getting ready; `start` sees that
+            ready.set()
 
     @property
     def endpoint(self) -> str:

@@ -7,10 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from penstock.store.api import StoreError
+
 if TYPE_CHECKING:
     from penstock.core.node import Node
 
 log = logging.getLogger(__name__)
+
+_FIRST_WAIT_S = 1.0
+_MOST_WAIT_S = 10.0
 
 Loop: TypeAlias = Callable[["Node"], Awaitable[None]]
 WORKERS: dict[str, Loop] = {}
@@ -29,18 +34,26 @@ def worker(name: str) -> Callable[[Loop], Loop]:
 
 
 async def run_workers(node: Node) -> None:
-    """Run every registered worker until cancelled. One that fails is logged and started again after a second."""
+    """Run every registered worker until cancelled. One that fails is logged and started again, soon at first."""
     async with asyncio.TaskGroup() as group:
         for name, loop in WORKERS.items():
             group.create_task(_supervise(name, loop, node), name=f"worker:{name}")
 
 
 async def _supervise(name: str, loop: Loop, node: Node) -> None:
+    wait_s = _FIRST_WAIT_S
     while True:
+        began_s = node.clock.monotonic()
         try:
             await loop(node)
             return
+        except (StoreError, OSError) as error:
+            # The program is not to blame: no traceback, and not every second for as long as a database is away.
+            log.error("worker %s failed; starting it again: %s", name, error)
         except Exception:
             log.exception("worker %s failed; starting it again", name)
-            node.telemetry.count("penstock_worker_failures_total", worker=name)
-            await asyncio.sleep(1.0)
+        node.telemetry.count("penstock_worker_failures_total", worker=name)
+        if node.clock.monotonic() - began_s > _MOST_WAIT_S:
+            wait_s = _FIRST_WAIT_S
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, _MOST_WAIT_S)
