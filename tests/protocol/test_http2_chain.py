@@ -58,6 +58,34 @@ async def test_prior_knowledge(edge: Edge) -> None:
         assert (call.source_ip, call.secure, call.endpoint) == ("127.0.0.1", False, edge.endpoint)
 
 
+async def test_the_authority_signed_in_place_of_the_host(edge: Edge) -> None:
+    """As the SDK for JavaScript does. Over HTTP/1.1 there is no such thing, whatever a signature says."""
+    body = b'{"Name": "n"}'
+    fields = {"X-Amz-Target": "AmazonSSM.GetParameter", "Host": f"127.0.0.1:{edge.port}", **JSON}
+    request = AWSRequest(method="POST", url=edge.endpoint + "/", data=body, headers=fields)
+    signer = Authority(ROOT, "ssm", "us-east-1")
+    signer.add_auth(request)
+    given = {k: v.decode() if isinstance(v, bytes) else v for k, v in request.prepare().headers.items()}
+    assert "SignedHeaders=:authority;content-type;" in given["Authorization"]
+    async with httpx.AsyncClient(http1=False, http2=True) as client:
+        answer = await client.post(edge.endpoint + "/", content=body, headers=given)
+        assert answer.status_code == 200
+        answer = await client.post(edge.endpoint + "/", content=body, headers={**given, "Host": "127.0.0.2"})
+        assert answer.json()["__type"].endswith("InvalidSignatureException")
+    answer = await edge.send("POST", "/", given, body)
+    assert answer.status == 400 and answer.code.endswith("InvalidSignatureException")
+
+
+class Authority(auth.SigV4Auth):
+    """Names the host by HTTP/2's name for it."""
+
+    def headers_to_sign(self, request: Any) -> Any:
+        headers = super().headers_to_sign(request)
+        headers[":authority"] = headers["host"]
+        del headers["host"]
+        return headers
+
+
 async def test_alpn(edge: Edge, tmp_path: Path) -> None:
     context, pem = certified(tmp_path)
     server = Server(edge.node, tls=context)

@@ -46,7 +46,7 @@ def read_head(fields: Iterable[tuple[bytes, bytes]], limits: Limits, peer: str, 
     if method not in METHODS:
         raise Refused(501, "unknown method")
     if authority:
-        headers["host"] = authority
+        headers["host"] = headers[":authority"] = authority  # clients sign it by either name
     if not headers.get("host"):
         raise Refused(400, "an :authority or a Host header is required")
     if len(headers["host"]) > HOST_BYTES:

@@ -189,7 +189,7 @@ def verify(claim: Claim, request: Request, secret: str, kind: Family) -> Proof:
     signed = scope.header_set
     presigned = claim.expires_s >= 0
     missing = [name for name in headers if name[:6] == "x-amz-" and name not in signed]
-    if "host" not in signed:
+    if "host" not in signed and not (":authority" in signed and request.http_version == "2"):
         missing.insert(0, "host")
     if missing and not _harmless(missing, presigned, kind):
         raise refusals.headers_not_signed(kind, missing)
