@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
+from penstock.services.kms.specs import SPECS
 from served import Served
 
 ARN = "arn:aws:kms:us-east-1:000000000000:"
@@ -196,6 +197,25 @@ def test_ed25519(kms: Any) -> None:
     signature = kms.sign(**given)["Signature"]
     assert kms.verify(Signature=signature, **given)["SignatureValid"]
     assert refused(kms.verify, Signature=b"x" * 64, **given)[0] == "KMSInvalidSignatureException"
+
+
+@pytest.mark.parametrize("size", [44, 65, 87])
+def test_ml_dsa(kms: Any, size: int) -> None:
+    if f"ML_DSA_{size}" not in SPECS:
+        assert refused(kms.create_key, KeySpec=f"ML_DSA_{size}", KeyUsage="SIGN_VERIFY")[0] == "NotImplemented"
+        return
+    key_id = made(kms, KeySpec=f"ML_DSA_{size}", KeyUsage="SIGN_VERIFY")
+    given = {"KeyId": key_id, "SigningAlgorithm": "ML_DSA_SHAKE_256"}
+    for message in ({"Message": b"m"}, {"Message": b"\1" * 64, "MessageType": "EXTERNAL_MU"}):
+        signature = kms.sign(**given, **message)["Signature"]
+        assert kms.verify(Signature=signature, **given, **message)["SignatureValid"]
+        spoilt = signature[:-1] + bytes((signature[-1] ^ 1,))
+        assert refused(kms.verify, Signature=spoilt, **given, **message)[0] == "KMSInvalidSignatureException"
+        assert refused(kms.verify, Signature=b"x", **given, **message)[0] == "KMSInvalidSignatureException"
+    assert refused(kms.sign, Message=b"m" * 64, MessageType="DIGEST", **given)[0] == "ValidationException"
+    assert refused(kms.sign, Message=b"m", MessageType="EXTERNAL_MU", **given)[0] == "ValidationException"
+    public: Any = serialization.load_der_public_key(kms.get_public_key(KeyId=key_id)["PublicKey"])
+    public.verify(kms.sign(Message=b"m", **given)["Signature"], b"m")
 
 
 def test_what_was_encrypted_with_the_public_key(kms: Any) -> None:

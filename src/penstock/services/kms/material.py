@@ -10,7 +10,7 @@ import hashlib
 import logging
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -27,9 +27,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+@runtime_checkable
+class LatticeKey(Protocol):
+    """An ML-DSA private key of `cryptography`, which older versions of it do not have."""
+
+    def sign(self, data: bytes) -> bytes: ...
+    def sign_mu(self, mu: bytes) -> bytes: ...
+    def public_key(self) -> Any: ...
+    def private_bytes(self, encoding: Any, format: Any, encryption_algorithm: Any) -> bytes: ...
+
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | LatticeKey
 Opened: TypeAlias = AESGCM | PrivateKey | bytes
+
+KEY_TYPES = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, LatticeKey)
 
 _KEPT = 2000
 _DER = serialization.Encoding.DER
@@ -84,7 +96,7 @@ def _usable(spec: Spec, plain: bytes) -> Opened:
         return plain
     # It was checked when it was made or imported.
     found = serialization.load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
-    assert isinstance(found, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey))
+    assert isinstance(found, KEY_TYPES)
     return found
 
 
@@ -112,6 +124,9 @@ async def pair(spec: Spec) -> PrivateKey:
     """A fresh key pair. Finding primes takes RSA up to seconds, so that is done beside the event loop."""
     if spec.size_bits:
         return await asyncio.to_thread(rsa.generate_private_key, 65537, spec.size_bits)
+    if spec.lattice is not None:
+        lattice: LatticeKey = spec.lattice.generate()
+        return lattice
     return ec.generate_private_key(spec.curve) if spec.curve else ed25519.Ed25519PrivateKey.generate()
 
 
@@ -122,7 +137,8 @@ def private_der(private: PrivateKey) -> bytes:
 
 def public_der(private: PrivateKey) -> bytes:
     """The public key as SubjectPublicKeyInfo."""
-    return private.public_key().public_bytes(_DER, _PUBLIC)
+    public: bytes = private.public_key().public_bytes(_DER, _PUBLIC)
+    return public
 
 
 async def imported(spec: Spec, plain: bytes) -> tuple[bytes, bytes]:
@@ -140,7 +156,7 @@ async def imported(spec: Spec, plain: bytes) -> tuple[bytes, bytes]:
         raise errors.wrong_material() from None
     if not _fits(spec, private):
         raise errors.wrong_material()
-    assert isinstance(private, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey))
+    assert isinstance(private, KEY_TYPES)
     return private_der(private), public_der(private)
 
 
@@ -149,4 +165,4 @@ def _fits(spec: Spec, private: object) -> bool:
         return isinstance(private, rsa.RSAPrivateKey) and private.key_size == spec.size_bits
     if spec.curve:
         return isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name == spec.curve.name
-    return isinstance(private, ed25519.Ed25519PrivateKey)
+    return isinstance(private, spec.lattice or ed25519.Ed25519PrivateKey)

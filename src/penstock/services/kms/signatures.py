@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -10,19 +12,20 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result
 from penstock.services.kms import access, errors, grant_tokens, rules
-from penstock.services.kms.material import OpenMaterial, PrivateKey
+from penstock.services.kms.material import KEY_TYPES, LatticeKey, OpenMaterial, PrivateKey
 from penstock.services.kms.records import Key
-from penstock.services.kms.specs import ALGORITHM_MEMBERS, SIGN, SPECS, hash_of
+from penstock.services.kms.specs import ALGORITHM_MEMBERS, ML_DSA, SIGN, SPECS, hash_of
 from penstock.wire.errors import AwsError, not_implemented
 
-RAW, DIGEST = "RAW", "DIGEST"
+RAW, DIGEST, MU = "RAW", "DIGEST", "EXTERNAL_MU"
+MU_BYTES = 64
 
 
 async def _private(call: Call, key: Key) -> PrivateKey:
     material = key.current
     assert material is not None
     opened = await call.node.own(OpenMaterial).of(key, material)
-    assert isinstance(opened, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey))
+    assert isinstance(opened, KEY_TYPES)
     return opened
 
 
@@ -33,17 +36,22 @@ def _padding(algorithm: str) -> padding.AsymmetricPadding:
     return padding.PKCS1v15()
 
 
-def _hashing(params: Params) -> hashes.HashAlgorithm | Prehashed:
-    """How the message is hashed. Raises AwsError ValidationException for a digest of the wrong length."""
+def _hashing(params: Params) -> hashes.HashAlgorithm | Prehashed | None:
+    """How the message is hashed; None: by the algorithm itself. Raises AwsError ValidationException.
+
+    So it does for a digest of the wrong length. EXTERNAL_MU is the digest of ML-DSA:
+    https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
+    """
     algorithm, kind = params["SigningAlgorithm"], params.get("MessageType", RAW)
-    if kind not in (RAW, DIGEST) or (kind == DIGEST and algorithm.startswith("ED25519")):
+    lattice = algorithm == ML_DSA
+    if (kind != RAW and (kind == MU) is not lattice) or (kind == DIGEST and algorithm.startswith("ED25519")):
         raise errors.invalid(f"MessageType {kind} is not supported for {algorithm}.")
-    hashing = hash_of(algorithm)
+    hashing = None if lattice else hash_of(algorithm)
     if kind == RAW:
         return hashing
-    if len(params["Message"]) != hashing.digest_size:
+    if len(params["Message"]) != (hashing.digest_size if hashing else MU_BYTES):
         raise errors.invalid(f"Digest is invalid length for algorithm {algorithm}.")
-    return Prehashed(hashing)
+    return Prehashed(hashing) if hashing else None
 
 
 def _checked(call: Call, params: Params) -> Key:
@@ -63,11 +71,14 @@ async def sign(call: Call, params: Params) -> Result:
     hashing = _hashing(params)
     rules.check_dry_run(params)
     private = await _private(call, key)
-    if isinstance(private, rsa.RSAPrivateKey):
+    if isinstance(private, rsa.RSAPrivateKey) and hashing:
         signature = private.sign(message, _padding(algorithm), hashing)
-    elif isinstance(private, ec.EllipticCurvePrivateKey):
+    elif isinstance(private, ec.EllipticCurvePrivateKey) and hashing:
         signature = private.sign(message, ec.ECDSA(hashing))
+    elif isinstance(private, LatticeKey) and params.get("MessageType") == MU:
+        signature = private.sign_mu(message)
     else:
+        assert isinstance(private, (ed25519.Ed25519PrivateKey, LatticeKey))
         signature = private.sign(message)
     return {"KeyId": key.arn, "Signature": signature, "SigningAlgorithm": algorithm}
 
@@ -78,12 +89,14 @@ async def verify(call: Call, params: Params) -> Result:
     algorithm, message, signature = params["SigningAlgorithm"], params["Message"], params["Signature"]
     hashing = _hashing(params)
     rules.check_dry_run(params)
-    public = (await _private(call, key)).public_key()
+    public: Any = (await _private(call, key)).public_key()
     try:
         if isinstance(public, rsa.RSAPublicKey):
             public.verify(signature, message, _padding(algorithm), hashing)
         elif isinstance(public, ec.EllipticCurvePublicKey):
             public.verify(signature, message, ec.ECDSA(hashing))
+        elif params.get("MessageType") == MU:
+            public.verify_mu(signature, message)
         else:
             public.verify(signature, message)
     except InvalidSignature:
