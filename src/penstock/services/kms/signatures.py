@@ -91,9 +91,9 @@ async def verify(call: Call, params: Params) -> Result:
     rules.check_dry_run(params)
     public: Any = (await _private(call, key)).public_key()
     try:
-        if isinstance(public, rsa.RSAPublicKey):
+        if isinstance(public, rsa.RSAPublicKey) and hashing:
             public.verify(signature, message, _padding(algorithm), hashing)
-        elif isinstance(public, ec.EllipticCurvePublicKey):
+        elif isinstance(public, ec.EllipticCurvePublicKey) and hashing:
             public.verify(signature, message, ec.ECDSA(hashing))
         elif params.get("MessageType") == MU:
             public.verify_mu(signature, message)
