@@ -27,7 +27,7 @@ from penstock.store.api import Conflict, EngineFailed, StoreError
 from penstock.store.faulty import Faults
 from penstock.wire.errors import AwsError
 from s3_node import whole
-from simulate.virtual_time import VirtualLoop
+from simulate.virtual_time import VirtualLoop, rerunnable
 from simulate.world import ACCOUNT, REGION, World, ask, persist
 
 LIVES = 3
@@ -291,23 +291,10 @@ async def simulate(world: World, ledger: Ledger) -> None:
     await world.lose_power()
 
 
-def run(seed: int, data: Path) -> tuple[World, Ledger]:
+def run(seed: int, data: Path) -> None:
     """One simulation from beginning to end. Raises AssertionError with the seed."""
-    random.seed(seed)
-    loop = VirtualLoop(LIMIT_S)
-    world, ledger = World(seed, data, loop, index), Ledger()
-    try:
-        loop.run_until_complete(simulate(world, ledger))
-    except BaseException as error:
-        error.add_note(f"PENSTOCK_SEED={seed} runs this again")
-        raise
-    finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.limit_s = float("inf")
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-    return world, ledger
+    with rerunnable(seed), VirtualLoop.running(LIMIT_S) as loop:
+        loop.run_until_complete(simulate(World(seed, data, loop, index), Ledger()))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -6,8 +6,10 @@ Threads' work is done on the spot, so that a seed always gives the same run, how
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from penstock.clock import Clock
@@ -20,6 +22,17 @@ class Stuck(AssertionError):
     """Everybody waits for somebody else, or the simulation took longer (of its own time) than it may."""
 
 
+@contextlib.contextmanager
+def rerunnable(seed: int) -> Iterator[None]:
+    """What fails inside says how to run it again."""
+    random.seed(seed)
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"PENSTOCK_SEED={seed} runs this again")
+        raise
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`limit_s`: the most seconds of its own time that it runs."""
 
@@ -27,6 +40,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.now_s = 0.0
         self.limit_s = limit_s
         super().__init__(_Jumping(self))
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, limit_s: float) -> Iterator[VirtualLoop]:
+        """A loop, and at its end nothing left of it."""
+        loop = cls(limit_s)
+        try:
+            yield loop
+        finally:
+            loop.limit_s = float("inf")
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     def time(self) -> float:
         return self.now_s

@@ -20,7 +20,7 @@ from penstock.core.node import Node
 from penstock.core.shared_clock import catch_up
 from penstock.core.worker import run_workers
 from penstock.events.outbox import QUEUE as OUTBOX
-from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, TooManyEnvironments
+from penstock.runtime.api import Credentials, FunctionSpec, Invocation, LogSink, Outcome, TooManyEnvironments
 from penstock.services.iam.directory import StoreDirectory
 from penstock.services.lambda_.events import QUEUE as EVENTS
 from penstock.store.api import Conflict, EngineFailed, Limits, Store, Transaction, UnknownCommit
@@ -66,7 +66,7 @@ class InProcess:
     """The runtime: an invocation is a call of `function`. By the seed some are throttled, slow, or fail once."""
 
     def __init__(self, rng: random.Random, function: Function) -> None:
-        self.log_sink = None
+        self.log_sink: LogSink | None = None
         self.serve = None
         self.node: Node | None = None
         self.invoked: list[str] = []

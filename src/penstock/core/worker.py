@@ -53,6 +53,9 @@ async def _supervise(name: str, loop: Loop, node: Node) -> None:
         except Exception:
             log.exception("worker %s failed; starting it again", name)
         node.telemetry.count("penstock_worker_failures_total", worker=name)
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            # It failed while it was being cancelled, and a TaskGroup in it told of the failure alone.
+            raise asyncio.CancelledError
         if node.clock.monotonic() - began_s > _MOST_WAIT_S:
             wait_s = _FIRST_WAIT_S
         await asyncio.sleep(wait_s)

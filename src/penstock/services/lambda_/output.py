@@ -16,11 +16,13 @@ from penstock.core.node import Node
 from penstock.core.worker import worker
 from penstock.runtime.api import FunctionSpec
 from penstock.services.lambda_.invocations import Ready
+from penstock.store.api import Conflict, StoreError, UnknownCommit
 from penstock.wire.errors import AwsError
 
 log = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S = 0.2
+_RETRY_WAITS_S = (0.1, 0.5, 2.0, 5.0)
 LINES_WAITING_MAX = 100_000
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 BATCH_EVENTS_MAX = 10_000
@@ -87,12 +89,25 @@ class _Keeper:
         """Put the lines into their stream. What cannot be kept is said in the server's log, and lost."""
         try:
             for events in _batches(batch):
-                await self._put(where, events)
-        except AwsError as error:
+                await self._persist(where, events)
+        except (AwsError, StoreError) as error:
             self._writers.pop(where, None)
-            if where[0] not in self._denied:
+            self._node.telemetry.count("penstock_lambda_lines_dropped_total", len(batch))
+            if isinstance(error, StoreError):
+                log.error("output of %s is lost: %s", where[0], error)
+            elif where[0] not in self._denied:
                 self._denied.add(where[0])
                 log.warning("the output of %s is not kept: %s", where[0], error)
+
+    async def _persist(self, where: Where, events: list[dict[str, object]]) -> None:
+        """Put the lines, some times if need be. After a commit in doubt they may be there twice, as from any agent."""
+        for wait_s in _RETRY_WAITS_S:
+            try:
+                return await self._put(where, events)
+            except (Conflict, UnknownCommit) as error:
+                log.warning("the output of %s was not kept at once: %s", where[0], error)
+                await asyncio.sleep(wait_s)
+        return await self._put(where, events)
 
     async def _put(self, where: Where, events: list[dict[str, object]]) -> None:
         arn, group, stream = where
