@@ -54,6 +54,7 @@ async def gated(tmp_path: Path) -> AsyncIterator[tuple[RocksStore, Gate]]:
     directory = claim(tmp_path)
     gate = Gate(open_database(tmp_path / "store"))
     store = RocksStore(gate, directory)  # type: ignore[arg-type]
+    store.sync_s = 1.0  # a slow disk: its syncs are the thread's
     yield store, gate
     gate.open.set()
     gate.error = None
@@ -63,6 +64,22 @@ async def gated(tmp_path: Path) -> AsyncIterator[tuple[RocksStore, Gate]]:
 async def settles(task: asyncio.Future[Any], within_s: float = 0.05) -> bool:
     await asyncio.wait((task,), timeout=within_s)
     return task.done()
+
+
+async def test_a_quick_disk_is_synced_by_the_loop_itself_and_a_slow_one_is_not(
+    gated: tuple[RocksStore, Gate],
+) -> None:
+    store, gate = gated
+    gate.open.set()
+    store.sync_s = 0.0
+    for i in range(20):
+        await asyncio.gather(*(store.transact(lambda txn, i=i, j=j: txn.set(b"%d/%d" % (i, j), b"")) for j in range(5)))
+    assert store._thread is None
+    assert gate.syncs == 20, "who is ready shares a sync"
+    assert 0 < store.sync_s < 1
+    store.sync_s = 1.0
+    await store.transact(lambda txn: txn.set(b"slow", b""))
+    assert store._thread is not None
 
 
 async def test_a_write_returns_only_after_its_sync(gated: tuple[RocksStore, Gate]) -> None:

@@ -14,6 +14,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -45,6 +46,9 @@ log = logging.getLogger(__name__)
 
 _VERSION_KEY = ENGINE_KEYS + b"version"
 _RECLAIM_DELAY_S = 30.0
+_SYNC_HERE_S = 0.001
+"""A disk that syncs this quickly is synced on the loop's thread: everybody waits a little, nobody changes threads."""
+_SYNC_WEIGHT = 0.1
 _SWITCH_INTERVAL_S = 0.0005
 """The syncing thread needs the interpreter lock twice a round; Python's 5 ms would be ten times the sync itself."""
 
@@ -134,6 +138,8 @@ class RocksStore:
         """Taken, and not yet durable."""
         self._wake_scheduled = False
         self._thread_idle = True
+        self.sync_s = 0.0
+        """What a sync takes, lately."""
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -244,6 +250,9 @@ class RocksStore:
         self._wake_scheduled = False
         if self.failed is not None:
             return
+        if self._thread_idle and self.sync_s < _SYNC_HERE_S:
+            self._sync_here()
+            return
         if self._thread is None:
             sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
             self._thread = threading.Thread(target=self._sync_rounds, name="penstock-store-sync", daemon=True)
@@ -252,6 +261,24 @@ class RocksStore:
             self._thread_idle = False
             self._requests.put(True)
 
+    def _sync_here(self) -> None:
+        """Sync on the loop's own thread: on a quick disk that costs less than handing the round over and back."""
+        taken, self.open_round = self.open_round, Round()
+        error = self._sync()
+        if error is not None:
+            self.syncing = taken
+        self._end_round(taken, error)
+
+    def _sync(self) -> Exception | None:
+        """Sync the log, and learn how long that takes on this disk these days. Returns what went wrong."""
+        began_s = time.perf_counter()
+        try:
+            self.db.flush_wal(True)
+        except Exception as error:
+            return error
+        self.sync_s += (time.perf_counter() - began_s - self.sync_s) * _SYNC_WEIGHT
+        return None
+
     def _sync_rounds(self) -> None:
         """The syncing thread: round after round, without a word from the loop in between, idle when nobody waits."""
         while self._requests.get():
@@ -259,12 +286,9 @@ class RocksStore:
                 # In this order: who looks for unsynced keys reads the open round first, and must find it in one of both.
                 self.syncing = taken
                 self.open_round = Round()
-                error: Exception | None = None
-                try:
-                    self.db.flush_wal(True)
+                error = self._sync()
+                if error is None:
                     self.syncing = None
-                except Exception as caught:
-                    error = caught
                 assert self._loop is not None
                 try:
                     self._loop.call_soon_threadsafe(self._end_round, taken, error)
