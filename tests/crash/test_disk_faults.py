@@ -198,8 +198,11 @@ def serving(data: Path) -> Iterator[Served]:
 
 def logged(server: Served, *texts: str) -> None:
     """One line with all of that is in the log, and not one traceback."""
+    deadline = time.monotonic() + 10  # the log arrives by a pipe, after the answer
+    while not any(all(text in line for text in texts) for line in list(server.log)):
+        assert time.monotonic() < deadline, list(server.log)[-30:]
+        time.sleep(0.05)
     log = list(server.log)
-    assert any(all(text in line for text in texts) for line in log), log[-30:]
     assert not any("Traceback" in line for line in log), log[-60:]
 
 

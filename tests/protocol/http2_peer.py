@@ -129,14 +129,14 @@ class Peer:
         while at < len(body):
             size = min(self.h2.local_flow_control_window(stream_id), self.h2.max_outbound_frame_size, len(body) - at)
             if size <= 0:
-                if not await self.receive(3):
+                if not await self.receive():
                     return
                 continue
             self.h2.send_data(stream_id, body[at : at + size], end_stream=end and at + size == len(body))
             at += size
             self.flush()
 
-    async def receive(self, timeout_s: float = 5) -> bool:
+    async def receive(self, timeout_s: float = 30) -> bool:
         """Take what comes next; False where nothing came."""
         try:
             data = await asyncio.wait_for(self.reader.read(1 << 20), timeout_s)
@@ -179,5 +179,5 @@ class Peer:
         return seen
 
     async def until_closed(self) -> None:
-        while await self.receive():
+        while await self.receive(5):
             pass

@@ -34,3 +34,32 @@ async def test_one_that_fails_while_cancelled_ends(node: Node, monkeypatch: pyte
     done, _ = await asyncio.wait([workers], timeout=5)
     assert done, "it was started again"
     assert workers.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("also", "traceback"), [(EngineFailed("the disk is full"), False), (KeyError("a mistake"), True)]
+)
+async def test_only_our_own_mistakes_bring_a_traceback(
+    node: Node,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    also: Exception,
+    traceback: bool,
+) -> None:
+    async def fails(node: Node) -> None:
+        async def child(error: Exception) -> None:
+            raise error
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child(EngineFailed("the disk is full")))
+            group.create_task(child(also))
+
+    for name in list(WORKERS):
+        monkeypatch.delitem(WORKERS, name)
+    monkeypatch.setitem(WORKERS, "testing:worker", fails)
+    workers = asyncio.create_task(run_workers(node))
+    await asyncio.sleep(0.01)
+    workers.cancel()
+    await asyncio.wait([workers], timeout=5)
+    failures = [record for record in caplog.records if "worker testing:worker failed" in record.getMessage()]
+    assert [record.exc_info is not None for record in failures] == [traceback]

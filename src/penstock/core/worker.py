@@ -47,11 +47,12 @@ async def _supervise(name: str, loop: Loop, node: Node) -> None:
         try:
             await loop(node)
             return
-        except (StoreError, OSError) as error:
-            # The program is not to blame: no traceback, and not every second for as long as a database is away.
-            log.error("worker %s failed; starting it again: %s", name, error)
-        except Exception:
-            log.exception("worker %s failed; starting it again", name)
+        except Exception as error:
+            if (outside := _outside(error)) is not None:
+                # The program is not to blame: no traceback, and not every second for as long as a database is away.
+                log.error("worker %s failed; starting it again: %s", name, outside)
+            else:
+                log.exception("worker %s failed; starting it again", name)
         node.telemetry.count("penstock_worker_failures_total", worker=name)
         if (task := asyncio.current_task()) is not None and task.cancelling():
             # It failed while it was being cancelled, and a TaskGroup in it told of the failure alone.
@@ -60,3 +61,11 @@ async def _supervise(name: str, loop: Loop, node: Node) -> None:
             wait_s = _FIRST_WAIT_S
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, _MOST_WAIT_S)
+
+
+def _outside(error: Exception) -> Exception | None:
+    """The store's or the machine's error that this is, or that a group of tasks consists of; None of any other."""
+    if isinstance(error, ExceptionGroup):
+        found = [_outside(inner) for inner in error.exceptions]
+        return None if None in found else found[0]
+    return error if isinstance(error, (StoreError, OSError)) else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import peer
@@ -42,6 +42,7 @@ HEADERS = st.dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a busy machine, not of the code
 @given(HEADERS, st.binary(max_size=1000))
 def test_a_message_comes_back(headers: dict[str, Any], payload: bytes) -> None:
     buffer = EventStreamBuffer()
