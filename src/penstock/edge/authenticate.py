@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from penstock.core.identity import ANONYMOUS, Credential, Principal, root
-from penstock.edge import refusals, sigv2, sigv4
+from penstock.edge import post_policy, refusals, sigv2, sigv4
 from penstock.edge.origin import trusted
 from penstock.edge.refusals import Family
 from penstock.edge.route import read_host
@@ -75,6 +75,16 @@ class Authenticator:
         proof = sigv4.verify(claim, request, secret, kind)
         self._check_session(credential, claim.token, kind)
         return principal, proof, scope.region
+
+    async def form(self, request: Request, fields: dict[str, str], region: str) -> tuple[Principal, str]:
+        """(principal, region) of whoever signed the policy of an upload by form. Raises AwsError in S3's words."""
+        claim = post_policy.read(fields)
+        if claim is None:
+            return ANONYMOUS, region
+        principal, secret, credential = await self._key(request, Family.S3, claim.access_key_id, claim.token)
+        post_policy.verify(claim, secret)
+        self._check_session(credential, claim.token, Family.S3)
+        return principal, claim.region or region
 
     async def _key(
         self, request: Request, kind: Family, access_key_id: str, token: str

@@ -6,13 +6,13 @@ import itertools
 import logging
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.identity import ANONYMOUS
 from penstock.core.operation import find
-from penstock.edge import origin, payload, refusals
+from penstock.edge import origin, payload, post_form, post_policy, refusals
 from penstock.edge.admin import Admin
 from penstock.edge.authenticate import Authenticator
 from penstock.edge.refusals import Family
@@ -24,7 +24,9 @@ from penstock.wire.errors import AwsError
 from penstock.wire.message import Request, Response
 
 if TYPE_CHECKING:
+    from penstock.core.identity import Principal
     from penstock.core.node import Node
+    from penstock.wire.codec import Codec
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("penstock.access")
@@ -81,7 +83,10 @@ class Chain:
                 to = route(payload.legible(request, FORM_BYTES))
             else:
                 to = route(request)
-            response = await self._carry_out(request, to, request_id)
+            if to.service == "s3" and not to.operation and post_form.is_form(request):
+                request, to, response = await self._post_object(request, to, request_id)
+            else:
+                response = await self._carry_out(request, to, request_id)
         except AwsError as error:
             code = error.code
             response = self._error(to, error, request_id)
@@ -110,16 +115,46 @@ class Chain:
         payload.settle(request, proof, kind)
         if "content-encoding" in headers and kind in payload.COMPRESSIBLE:
             payload.inflate(request, BODY_BYTES[kind], kind)
-        operation = find(service, name)
         if kind is Family.S3 and not coding.streams:
             payload.check_document(request, name)
+        return await self._perform(request, to, coding, principal, region, request_id)
+
+    async def _post_object(self, request: Request, to: Route, request_id: str) -> tuple[Request, Route, Response]:
+        """An upload by form: the PutObject it stands for, that one's route, and the answer the form wants."""
+        form = await post_form.read(request)
+        principal, region = await self._authenticate.form(request, form.fields, to.region)
+        put = form.as_put(request)
+        to = route(put)
+        if to.operation != "PutObject":
+            raise to.problem or AwsError("MethodNotAllowed", post_form.NOT_ALLOWED, 405)
+        bucket = to.labels["Bucket"]
+        if form.fields.get("policy"):
+            sizes = post_policy.check(form.fields["policy"], form.fields, bucket, self.node.clock.host_now())
+            if sizes is not None:
+                form.content.least_bytes, form.content.most_bytes = sizes
+        coding = codec(to.service, to.operation, to.protocol)
+        response = await self._perform(put, to, coding, principal, region, request_id, {"s3:authType": "POST"})
+        return put, to, form.answer(put, bucket, response)
+
+    async def _perform(
+        self,
+        request: Request,
+        to: Route,
+        coding: Codec,
+        principal: Principal,
+        region: str,
+        request_id: str,
+        context: dict[str, Any] | None = None,
+    ) -> Response:
+        """From parsing to serializing, for whoever it was found to be."""
+        headers, kind, node = request.headers, to.family, self.node
+        operation = find(to.service, to.operation)
         params = coding.parse(request, to.labels)
-        node = self.node
         call = Call(
             node, operation, principal, principal.account, region or node.settings.region, request_id,
             source_ip=request.peer, secure=request.secure,
             endpoint=f"{'https' if request.secure else 'http'}://{headers.get('host', '')}",
-            user_agent=headers.get("user-agent", ""),
+            user_agent=headers.get("user-agent", ""), context=context,
         )  # fmt: skip
         if operation.unsupported:
             operation.refuse_unsupported(params)

@@ -115,7 +115,8 @@ async def put_object(call: Call, params: Params) -> Result:
         record.segments = received.segments
         writing.replace(txn, call, name, key, old, record, received.inline)
         if bucket.has_notification:
-            events.emit(txn, call, name, bucket, "ObjectCreated:Put", key, record)
+            by_form = call.context is not None and call.context.get("s3:authType") == "POST"
+            events.emit(txn, call, name, bucket, f"ObjectCreated:{'Post' if by_form else 'Put'}", key, record)
 
     await received.commit(call, body)
     result: Result = {"ETag": f'"{etag}"'}
