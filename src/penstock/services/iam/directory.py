@@ -14,32 +14,23 @@ import msgspec
 from penstock.clock import Clock
 from penstock.config import Settings
 from penstock.core.arn import parse
-from penstock.core.authz.evaluate import Question, decide
-from penstock.core.authz.facts import GivenFacts
 from penstock.core.authz.reach import MOST, Reach
 from penstock.core.identity import (
-    FEDERATED_BY,
     Accesses,
     Asked,
     Credential,
     Identity,
     Kind,
-    PolicyText,
     Principal,
     Uses,
-    service,
 )
 from penstock.services.iam import arns, explain, keys, last_used, seal
-from penstock.services.iam.records import AccessKey, Group, Role, User
+from penstock.services.iam.identities import TAKEN_BY, check_trust, identity_of
+from penstock.services.iam.records import AccessKey, Role, User
 from penstock.services.iam.state import State
 from penstock.store.api import Store, Transaction
-from penstock.wire.errors import AwsError
 
 _REMEMBERED = 4096
-TAKEN_BY = "penstock:taken-by"
-"""In the session of a role that a service took by itself: that service's name."""
-_EVERYTHING = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
-_NOTHING = '{"Version":"2012-10-17","Statement":[]}'
 
 
 class StoreDirectory:
@@ -136,7 +127,7 @@ class StoreDirectory:
         if role is not None and role_arn != arns.arn(arn.account, role):
             role = None
         if role is not None:
-            _check_trust(role, arn.account, service, context or {})
+            check_trust(role, arn.account, service, context or {})
         now = self._clock.now()
         principal = Principal(
             Kind.ROLE, arn.account, f"arn:aws:sts::{arn.account}:assumed-role/{name}/{session_name}",
@@ -196,68 +187,3 @@ def _remember(kept: dict[Any, Any], key: Any, value: Any) -> None:
     if len(kept) >= _REMEMBERED:
         kept.pop(next(iter(kept)), None)
     kept[key] = value
-
-
-def identity_of(state: State, principal: Principal, managed_session: tuple[str, ...] = ()) -> Identity:
-    """What IAM holds about a user, a role's session or a federated user. managed_session: ARNs that narrow it."""
-    arn = principal.role_arn or principal.arn
-    name = arn.rpartition("/")[2]
-    unique_id = principal.id.partition(":")[0]
-    session = tuple(PolicyText(a, state.policy_text(a) or _NOTHING) for a in managed_session)
-    if principal.kind is Kind.ROLE:
-        role = state.find(Role, name)
-        if role is None or not (role.id == unique_id or _made_since(role, principal)):
-            return Identity(missing=f"the role {arn} does not exist")
-        return Identity(_policies(state, role, f"role {name}"), _boundary(state, role), role.tags, "", session)
-    user_name = principal.session.get(FEDERATED_BY, name)
-    if not user_name:
-        return Identity((PolicyText("root", _EVERYTHING),), session=session)
-    user = state.find(User, user_name)
-    if user is None:
-        return Identity(missing=f"the user {user_name} does not exist")
-    if principal.kind is Kind.USER and user.id != unique_id:
-        return Identity(missing=f"the user {arn} of these credentials does not exist")
-    policies = _policies(state, user, f"user {user.name}")
-    for group_name in user.groups:
-        group = state.find(Group, group_name)
-        if group is not None:
-            policies += _policies(state, group, f"group {group_name}")
-    return Identity(policies, _boundary(state, user), user.tags, "", session)
-
-
-def identity_of_group(state: State, group: Group) -> Identity:
-    """What a group's policies alone amount to."""
-    return Identity(_policies(state, group, f"group {group.name}"))
-
-
-def _made_since(role: Role, principal: Principal) -> bool:
-    """Whether a service took the role before there was one, and the role that there is now trusts that service."""
-    service = principal.session.get(TAKEN_BY, "")
-    if principal.id.partition(":")[0] or not service:
-        return False
-    try:
-        _check_trust(role, principal.account, service, {})
-    except AwsError:
-        return False
-    return True
-
-
-def _policies(state: State, entity: User | Group | Role, of: str) -> tuple[PolicyText, ...]:
-    inline = tuple(PolicyText(f"inline policy {name} of {of}", text) for name, text in entity.inline.items())
-    attached = ((arn, state.policy_text(arn)) for arn in entity.attached)
-    return inline + tuple(PolicyText(f"{arn} attached to {of}", text) for arn, text in attached if text is not None)
-
-
-def _boundary(state: State, entity: User | Role) -> PolicyText | None:
-    if not entity.boundary:
-        return None
-    return PolicyText(f"permissions boundary {entity.boundary}", state.policy_text(entity.boundary) or _NOTHING)
-
-
-def _check_trust(role: Role, account: str, name: str, context: Mapping[str, Any]) -> None:
-    arn = arns.arn(account, role)
-    trust = PolicyText(f"the trust policy of {arn}", role.trust)
-    caller, facts = service(name, account), GivenFacts(context)
-    question = Question(caller, "sts:AssumeRole", arn, account, facts, Identity(), trust, must_be_named=True)
-    if not decide(question).allowed:
-        raise AwsError("AccessDenied", f"{name} is not authorized to perform: sts:AssumeRole on resource: {arn}", 403)

@@ -21,7 +21,7 @@ from penstock.core.authz.validate import Purpose
 from penstock.core.call import Call
 from penstock.core.identity import Identity, Kind, PolicyText, Principal
 from penstock.core.operation import Params, Result, operation
-from penstock.services.iam import directory, documents, errors, listing
+from penstock.services.iam import documents, errors, identities, listing
 from penstock.services.iam.records import Group, Role, User
 from penstock.services.iam.state import State, reading
 
@@ -61,14 +61,14 @@ def of_source(state: State, arn: str) -> tuple[Principal, Identity]:
     if kind_name == "role":
         role = state.get(Role, name)
         principal = Principal(Kind.ROLE, state.account, arn, role.id, role_arn=arn)
-        return principal, directory.identity_of(state, principal)
+        return principal, identities.identity_of(state, principal)
     if kind_name == "user":
         user = state.get(User, name)
         principal = Principal(Kind.USER, state.account, arn, user.id)
-        return principal, directory.identity_of(state, principal)
+        return principal, identities.identity_of(state, principal)
     if kind_name == "group":
         group = state.get(Group, name)
-        return Principal(Kind.USER, state.account, arn, group.id), directory.identity_of_group(state, group)
+        return Principal(Kind.USER, state.account, arn, group.id), identities.identity_of_group(state, group)
     raise errors.invalid_input(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
 
 
