@@ -225,7 +225,6 @@ def test_another_accounts_function_is_out_of_reach(server: Served) -> None:
         {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}},
         {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]},
         {"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}},
-        {"Publish": True},
         {"LoggingConfig": {"LogFormat": "JSON"}},
         {"TracingConfig": {"Mode": "Active"}},
     ],

@@ -7,13 +7,18 @@ other services only their operations.
 
 from penstock.services.lambda_ import (
     account,
+    aliases,
     configurations,
     functions,
     invocations,
     output,
     permissions,
     tags,
+    versions,
     workers,
 )
 
-__all__ = ["account", "configurations", "functions", "invocations", "output", "permissions", "tags", "workers"]
+__all__ = [
+    "account", "aliases", "configurations", "functions", "invocations", "output", "permissions", "tags", "versions",
+    "workers",
+]  # fmt: skip

@@ -4,19 +4,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.core.call import Call
 from penstock.core.operation import Params
-from penstock.services.lambda_ import keys, rules
+from penstock.services.lambda_ import keys, records, rules
+from penstock.services.lambda_.records import Function
+from penstock.store import Transaction
+from penstock.wire.errors import AwsError
+
+
+class Target(NamedTuple):
+    """What an invocation is for. qualifier: how the caller named the version, "" where it did not."""
+
+    function: Function
+    qualifier: str
+
+    @property
+    def arn(self) -> str:
+        """As the caller named it."""
+        function = self.function
+        return rules.arn_of(function.account, function.region, function.name, self.qualifier)
 
 
 async def load_policy(call: Call, params: Params) -> Mapping[str, Any] | None:
     """The function's resource policy, for `@operation(policy=...)`. Makes the call one about the function's account.
 
-    A function may be named by an ARN of another account: then both that account's policy and the caller's must allow.
+    A version and an alias have policies of their own. A function may be named by an ARN of another account: then both
+    that account's policy and the caller's must allow.
     """
-    account, region, name, _ = rules.reference(call, params.get("FunctionName") or params["Resource"])
+    text = params.get("FunctionName") or params["Resource"]
+    account, region, name, qualifier = rules.reference(call, text, params.get("Qualifier"))
     call.account = account
-    raw = await call.store.transact(lambda txn: txn.get(keys.policy(account, region, name)), read_only=True)
+    raw = await call.store.transact(lambda txn: txn.get(keys.policy(account, region, name, qualifier)), read_only=True)
+    return None if raw is None else json.loads(raw)["policy"]
+
+
+async def load_target(call: Call, params: Params) -> Mapping[str, Any] | None:
+    """As `load_policy`, for an invocation. Leaves the version to invoke, or why there is none, in `call.seen`."""
+    account, region, name, qualifier = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
+    call.account = account
+
+    def body(txn: Transaction) -> tuple[bytes | None, Target | AwsError]:
+        raw = txn.get(keys.policy(account, region, name, qualifier))
+        try:
+            return raw, Target(records.read(txn, account, region, name, qualifier), qualifier)
+        except AwsError as error:
+            return raw, error
+
+    raw, call.seen = await call.store.transact(body, read_only=True)
     return None if raw is None else json.loads(raw)["policy"]

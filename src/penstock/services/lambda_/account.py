@@ -7,7 +7,7 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.lambda_ import keys, packages
-from penstock.services.lambda_.functions import Function
+from penstock.services.lambda_.records import Function
 from penstock.store import Transaction
 
 CODE_STORAGE_BYTES_MAX = 80_530_636_800

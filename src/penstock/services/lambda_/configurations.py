@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
-
-import msgspec
 
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, functions, rules
+from penstock.services.lambda_ import access, functions, records, rules
 from penstock.store import Transaction
 
 _FIELDS = {
     "Role": "role", "Handler": "handler", "Description": "description", "Timeout": "timeout_s",
     "MemorySize": "memory_mb", "Runtime": "runtime",
 }  # fmt: skip
-_UNSUPPORTED = {k: v for k, v in functions.UNSUPPORTED.items() if k not in ("Publish", "PublishTo", "PackageType")}
+_UNSUPPORTED = {k: v for k, v in functions.UNSUPPORTED.items() if k not in ("PublishTo", "PackageType")}
 
 
 @operation(
     "lambda:UpdateFunctionConfiguration", resource=rules.resource, policy=access.load_policy, unsupported=_UNSUPPORTED
 )
 async def update_function_configuration(call: Call, params: Params) -> Result:
-    account, region, name = rules.local_reference(call, params["FunctionName"])
+    account, region, name = rules.unqualified(call, params["FunctionName"])
     changes: dict[str, Any] = {field: params[member] for member, field in _FIELDS.items() if member in params}
     if "Runtime" in params:
         functions.check_runtime(call, params["Runtime"])
@@ -38,11 +35,11 @@ async def update_function_configuration(call: Call, params: Params) -> Result:
     if "Role" in params:
         await check_pass_role(call, params["Role"], "lambda.amazonaws.com")
 
-    def body(txn: Transaction) -> functions.Function:
-        old = functions.read(txn, account, region, name)
-        functions.check_revision(old, params)
-        new = msgspec.structs.replace(old, **changes, revision=str(uuid.uuid4()), modified_at=call.now)
-        functions.write(txn, new)
+    def body(txn: Transaction) -> records.Function:
+        old = records.read(txn, account, region, name)
+        records.check_revision(old.revision, params)
+        new = records.changed(old, call.now, **changes)
+        records.write(txn, new)
         return new
 
-    return functions.updating(await call.store.transact(body))
+    return records.updating(await call.store.transact(body))

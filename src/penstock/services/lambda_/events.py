@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from penstock.services.lambda_ import keys
-from penstock.services.lambda_.functions import Function
+from penstock.services.lambda_.access import Target
 from penstock.store import Transaction
 from penstock.store.queue import Queue
 
@@ -25,15 +25,19 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     accepted_at: float
     function_errors: int = 0
     throttles: int = 0
+    qualifier: str = ""
+    """How the caller named the version. An alias is followed anew at each try."""
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Event).decode
 
 
-def put(txn: Transaction, function: Function, request_id: str, payload: bytes, client_context: str, now: float) -> None:
+def put(txn: Transaction, target: Target, request_id: str, payload: bytes, client_context: str, now: float) -> None:
     """Have the function invoked with the payload, soon. Durable with the transaction."""
+    function = target.function
     event = Event(
-        request_id, function.account, function.region, function.name, function.incarnation, payload, client_context, now
-    )
+        request_id, function.account, function.region, function.name, function.incarnation, payload, client_context, now,
+        qualifier=target.qualifier,
+    )  # fmt: skip
     QUEUE.put(txn, encode(event), due=now)

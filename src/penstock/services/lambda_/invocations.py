@@ -13,10 +13,10 @@ from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
-from penstock.services.lambda_ import access, events, functions, rules
-from penstock.services.lambda_.functions import Function
+from penstock.services.lambda_ import access, events, records, rules
+from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.packages import PackageFolders
-from penstock.store import Transaction
+from penstock.services.lambda_.records import Function
 from penstock.wire.errors import AwsError
 from penstock.wire.message import BodyStream
 
@@ -35,28 +35,28 @@ _check_json = msgspec.json.Decoder(msgspec.Raw).decode
     "lambda:Invoke",
     action="lambda:InvokeFunction",
     resource=rules.resource,
-    policy=access.load_policy,
+    policy=access.load_target,
     unsupported={"DurableExecutionName": (), "TenantId": ()},
 )
 async def invoke(call: Call, params: Params) -> Result:
-    account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
+    """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
     kind = params.get("InvocationType", "RequestResponse")
     payload = await _payload(
         params.get("Payload", b""), ASYNC_PAYLOAD_BYTES_MAX if kind == "Event" else SYNC_PAYLOAD_BYTES_MAX
     )
+    target = call.seen
+    if not isinstance(target, Target):
+        raise target
     if kind == "Event":
-
-        def accept(txn: Transaction) -> None:
-            function = functions.read(txn, account, region, name)
-            events.put(txn, function, call.request_id, payload, params.get("ClientContext", ""), call.now)
-
-        await call.store.transact(accept)
+        context = params.get("ClientContext", "")
+        await call.store.transact(lambda txn: events.put(txn, target, call.request_id, payload, context, call.now))
         return {"StatusCode": 202, "Payload": b""}
-    function = await call.store.transact(lambda txn: functions.read(txn, account, region, name), read_only=True)
     if kind == "DryRun":
         return {"StatusCode": 204, "Payload": b""}
-    outcome = await run(call.node, function, call.request_id, payload, params.get("ClientContext", ""))
-    result: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": outcome.payload}
+    outcome = await run(call.node, target, call.request_id, payload, params.get("ClientContext", ""))
+    result: dict[str, Any] = {
+        "StatusCode": 200, "ExecutedVersion": target.function.version, "Payload": outcome.payload
+    }  # fmt: skip
     if outcome.error:
         result["FunctionError"] = outcome.error
     if params.get("LogType") == "Tail":
@@ -68,7 +68,7 @@ async def invoke(call: Call, params: Params) -> Result:
     "lambda:InvokeWithResponseStream",
     action="lambda:InvokeFunction",
     resource=rules.resource,
-    policy=access.load_policy,
+    policy=access.load_target,
     unsupported={"TenantId": ()},
 )
 async def invoke_with_response_stream(call: Call, params: Params) -> Result:
@@ -92,15 +92,14 @@ async def _as_events(result: Result) -> AsyncIterator[dict[str, dict[str, Any]]]
     yield {"InvokeComplete": {name: value for name, value in end.items() if value is not None}}
 
 
-async def run(node: Node, function: Function, request_id: str, payload: bytes, client_context: str = "") -> Outcome:
+async def run(node: Node, target: Target, request_id: str, payload: bytes, client_context: str = "") -> Outcome:
     """Run one event now. Raises AwsError TooManyRequestsException, InvalidRuntimeException."""
+    function = target.function
     ready = node.own(Ready)
     spec = await ready.spec(function)
     credentials = await ready.credentials(function)
     try:
-        return await node.runtime.invoke(
-            spec, Invocation(request_id, payload, function.arn, client_context), credentials
-        )
+        return await node.runtime.invoke(spec, Invocation(request_id, payload, target.arn, client_context), credentials)
     except TooManyEnvironments:
         raise AwsError(
             "TooManyRequestsException", "Rate Exceeded.", 429,
@@ -123,10 +122,9 @@ class Ready:
 
     async def spec(self, function: Function) -> FunctionSpec:
         """The function as the runtime wants it. An older revision's environments are retired."""
-        key = (function.arn, function.incarnation)
+        key = (function.arn, function.version)
         spec = self._specs.get(key)
-        own_key = f"{function.incarnation}/{function.revision}"
-        if spec is not None and spec.key == own_key:
+        if spec is not None and spec.key == function.key:
             return spec
         code = await self._folders.folder(function.package)
         if spec is not None:
@@ -134,10 +132,10 @@ class Ready:
         if len(self._specs) > 10_000:
             self._specs.clear()
         spec = self._specs[key] = FunctionSpec(
-            key=own_key, arn=function.arn, name=function.name, version="$LATEST", handler=function.handler,
+            key=function.key, arn=function.arn, name=function.name, version=function.version, handler=function.handler,
             runtime=function.runtime, code=code, timeout_s=function.timeout_s, memory_mb=function.memory_mb,
-            ephemeral_mb=function.ephemeral_mb, log_group=functions.log_group(function),
-            environment={**function.environment, "AWS_REGION": function.region, "AWS_DEFAULT_REGION": function.region},
+            ephemeral_mb=function.ephemeral_mb, log_group=records.log_group(function),
+            environment={**(function.environment or {}), "AWS_REGION": function.region, "AWS_DEFAULT_REGION": function.region},
         )  # fmt: skip
         return spec
 

@@ -2,14 +2,23 @@
 
 | key | value |
 |---|---|
-| ("lambda", "fn", account, region, name) | `functions.Function`, msgpack |
-| ("lambda", "policy", account, region, name) | the function's resource policy, JSON text |
+| ("lambda", "fn", account, region, name) | `records.Function` ($LATEST), msgpack |
+| ("lambda", "of", account, region, name, "version", number) | `records.Function`, a published version |
+| ("lambda", "of", account, region, name, "alias", alias) | `aliases.Alias`, msgpack |
+| ("lambda", "of", account, region, name, "policy", qualifier) | resource policy of a version or alias, JSON text |
+| ("lambda", "policy", account, region, name) | the unqualified function's resource policy, JSON text |
+| ("lambda", "versions", account, region, name) | i64 counter: versions ever published; outlives the function |
 | ("lambda", "async") + the queue's own suffixes | events waiting for an asynchronous invocation |
+
+What is under "of" goes with its function.
 """
 
 from __future__ import annotations
 
 from penstock.store.tuples import pack, range_of
+
+QUALIFIED = ("policy",)
+"""Kinds of which each version and alias may have its own."""
 
 ASYNC_QUEUE = pack(("lambda", "async"))
 
@@ -26,5 +35,29 @@ def every_function() -> tuple[bytes, bytes]:
     return range_of(("lambda", "fn"))
 
 
-def policy(account: str, region: str, name: str) -> bytes:
-    return pack(("lambda", "policy", account, region, name))
+def all_of(account: str, region: str, name: str) -> tuple[bytes, bytes]:
+    """Everything that goes with the function."""
+    return range_of(("lambda", "of", account, region, name))
+
+
+def of(account: str, region: str, name: str, kind: str, qualifier: str = "") -> bytes:
+    """What a function, or one of its versions and aliases, has of a kind."""
+    return pack(("lambda", "of", account, region, name, kind, qualifier))
+
+
+def every_of(account: str, region: str, name: str, kind: str) -> tuple[bytes, bytes]:
+    return range_of(("lambda", "of", account, region, name, kind))
+
+
+def version(account: str, region: str, name: str, number: int) -> bytes:
+    return pack(("lambda", "of", account, region, name, "version", number))
+
+
+def versions_made(account: str, region: str, name: str) -> bytes:
+    return pack(("lambda", "versions", account, region, name))
+
+
+def policy(account: str, region: str, name: str, qualifier: str = "") -> bytes:
+    if qualifier in ("", "$LATEST"):
+        return pack(("lambda", "policy", account, region, name))
+    return of(account, region, name, "policy", qualifier)

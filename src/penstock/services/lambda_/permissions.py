@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, functions, keys, rules
+from penstock.services.lambda_ import access, keys, records, rules
+from penstock.services.lambda_.records import LATEST
 from penstock.store import Transaction
 from penstock.wire.errors import AwsError
 
 POLICY_BYTES_MAX = 20 * 1024
 
 
-@operation(
-    "lambda:AddPermission",
-    resource=rules.resource,
-    policy=access.load_policy,
-    unsupported={"FunctionUrlAuthType": (), "InvokedViaFunctionUrl": (False,), "EventSourceToken": ("",)},
-)
+@operation("lambda:AddPermission", resource=rules.resource, policy=access.load_policy)
 async def add_permission(call: Call, params: Params) -> Result:
-    account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
-    statement = _statement(rules.arn_of(account, region, name), params)
+    """https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html"""
+    where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
+    if where[3] == LATEST:
+        raise rules.invalid("We currently do not support adding policies for $LATEST.")
+    statement = _statement(rules.arn_of(*where), params)
 
     def body(txn: Transaction) -> None:
-        functions.read(txn, account, region, name)
-        stored = _read(txn, account, region, name)
+        revision = _revision_of(txn, *where)
+        stored = _read(txn, *where)
+        if stored is None:
+            stored = {"revision": revision, "policy": {"Version": "2012-10-17", "Id": "default", "Statement": []}}
         _check_revision(stored, params)
         statements = stored["policy"]["Statement"]
         if any(other["Sid"] == statement["Sid"] for other in statements):
-            raise AwsError(
-                "ResourceConflictException",
+            raise rules.conflict(
                 f"The statement id ({statement['Sid']}) provided already exists. Please provide a new statement id, or "
-                "remove the existing statement.",
-                409,
-                members={"Type": "User"},
+                "remove the existing statement."
             )
         statements.append(statement)
-        _write(txn, account, region, name, stored["policy"])
+        _write(txn, *where, stored["policy"])
 
     await call.store.transact(body)
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
@@ -47,23 +44,25 @@ async def add_permission(call: Call, params: Params) -> Result:
 
 @operation("lambda:RemovePermission", resource=rules.resource, policy=access.load_policy)
 async def remove_permission(call: Call, params: Params) -> Result:
-    account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
+    """https://docs.aws.amazon.com/lambda/latest/api/API_RemovePermission.html"""
+    where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
     sid = params["StatementId"]
 
     def body(txn: Transaction) -> None:
-        functions.read(txn, account, region, name)
-        stored = _read(txn, account, region, name)
+        if txn.get(keys.function(*where[:3])) is None:
+            raise rules.missing(f"No policy found for: {rules.arn_of(*where)}")
+        _revision_of(txn, *where)
+        stored = _read(txn, *where)
+        if stored is None:
+            raise rules.missing("No policy is associated with the given resource.")
         _check_revision(stored, params)
         left = [s for s in stored["policy"]["Statement"] if s["Sid"] != sid]
         if len(left) == len(stored["policy"]["Statement"]):
-            raise AwsError(
-                "ResourceNotFoundException", f"Statement {sid} is not found in resource policy.", 404,
-                members={"Type": "User"},
-            )  # fmt: skip
+            raise rules.missing(f"Statement {sid} is not found in resource policy.")
         if left:
-            _write(txn, account, region, name, {**stored["policy"], "Statement": left})
+            _write(txn, *where, {**stored["policy"], "Statement": left})
         else:
-            txn.clear(keys.policy(account, region, name))
+            txn.clear(keys.policy(*where))
 
     await call.store.transact(body)
     return {}
@@ -71,19 +70,25 @@ async def remove_permission(call: Call, params: Params) -> Result:
 
 @operation("lambda:GetPolicy", resource=rules.resource, policy=access.load_policy)
 async def get_policy(call: Call, params: Params) -> Result:
-    account, region, name = rules.local_reference(call, params["FunctionName"], params.get("Qualifier"))
-
-    def body(txn: Transaction) -> bytes | None:
-        functions.read(txn, account, region, name)
-        return txn.get(keys.policy(account, region, name))
-
-    raw = await call.store.transact(body, read_only=True)
-    if raw is None:
-        raise AwsError(
-            "ResourceNotFoundException", "The resource you requested does not exist.", 404, members={"Type": "User"}
-        )
-    stored = json.loads(raw)
+    """https://docs.aws.amazon.com/lambda/latest/api/API_GetPolicy.html"""
+    where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
+    stored = await call.store.transact(lambda txn: _read(txn, *where), read_only=True)
+    if stored is None:
+        raise rules.missing("The resource you requested does not exist.")
     return {"Policy": json.dumps(stored["policy"], separators=(",", ":")), "RevisionId": stored["revision"]}
+
+
+def _revision_of(txn: Transaction, account: str, region: str, name: str, qualifier: str) -> str:
+    """The RevisionId of what a policy is for. Raises ResourceNotFoundException."""
+    function = records.read(txn, account, region, name)
+    if not qualifier:
+        return function.revision
+    if qualifier.isdecimal() or "$" in qualifier:
+        return records.read(txn, account, region, name, qualifier).revision
+    alias = records.read_alias(txn, account, region, name, qualifier)
+    if alias is None:
+        raise rules.missing(f"Cannot find alias arn: {rules.arn_of(account, region, name, qualifier)}")
+    return alias.revision
 
 
 def _statement(arn: str, params: Params) -> dict[str, Any]:
@@ -104,8 +109,15 @@ def _statement(arn: str, params: Params) -> dict[str, Any]:
     conditions: dict[str, dict[str, str]] = {}
     if account := params.get("SourceAccount"):
         conditions.setdefault("StringEquals", {})["AWS:SourceAccount"] = account
+    if auth_type := params.get("FunctionUrlAuthType"):
+        conditions.setdefault("StringEquals", {})["lambda:FunctionUrlAuthType"] = auth_type
     if organization := params.get("PrincipalOrgID"):
         conditions.setdefault("StringEquals", {})["aws:PrincipalOrgID"] = organization
+    if "InvokedViaFunctionUrl" in params:
+        via = "true" if params["InvokedViaFunctionUrl"] else "false"
+        conditions.setdefault("Bool", {})["lambda:InvokedViaFunctionUrl"] = via
+    if token := params.get("EventSourceToken"):
+        conditions.setdefault("StringEquals", {})["lambda:EventSourceToken"] = token
     if source := params.get("SourceArn"):
         conditions.setdefault("ArnLike", {})["AWS:SourceArn"] = source
     if conditions:
@@ -113,22 +125,19 @@ def _statement(arn: str, params: Params) -> dict[str, Any]:
     return statement
 
 
-def _read(txn: Transaction, account: str, region: str, name: str) -> dict[str, Any]:
-    raw = txn.get(keys.policy(account, region, name))
-    if raw is None:
-        return {"revision": "", "policy": {"Version": "2012-10-17", "Id": "default", "Statement": []}}
-    stored: dict[str, Any] = json.loads(raw)
-    return stored
+def _read(txn: Transaction, account: str, region: str, name: str, qualifier: str) -> dict[str, Any] | None:
+    raw = txn.get(keys.policy(account, region, name, qualifier))
+    return None if raw is None else dict(json.loads(raw))
 
 
-def _write(txn: Transaction, account: str, region: str, name: str, policy: dict[str, Any]) -> None:
-    text = json.dumps({"revision": str(uuid.uuid4()), "policy": policy}, separators=(",", ":")).encode()
+def _write(txn: Transaction, account: str, region: str, name: str, qualifier: str, policy: dict[str, Any]) -> None:
+    text = json.dumps({"revision": records.new_revision(), "policy": policy}, separators=(",", ":")).encode()
     if len(text) > POLICY_BYTES_MAX:
         raise AwsError(
             "PolicyLengthExceededException", f"The final policy size ({len(text)}) is bigger than the limit "
             f"({POLICY_BYTES_MAX}).", 400, members={"Type": "User"},
         )  # fmt: skip
-    txn.set(keys.policy(account, region, name), text)
+    txn.set(keys.policy(account, region, name, qualifier), text)
 
 
 def _check_revision(stored: dict[str, Any], params: Params) -> None:

@@ -6,6 +6,7 @@ import platform
 import re
 from typing import Any
 
+from penstock.core import paging
 from penstock.core.call import Call
 from penstock.wire.errors import AwsError, not_implemented
 
@@ -39,10 +40,19 @@ def arn_of(account: str, region: str, name: str, qualifier: str = "") -> str:
     return f"arn:aws:lambda:{region}:{account}:function:{name}" + (f":{qualifier}" if qualifier else "")
 
 
-def reference(call: Call, text: str, qualifier: str | None = None) -> tuple[str, str, str, str]:
-    """Account, region, name and qualifier ("" for none) of a name, partial ARN or ARN.
+def conflict(message: str) -> AwsError:
+    return AwsError("ResourceConflictException", message, 409, members={"Type": "User"})
 
-    Raises InvalidParameterValueException where it is none of these, or where ARN and Qualifier disagree.
+
+def missing(message: str) -> AwsError:
+    return AwsError("ResourceNotFoundException", message, 404, members={"Type": "User"})
+
+
+def reference(call: Call, text: str, qualifier: str | None = None) -> tuple[str, str, str, str]:
+    """Account, region, name and qualifier ("" for none) of a name, partial ARN or ARN, in the call's region.
+
+    Raises InvalidParameterValueException where it is none of these, or where ARN and Qualifier disagree, and
+    ResourceNotFoundException for another region's.
     """
     match = _REFERENCE.fullmatch(text)
     if match is None:
@@ -50,20 +60,31 @@ def reference(call: Call, text: str, qualifier: str | None = None) -> tuple[str,
     inside = match["qualifier"] or ""
     if qualifier and inside and qualifier != inside:
         raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
-    return match["account"] or call.account, match["region"] or call.region, match["name"], qualifier or inside
-
-
-def local_reference(call: Call, text: str, qualifier: str | None = None) -> tuple[str, str, str]:
-    """As `reference`, for one that must be $LATEST in the call's region. Returns account, region and name.
-
-    Versions and aliases do not exist here yet, so that any other qualifier is not found.
-    """
-    account, region, name, wanted = reference(call, text, qualifier)
+    region = match["region"] or call.region
     if region != call.region:
-        raise not_found(arn_of(account, region, name))
-    if wanted not in ("", "$LATEST"):
-        raise not_found(arn_of(account, region, name, wanted))
+        raise missing(f"Functions from '{region}' are not reachable in this region ('{call.region}')")
+    return match["account"] or call.account, region, match["name"], qualifier or inside
+
+
+def unqualified(call: Call, text: str) -> tuple[str, str, str]:
+    """As `reference`, for an operation on the function itself. Returns account, region and name."""
+    account, region, name, qualifier = reference(call, text)
+    if qualifier:
+        raise invalid(
+            "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
+            "Please specify either a function name or an unqualified function ARN."
+        )
     return account, region, name
+
+
+def position(scope: str, marker: str | None) -> str:
+    """Where a list goes on, "" for its start. Raises InvalidParameterValueException for a marker of another list."""
+    if not marker:
+        return ""
+    try:
+        return paging.decode(scope, marker).decode()
+    except (paging.BadToken, UnicodeDecodeError):
+        raise invalid("The provided marker is not valid.") from None
 
 
 def resource(call: Call, params: dict[str, Any]) -> str:
@@ -71,7 +92,8 @@ def resource(call: Call, params: dict[str, Any]) -> str:
     match = _REFERENCE.fullmatch(params.get("FunctionName", ""))
     if match is None:
         return arn_of(call.account, call.region, "*")
-    return arn_of(match["account"] or call.account, match["region"] or call.region, match["name"])
+    qualifier = params.get("Qualifier") or match["qualifier"] or ""
+    return arn_of(match["account"] or call.account, match["region"] or call.region, match["name"], qualifier)
 
 
 def check_environment(variables: dict[str, str]) -> None:

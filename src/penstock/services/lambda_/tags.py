@@ -1,4 +1,4 @@
-"""Tags of functions."""
+"""Tags of records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, functions, rules
+from penstock.services.lambda_ import access, records, rules
 from penstock.store import Transaction
 
 TAGS_MAX = 50
@@ -19,7 +19,7 @@ def _resource(call: Call, params: Params) -> str:
 def _function(call: Call, params: Params) -> tuple[str, str, str]:
     if not params["Resource"].startswith("arn:"):
         raise rules.invalid(f"{params['Resource']} is not an ARN")
-    return rules.local_reference(call, params["Resource"])
+    return rules.unqualified(call, params["Resource"])
 
 
 @operation("lambda:TagResource", resource=_resource, policy=access.load_policy)
@@ -27,11 +27,11 @@ async def tag_resource(call: Call, params: Params) -> Result:
     where = _function(call, params)
 
     def body(txn: Transaction) -> None:
-        function = functions.read(txn, *where)
+        function = records.read(txn, *where)
         tags = {**function.tags, **params["Tags"]}
         if len(tags) > TAGS_MAX:
             raise rules.invalid("Number of tags exceeds resource tag limit.")
-        functions.write(txn, msgspec.structs.replace(function, tags=tags))
+        records.write(txn, msgspec.structs.replace(function, tags=tags))
 
     await call.store.transact(body)
     return {}
@@ -43,9 +43,9 @@ async def untag_resource(call: Call, params: Params) -> Result:
     gone = set(params["TagKeys"])
 
     def body(txn: Transaction) -> None:
-        function = functions.read(txn, *where)
+        function = records.read(txn, *where)
         tags = {k: v for k, v in function.tags.items() if k not in gone}
-        functions.write(txn, msgspec.structs.replace(function, tags=tags))
+        records.write(txn, msgspec.structs.replace(function, tags=tags))
 
     await call.store.transact(body)
     return {}
@@ -54,4 +54,4 @@ async def untag_resource(call: Call, params: Params) -> Result:
 @operation("lambda:ListTags", resource=_resource, policy=access.load_policy)
 async def list_tags(call: Call, params: Params) -> Result:
     where = _function(call, params)
-    return {"Tags": (await call.store.transact(lambda txn: functions.read(txn, *where), read_only=True)).tags}
+    return {"Tags": (await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)).tags}

@@ -9,7 +9,8 @@ import msgspec
 from penstock.core.node import Node
 from penstock.core.worker import worker
 from penstock.events.consumer import Consumer
-from penstock.services.lambda_ import events, functions, invocations, keys
+from penstock.services.lambda_ import events, invocations, keys, records
+from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.events import Event
 from penstock.store import Transaction
 from penstock.store.backoff import backoff_s
@@ -35,7 +36,7 @@ async def warm_up(node: Node) -> None:
 
     raw = await node.store.transact(first, read_only=True)
     if raw is not None:
-        node.runtime.supports(functions.decode(raw).runtime)
+        node.runtime.supports(records.decode(raw).runtime)
 
 
 @worker("lambda:events")
@@ -44,12 +45,12 @@ async def invoke_events(node: Node) -> None:
 
     async def handle(leased: Leased) -> None:
         event = events.decode(leased.body)
-        function = await node.store.transact(lambda txn: _function(txn, event), read_only=True)
-        if function is None:
+        target = await node.store.transact(lambda txn: _target(txn, event), read_only=True)
+        if target is None:
             await _end(node, leased, "the function is gone")
             return
         try:
-            outcome = await invocations.run(node, function, event.request_id, event.payload, event.client_context)
+            outcome = await invocations.run(node, target, event.request_id, event.payload, event.client_context)
         except AwsError as error:
             delay_s = backoff_s(event.throttles + 1, first_s=1.0, most_s=THROTTLE_DELAY_S_MOST)
             await _again(
@@ -68,12 +69,12 @@ async def invoke_events(node: Node) -> None:
     await Consumer(node, events.QUEUE, handle, name="lambda:events", concurrency=CONCURRENCY).run()
 
 
-def _function(txn: Transaction, event: Event) -> functions.Function | None:
+def _target(txn: Transaction, event: Event) -> Target | None:
     try:
-        found = functions.read(txn, event.account, event.region, event.name)
+        found = records.read(txn, event.account, event.region, event.name, event.qualifier)
     except AwsError:
         return None
-    return found if found.incarnation == event.incarnation else None
+    return Target(found, event.qualifier) if found.incarnation == event.incarnation else None
 
 
 async def _again(node: Node, leased: Leased, event: Event, delay_s: float, why: str) -> None:
