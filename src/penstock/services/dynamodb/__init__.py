@@ -1,7 +1,8 @@
 """DynamoDB: tables, items, expressions, queries, batches.
 
 Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`,
-`account`), what they stand on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values
+`account`, `backups`, `restores`, `recovery`), what takes long (`jobs`) and what was before (`history`), what they
+stand on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values
 (`attributes`, `numbers`), the expression language (`expressions/`), what came before it (`legacy`), and every key
 (`keys`). Items stay in wire form from request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
@@ -9,9 +10,25 @@ Must not know: HTTP, signatures, policies, other services, which engine the stor
 
 from pathlib import Path
 
-from penstock.services.dynamodb import account, batches, items, queries, scans, tables, tags, transactions, workers
+from penstock.services.dynamodb import (
+    account,
+    backups,
+    batches,
+    items,
+    queries,
+    recovery,
+    restores,
+    scans,
+    tables,
+    tags,
+    transactions,
+    workers,
+)
 from penstock.wire.models import patch
 
 patch("dynamodb", Path(__file__).with_name("model-patch.json"))
 
-__all__ = ["account", "batches", "items", "queries", "scans", "tables", "tags", "transactions", "workers"]
+__all__ = [
+    "account", "backups", "batches", "items", "queries", "recovery", "restores", "scans", "tables", "tags",
+    "transactions", "workers",
+]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock.core.call import Call
+from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import capacity, names, permissions, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
@@ -156,7 +157,7 @@ async def batch_write_item(call: Call, params: Params) -> Result:
     for part in commits:
 
         def body(txn: Transaction, part: list[_Write] = part) -> list[Done]:
-            return _carry_out(txn, part, params)
+            return _carry_out(txn, part, params, call.node)
 
         done += await call.store.transact(body)
     result: Result = {"UnprocessedItems": {}}
@@ -216,15 +217,15 @@ def _resolve(txn: Transaction, batch: list[_Write]) -> list[tuple[Table, bytes]]
     return resolved
 
 
-def _carry_out(txn: Transaction, batch: list[_Write], params: Params) -> list[Done]:
+def _carry_out(txn: Transaction, batch: list[_Write], params: Params, node: Node) -> list[Done]:
     done = []
     for write, (found, key) in zip(batch, _resolve(txn, batch), strict=True):
         old = txn.get(key)
         used = writes.NO_UNITS
         if write.body:
-            used = writes.save(txn, found, key, old, write.item, write.body, write.size)
+            used = writes.save(txn, found, key, old, write.item, write.body, write.size, node)
         elif old is not None:
-            used = writes.remove(txn, found, key, old)
+            used = writes.remove(txn, found, key, old, node)
         units = capacity.write_units(write.size, 0 if old is None else records.size_of(old))
         done.append(Done(found, units, used, measured(txn, params, found, write.item)))
     return done

@@ -110,7 +110,7 @@ async def put_item(call: Call, params: Params) -> Result:
         if condition is not None:
             require(txn, found, key, old, condition, values, params)
         old_json = records.body_of(txn, found, key, old) if want_old and old is not None else b""
-        used = writes.save(txn, found, key, old, item, item_json, size)
+        used = writes.save(txn, found, key, old, item, item_json, size, call.node)
         shown = msgspec.Raw(old_json) if old_json else None
         return Written(found, size, old, used, shown, None if bare else measured(txn, params, found, item))
 
@@ -194,7 +194,7 @@ async def delete_item(call: Call, params: Params) -> Result:
         if old is not None:
             if want_old:
                 old_json = records.body_of(txn, found, item_key, old)
-            used = writes.remove(txn, found, item_key, old)
+            used = writes.remove(txn, found, item_key, old, call.node)
         shown = msgspec.Raw(old_json) if old_json else None
         return Written(found, 0, old, used, shown, measured(txn, params, found, key))
 
@@ -227,7 +227,7 @@ async def update_item(call: Call, params: Params) -> Result:
             item = records.item_of(txn, found, item_key, old)
         before = _shown(wanted, "OLD", item, update)
         size, new_json = updated(key, old, item, update, values)
-        used = writes.save(txn, found, item_key, old, item, new_json, size) if new_json else writes.NO_UNITS
+        used = writes.save(txn, found, item_key, old, item, new_json, size, call.node) if new_json else writes.NO_UNITS
         if wanted == "ALL_NEW":
             shown = msgspec.Raw(new_json) if new_json else None
         else:

@@ -17,9 +17,19 @@
     ("ddb", "backfills")                                   changes when there is an index to fill
     ("ddb", "token", account, region, token)               time of a transaction, digest of its request
     ("ddb", "token due", time, the token's key)            nothing: tokens in order of time
+    ("ddb", "history", table id) + place + time            what was at an item's place before its change then (chunked)
+    ("ddb", "history due", table id) + time + place        nothing: the changes in order of time
+    ("ddb", "recovered", table's key)                      nothing: a table whose changes are kept for recovery
+    ("ddb", "restore", table id as text)                   restores.Restore, JSON
+    ("ddb", "jobs")                                        the queue of what takes long, see jobs.py
+    ("ddb", account, region, "running", kind, id)          nothing: a job that is not done
+    ("ddb", account, region, "backup", backup id)          backups.BackupRecord, JSON
+    ("ddb", "backup part", backup id, number)              backups.Part, JSON: a blob with some of a backup's items
+    ("ddb", "backup due", time, the backup's key)          nothing: backups that expire, in order of time
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: 4
 bytes that spread partitions over the key space, in AWS's own order of them, which Scan and its segments follow.
+place: an item's key without ("ddb", "item", table id); time: 8 bytes of microseconds.
 partition and sort: the key's bytes (UTF-8, binary, or `numbers.order`), which sort as AWS sorts.
 """
 
@@ -191,3 +201,89 @@ def tokens_due_before(seconds: float) -> tuple[bytes, bytes]:
 
 def _ceiling(number: int, total: int) -> int:
     return -(-(number << HASH_BITS) // total)
+
+
+JOBS = pack(("ddb", "jobs"))
+MOMENT_BYTES = 8
+
+
+def history(table_id: bytes) -> bytes:
+    """What all keys of a table's history begin with."""
+    return pack(("ddb", "history", table_id))
+
+
+def history_due(table_id: bytes) -> bytes:
+    """What all keys of a table's changes in order of time begin with."""
+    return pack(("ddb", "history due", table_id))
+
+
+def moment(time_us: int) -> bytes:
+    """A time in microseconds since the epoch as keys hold it."""
+    return time_us.to_bytes(MOMENT_BYTES, "big")
+
+
+def running(account: str, region: str, kind: str, id: str) -> bytes:
+    """There while a job is not done."""
+    return pack(("ddb", account, region, "running", kind, id))
+
+
+def all_running(account: str, region: str, kind: str) -> tuple[bytes, bytes]:
+    """The range of the jobs of a kind that are not done."""
+    return range_of(("ddb", account, region, "running", kind))
+
+
+def backup(account: str, region: str, id: str) -> bytes:
+    """Where a backup's record is."""
+    return pack(("ddb", account, region, "backup", id))
+
+
+def backups(account: str, region: str) -> tuple[bytes, bytes]:
+    """The range of all backups of an account in a region, in order of their making."""
+    return range_of(("ddb", account, region, "backup"))
+
+
+def backup_part(id: str, number: int) -> bytes:
+    """Where the record of a part of a backup is."""
+    return pack(("ddb", "backup part", id, number))
+
+
+def backup_parts(id: str) -> tuple[bytes, bytes]:
+    """The range of the records of a backup's parts."""
+    return range_of(("ddb", "backup part", id))
+
+
+def backup_due(time_s: float, backup_key: bytes) -> bytes:
+    """Where a backup that expires is in the order of time."""
+    return pack(("ddb", "backup due", int(time_s), backup_key))
+
+
+def backup_of_due(due_key: bytes) -> bytes:
+    """The backup's key in a key of `backup_due`."""
+    found: bytes = unpack(due_key)[3]
+    return found
+
+
+def backups_due_before(time_s: float) -> tuple[bytes, bytes]:
+    """The range of backups that expire before that time."""
+    return range_of(("ddb", "backup due"))[0], pack(("ddb", "backup due", int(time_s)))
+
+
+def recovered(record_key: bytes) -> bytes:
+    """There while a table's changes are kept for point-in-time recovery."""
+    return pack(("ddb", "recovered", record_key))
+
+
+def all_recovered() -> tuple[bytes, bytes]:
+    """The range of the tables whose changes are kept."""
+    return range_of(("ddb", "recovered"))
+
+
+def record_of_recovered(key: bytes) -> bytes:
+    """The key of the table's record in a key of `recovered`."""
+    found: bytes = unpack(key)[2]
+    return found
+
+
+def restore(target_id: str) -> bytes:
+    """Where the state of a restore under way is."""
+    return pack(("ddb", "restore", target_id))

@@ -37,6 +37,14 @@ class IndexRecord(msgspec.Struct, omit_defaults=True):
     """Whether items from before the index are still being added; it cannot be read until then."""
 
 
+class Restored(msgspec.Struct, omit_defaults=True):
+    """Where a restored table came from. at: the time whose items it has, seconds since the epoch."""
+
+    at: float
+    backup_arn: str = ""
+    table_arn: str = ""
+
+
 class TableRecord(msgspec.Struct, omit_defaults=True):
     """What is stored of a table. Times are seconds since the epoch, 0: never. Fields are only ever added."""
 
@@ -60,6 +68,21 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     decreases_today: int = 0
     indexes: list[IndexRecord] = []
     last_index_id: int = 0
+    filling: bool = False
+    """Whether a restore or an import is at work: the table is CREATING and takes no other requests."""
+    restored: Restored | None = None
+    recovery_since: float = 0.0
+    """Since when the table can be recovered to any point in time; 0: it cannot."""
+    recovery_days: int = 35
+    holds: dict[str, int] = {}
+    """Jobs that read the table as it was: id -> that time in microseconds; its history is kept from there on."""
+    history_after_us: int = 0
+    """A time that all changes from here on count as later than, whatever a node's clock says."""
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether every change keeps what was before."""
+        return bool(self.recovery_since or self.holds)
 
 
 class KeySpace:
@@ -181,7 +204,7 @@ def _encoded(item: Item, name: str, kind: str, most_bytes: int) -> bytes | None:
 class Table(KeySpace):
     """A table's record with what item operations need at hand. Immutable: shared by all that saw the same bytes."""
 
-    __slots__ = ("has_local", "id", "indexes", "key_names", "record")
+    __slots__ = ("has_local", "id", "indexes", "keeps_history", "key_names", "record")
 
     def __init__(self, record: TableRecord) -> None:
         self.id = uuid.UUID(record.id).bytes
@@ -189,6 +212,7 @@ class Table(KeySpace):
         self.record = record
         self.key_names = self.own_key_names
         self.indexes = tuple(Index(each, record, self.id) for each in record.indexes)
+        self.keeps_history = record.keeps_history
         self.has_local = any(not each.is_global for each in record.indexes)
 
     def index(self, name: str) -> Index:
@@ -272,7 +296,10 @@ def load(txn: Transaction, key: bytes) -> Table:
     stored = txn.get(key)
     if stored is None:
         raise table_missing()
-    return decode(stored)
+    found = decode(stored)
+    if found.record.filling:
+        raise table_missing()
+    return found
 
 
 def encode(record: TableRecord) -> bytes:

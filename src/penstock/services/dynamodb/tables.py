@@ -14,7 +14,8 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import indexes, keys, names, table
+from penstock.services.dynamodb import history, indexes, keys, names, table
+from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
 from penstock.services.dynamodb.table_rules import check_create, check_throughput, check_units
@@ -79,20 +80,24 @@ async def create_table(call: Call, params: Params) -> Result:
     record.last_index_id = len(record.indexes)
     key = keys.table(call.account, call.region, name)
     given_tags = checked(params.get("Tags"))
-    limited = call.node.settings.limits
 
     def body(txn: Transaction) -> None:
         if txn.get(key) is not None:
             raise AwsError("ResourceInUseException", f"Table already exists: {name}")
-        if limited and sum(1 for _ in txn.scan(*keys.tables(call.account, call.region))) >= MAX_TABLES:
-            raise AwsError(
-                "LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables"
-            )
+        check_count(txn, call)
         txn.set(key, table.encode(record))
         save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
 
     await call.store.transact(body)
     return {"TableDescription": describe(Sized(record, 0, 0, {}), "CREATING")}
+
+
+def check_count(txn: Transaction, call: Call) -> None:
+    """Raises LimitExceededException where the account has as many tables in the region as it may."""
+    if not call.node.settings.limits:
+        return
+    if sum(1 for _ in txn.scan(*keys.tables(call.account, call.region))) >= MAX_TABLES:
+        raise AwsError("LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables")
 
 
 @operation("dynamodb:DescribeTable", resource=names.resource)
@@ -104,7 +109,8 @@ async def describe_table(call: Call, params: Params) -> Result:
     def body(txn: Transaction) -> Sized:
         return _read(txn, key, name)
 
-    return {"Table": describe(await call.store.transact(body, read_only=True), "ACTIVE")}
+    found = await call.store.transact(body, read_only=True)
+    return {"Table": describe(found, "CREATING" if found.record.filling else "ACTIVE")}
 
 
 class Sized(NamedTuple):
@@ -121,7 +127,11 @@ def _read(txn: Transaction, key: bytes, name: str) -> Sized:
     stored = txn.get(key)
     if stored is None:
         raise table_missing_by_name(name)
-    found = table.decode(stored)
+    return sizes(txn, table.decode(stored))
+
+
+def sizes(txn: Transaction, found: table.Table) -> Sized:
+    """A table's record and sizes."""
     return Sized(
         found.record,
         _counter(txn, keys.item_count(found.id)),
@@ -177,7 +187,29 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
         }
     if record.table_class:
         found["TableClassSummary"] = {"TableClass": record.table_class}
+    if record.restored is not None:
+        found["RestoreSummary"] = _restore_summary(record.restored, record.filling)
     return found
+
+
+def _restore_summary(restored: table.Restored, under_way: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"RestoreDateTime": restored.at, "RestoreInProgress": under_way}
+    if restored.backup_arn:
+        shown["SourceBackupArn"] = restored.backup_arn
+    if restored.table_arn:
+        shown["SourceTableArn"] = restored.table_arn
+    return shown
+
+
+def refuse_busy(record: TableRecord) -> None:
+    """Raises ResourceInUseException for a table that is being filled or copied, and so not to be changed or deleted."""
+    if record.filling:
+        what = f"Table is being created: {record.name}"
+    elif record.holds:
+        what = f"Table is being backed up or exported: {record.name}"
+    else:
+        return
+    raise AwsError("ResourceInUseException", f"Attempt to change a resource which is still in use: {what}")
 
 
 @operation("dynamodb:DeleteTable", resource=names.resource)
@@ -194,11 +226,14 @@ async def delete_table(call: Call, params: Params) -> Result:
                 "Resource cannot be deleted as it is currently protected against deletion. "
                 "Disable deletion protection first."
             )
+        refuse_busy(record)
         table_id = uuid.UUID(record.id).bytes
-        prefix = keys.items(table_id)
+        if record.recovery_since:
+            keep_deleted(txn, call, table.encode(record), found.items, found.size_bytes)
+        else:
+            clear_items(txn, record)
         txn.clear(key)
-        txn.clear(prefix, prefix_end(prefix))
-        clear_large_range(txn, *keys.all_large(table_id))
+        txn.clear(keys.recovered(key))
         txn.clear(*keys.collections(table_id))
         indexes.clear(txn, table_id, record.indexes)
         for kept in (keys.tags(table_id), keys.item_count(table_id), keys.item_bytes(table_id)):
@@ -209,6 +244,16 @@ async def delete_table(call: Call, params: Params) -> Result:
     for name in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
         del shown[name]
     return {"TableDescription": shown}
+
+
+def clear_items(txn: Transaction, record: TableRecord) -> None:
+    """Remove all items of a table, and what they were before."""
+    table_id = uuid.UUID(record.id).bytes
+    prefix = keys.items(table_id)
+    txn.clear(prefix, prefix_end(prefix))
+    clear_large_range(txn, *keys.all_large(table_id))
+    if record.keeps_history:
+        history.forget(txn, table_id)
 
 
 @operation("dynamodb:ListTables")
@@ -253,6 +298,8 @@ async def update_table(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> Sized:
         sized = _read(txn, key, name)
+        if sized.record.filling:
+            refuse_busy(sized.record)
         given = {each["AttributeName"]: each["AttributeType"] for each in params.get("AttributeDefinitions", ())}
         changed = _changed(sized.record, params, call.now)
         if params.get("GlobalSecondaryIndexUpdates"):

@@ -87,9 +87,11 @@ async def transact_write_items(call: Call, params: Params) -> Result:
         for change in changes:
             used = writes.NO_UNITS
             if change.body:
-                used = writes.save(txn, change.table, change.key, change.old, change.item, change.body, change.size)
+                used = writes.save(
+                    txn, change.table, change.key, change.old, change.item, change.body, change.size, call.node
+                )
             elif change.removes and change.old is not None:
-                used = writes.remove(txn, change.table, change.key, change.old)
+                used = writes.remove(txn, change.table, change.key, change.old, call.node)
             old_size = 0 if change.old is None else records.size_of(change.old)
             units = 2 * capacity.write_units(change.size, old_size)
             doubled = [each._replace(units=2 * each.units) for each in used]

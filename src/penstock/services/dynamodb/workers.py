@@ -1,4 +1,4 @@
-"""What runs by itself: forgetting the tokens of transactions, filling new indexes."""
+"""What runs by itself: forgetting what is old, filling new indexes, jobs that take long."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
-from penstock.services.dynamodb import keys
+from penstock.services.dynamodb import backups, jobs, keys, recovery
 from penstock.services.dynamodb.indexes import fill_some
 from penstock.services.dynamodb.tokens import forget_expired
 
 _EVERY_S = 60.0
+_KEPT_EVERY_S = 300.0
 
 
 @worker("dynamodb:tokens")
@@ -35,3 +36,19 @@ async def fill_indexes(node: Node) -> None:
             await changed
         finally:
             changed.cancel()
+
+
+@worker("dynamodb:jobs")
+async def do_jobs(node: Node) -> None:
+    """Backups, restores, exports and imports."""
+    await jobs.work(node)
+
+
+@worker("dynamodb:kept")
+async def forget_kept(node: Node) -> None:
+    """Every five minutes, remove changes and backups that have been kept for as long as they are to be."""
+    while True:
+        await node.clock.sleep(_KEPT_EVERY_S)
+        while await node.store.transact(lambda txn: backups.forget_expired(txn, node.blobs, node.clock.now())):
+            pass
+        await recovery.trim_all(node)

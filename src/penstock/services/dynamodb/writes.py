@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from penstock.core.node import Node
 from penstock.services.dynamodb import capacity, keys, records
 from penstock.services.dynamodb.attributes import Item, check_item
+from penstock.services.dynamodb.history import Moments, note
 from penstock.services.dynamodb.table import Index, KeySpace, Table
 from penstock.store.api import LIMITS, Transaction
 from penstock.store.chunked import clear_large, set_large
@@ -24,13 +26,15 @@ NO_UNITS: list[IndexUnits] = []
 
 
 def save(
-    txn: Transaction, table: Table, key: bytes, old: bytes | None, item: Item, body: bytes, size: int
+    txn: Transaction, table: Table, key: bytes, old: bytes | None, item: Item, body: bytes, size: int, node: Node
 ) -> list[IndexUnits]:
     """Write an item of `size` bytes, whose JSON is `body`, over `old` (as stored). Returns what its indexes took.
 
     Raises ValidationException where an attribute cannot be an index's key.
     """
     used = NO_UNITS
+    if table.keeps_history:
+        note(txn, table, key, old, node.own(Moments).of(txn))
     if table.indexes:
         for index in table.indexes:
             index.check(item)
@@ -55,9 +59,11 @@ def _store(txn: Transaction, space: KeySpace, key: bytes, old: bytes | None, bod
         txn.set(key, records.large_header(size))
 
 
-def remove(txn: Transaction, table: Table, key: bytes, old: bytes) -> list[IndexUnits]:
+def remove(txn: Transaction, table: Table, key: bytes, old: bytes, node: Node) -> list[IndexUnits]:
     """Remove the item stored as `old`. Returns what its indexes took."""
     used = NO_UNITS
+    if table.keeps_history:
+        note(txn, table, key, old, node.own(Moments).of(txn))
     if table.indexes:
         used = _index(txn, table, key, records.item_of(txn, table, key, old), records.size_of(old), None, 0)
     if records.is_large(old):

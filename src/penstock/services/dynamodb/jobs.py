@@ -1,0 +1,95 @@
+"""What takes long: backups, restores, exports, imports. Each is a message of a durable queue and a record of its own.
+
+A job works in steps, each a transaction that notes how far it is, so that after a crash another node, or this one when it
+is back, goes on from there. Every step is fenced: a node that was thought dead and is not cannot do it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.events.consumer import LEASE_S, Consumer
+from penstock.services.dynamodb import keys
+from penstock.store.api import Transaction
+from penstock.store.queue import Leased, Queue
+from penstock.wire.errors import AwsError
+
+if TYPE_CHECKING:
+    from penstock.core.node import Node
+
+QUEUE = Queue(keys.JOBS)
+AT_ONCE = 4
+"""Jobs under way on one node."""
+MOST_RUNNING = {"restore": 50, "import": 50, "export": 300}
+"""AWS's quotas of what an account may have under way in a region:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html"""
+
+
+class Job(msgspec.Struct, array_like=True):
+    """What a message of the queue says. kind: "backup", "restore", "export" or "import"; id: of its record."""
+
+    kind: str
+    account: str
+    region: str
+    id: str
+
+
+class Step:
+    """A job in a node's hands."""
+
+    def __init__(self, node: Node, leased: Leased) -> None:
+        self.node = node
+        self.job: Job = _decode(leased.body)
+        self._leased = leased
+
+    def check(self, txn: Transaction) -> None:
+        """To be called in every transaction that writes. Raises LeaseLost if another node has the job now."""
+        QUEUE.extend(txn, self._leased, self.node.clock.now() + LEASE_S)
+
+    def end(self, txn: Transaction) -> None:
+        """The job is done with this transaction, well or not. Raises LeaseLost."""
+        QUEUE.done(txn, self._leased)
+        txn.clear(keys.running(self.job.account, self.job.region, self.job.kind, self.job.id))
+
+
+Handler: TypeAlias = Callable[[Step], Awaitable[None]]
+HANDLERS: dict[str, Handler] = {}
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Job).decode
+
+
+def handles(kind: str) -> Callable[[Handler], Handler]:
+    """Register who does jobs of a kind: it works until the job is ended, and may be called again after a crash."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS[kind] = handler
+        return handler
+
+    return register
+
+
+def start(txn: Transaction, call: Call, kind: str, id: str) -> None:
+    """Have the job done once this transaction has committed. Raises LimitExceededException past the quota."""
+    most = MOST_RUNNING.get(kind, 0)
+    if most and call.node.settings.limits:
+        running = sum(1 for _ in txn.scan(*keys.all_running(call.account, call.region, kind), most))
+        if running >= most:
+            raise AwsError(
+                "LimitExceededException", f"Subscriber limit exceeded: There is a limit of {most} concurrent {kind}s"
+            )
+    txn.set(keys.running(call.account, call.region, kind, id), b"")
+    QUEUE.put(txn, _encode(Job(kind, call.account, call.region, id)), due=call.node.clock.now())
+
+
+async def work(node: Node) -> None:
+    """Do jobs until cancelled."""
+
+    async def handle(leased: Leased) -> None:
+        step = Step(node, leased)
+        await HANDLERS[step.job.kind](step)
+
+    await Consumer(node, QUEUE, handle, name="dynamodb:jobs", concurrency=AT_ONCE).run()

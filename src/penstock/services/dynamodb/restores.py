@@ -1,0 +1,308 @@
+"""RestoreTableFromBackup, RestoreTableToPointInTime, and the job that fills the new table.
+
+A restored table has the keys, indexes and capacity of its source unless they are overridden. As on AWS it has none of the
+source's tags, policies, streams, time to live and recovery settings:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CreateBackup.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import backup_records, backups, filling, history, jobs, keys, names, table, tables
+from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.services.dynamodb.table import IndexRecord, Restored, TableRecord
+from penstock.services.dynamodb.table_rules import check_throughput, check_units
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
+
+_DAY_S = 86400
+_AT_ONCE = 200
+_BYTES_AT_ONCE = 1 << 20
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "VectorIndexOverride": ([],),
+    "SSESpecificationOverride": ({}, {"Enabled": False}),
+    "OnDemandThroughputOverride": (),
+}
+
+
+class Restore(msgspec.Struct, omit_defaults=True):
+    """What is stored of a restore under way.
+
+    backup_id: what it reads, or source and at_us: a table at that time. after: the place that was read last, or
+    part: the part of the backup that is being read, and done: how many of its items have been written.
+    """
+
+    target: str
+    table_id: str
+    backup_id: str = ""
+    source: str = ""
+    source_id: str = ""
+    at_us: int = 0
+    after: bytes = b""
+    part: int = 0
+    done: int = 0
+
+
+_decode = msgspec.json.Decoder(Restore).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _from_backup(call: Call, params: Params) -> list[str]:
+    return [str(params["BackupArn"]), names.arn(call.account, call.region, params["TargetTableName"])]
+
+
+@operation("dynamodb:RestoreTableFromBackup", resource=_from_backup, unsupported=UNSUPPORTED)
+async def restore_table_from_backup(call: Call, params: Params) -> Result:
+    """Make a table of a backup's items; a job writes them."""
+
+    def body(txn: Transaction) -> TableRecord:
+        backup = backups.load(txn, call, params["BackupArn"])
+        if not backup.available:
+            raise backups.in_use()
+        source = backup.table.record
+        target = _target(call, params, source, Restored(backup.created_at, backup.arn, source.arn))
+        _create(txn, call, target, Restore(target.name, target.id, backup_id=backup.id))
+        backup.restores += 1
+        backup_records.save(txn, call.account, call.region, backup)
+        return target
+
+    target = await call.store.transact(body)
+    return {"TableDescription": tables.describe(tables.Sized(target, 0, 0, {}), "CREATING")}
+
+
+def _to_point_in_time(call: Call, params: Params) -> list[str]:
+    source = params.get("SourceTableArn") or params.get("SourceTableName") or "*"
+    return [names.resource(call, {"TableName": name}) for name in (source, params["TargetTableName"])]
+
+
+@operation("dynamodb:RestoreTableToPointInTime", resource=_to_point_in_time, unsupported=UNSUPPORTED)
+async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
+    """Make a table of what another had at a time; a job writes its items."""
+    if ("SourceTableName" in params) == ("SourceTableArn" in params):
+        raise invalid("One and only one of SourceTableName and SourceTableArn must be specified")
+    latest, wanted = params.get("UseLatestRestorableTime", False), params.get("RestoreDateTime")
+    if bool(latest) == (wanted is not None):
+        raise invalid("One and only one of UseLatestRestorableTime and RestoreDateTime must be specified")
+    name = params.get("SourceTableName") or params["SourceTableArn"]
+    key = names.record_key(call, name)
+    moments = call.node.own(history.Moments)
+
+    def body(txn: Transaction) -> TableRecord:
+        stored = txn.get(key)
+        if stored is None:
+            raise AwsError("TableNotFoundException", f"Table not found: {name}")
+        found = table.decode(stored)
+        source = found.record
+        if not source.recovery_since:
+            raise recovery_is_off(source)
+        now_us = moments.of(txn)
+        at_us = now_us if wanted is None else round(wanted * 1e6)
+        check_time(source, at_us, now_us, "InvalidRestoreTimeException", "RestoreDateTime")
+        target = _target(call, params, source, Restored(at_us / 1e6, table_arn=source.arn))
+        restore = Restore(target.name, target.id, source=source.name, source_id=source.id, at_us=at_us)
+        _create(txn, call, target, restore)
+        # What is written from now on is later than the time that is restored, whatever a node's clock says.
+        held = table.changed(
+            history.hold(source, target.id, at_us), history_after_us=max(source.history_after_us, now_us)
+        )
+        txn.set(key, table.encode(held))
+        return target
+
+    target = await call.store.transact(body)
+    return {"TableDescription": tables.describe(tables.Sized(target, 0, 0, {}), "CREATING")}
+
+
+def recovery_is_off(source: TableRecord) -> AwsError:
+    """What is said of a table whose changes are not kept."""
+    return AwsError(
+        "PointInTimeRecoveryUnavailableException", f"Point in time recovery is not enabled for table '{source.name}'"
+    )
+
+
+def earliest(source: TableRecord, now: float) -> float:
+    """The earliest time that a table can be restored to."""
+    return max(source.recovery_since, now - source.recovery_days * _DAY_S)
+
+
+def check_time(source: TableRecord, at_us: int, now_us: int, code: str, name: str) -> None:
+    """Raises AwsError `code` for a time that the table cannot be had of."""
+    # Clients send whole seconds: the second in which recovery was enabled means its beginning, so it counts too.
+    if not int(earliest(source, now_us / 1e6)) * 1_000_000 <= at_us <= now_us:
+        raise AwsError(
+            code,
+            f"An invalid {'restore' if 'Restore' in name else 'export'} time was specified. {name} must be between "
+            "EarliestRestorableDateTime and LatestRestorableDateTime.",
+        )
+
+
+def _target(call: Call, params: Params, source: TableRecord, restored: Restored) -> TableRecord:
+    """The record of the new table. Raises ValidationException for overrides that do not fit."""
+    name = params["TargetTableName"]
+    mode = params.get("BillingModeOverride")
+    on_demand = source.on_demand if mode is None else mode == "PAY_PER_REQUEST"
+    throughput = params.get("ProvisionedThroughputOverride")
+    if mode is not None or throughput is not None:
+        check_throughput(
+            {"BillingMode": "PAY_PER_REQUEST" if on_demand else "PROVISIONED", "ProvisionedThroughput": throughput}
+        )
+    units = throughput or {"ReadCapacityUnits": source.read_units, "WriteCapacityUnits": source.write_units}
+    local = params.get("LocalSecondaryIndexOverride")
+    global_ = params.get("GlobalSecondaryIndexOverride")
+    indexes = [*_kept(source, local, False, on_demand), *_kept(source, global_, True, on_demand)]
+    used = {source.hash_key, source.range_key, *(n for index in indexes for n in (index.hash_key, index.range_key))}
+    return TableRecord(
+        name=name,
+        arn=names.arn(call.account, call.region, name),
+        id=str(uuid.uuid4()),
+        created_at=call.now,
+        attributes={each: kind for each, kind in source.attributes.items() if each in used},
+        hash_key=source.hash_key,
+        range_key=source.range_key,
+        on_demand=on_demand,
+        read_units=0 if on_demand else units["ReadCapacityUnits"],
+        write_units=0 if on_demand else units["WriteCapacityUnits"],
+        table_class=source.table_class,
+        on_demand_since=call.now if on_demand else 0.0,
+        indexes=indexes,
+        last_index_id=source.last_index_id,
+        filling=True,
+        restored=restored,
+    )
+
+
+def _kept(
+    source: TableRecord, override: list[dict[str, Any]] | None, is_global: bool, on_demand: bool
+) -> list[IndexRecord]:
+    """The source's indexes of a kind, or those of them that the override names: it can leave out, not add or change."""
+    there = {each.name: each for each in source.indexes if each.is_global == is_global}
+    if override is None:
+        chosen = [(index, None) for index in there.values()]
+    else:
+        chosen = [
+            (_same(there.get(given["IndexName"]), given), given.get("ProvisionedThroughput")) for given in override
+        ]
+    kept = []
+    for index, throughput in chosen:
+        read, write = index.read_units, index.write_units
+        if throughput is not None:
+            if on_demand:
+                raise invalid(
+                    f"{INVALID}ProvisionedThroughput should not be specified for index: {index.name} when BillingMode is "
+                    "PAY_PER_REQUEST"
+                )
+            check_units(throughput)
+            read, write = throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
+        if is_global and not on_demand and not read:
+            raise invalid(f"{INVALID}ProvisionedThroughput must be specified for index: {index.name}")
+        kept.append(
+            msgspec.structs.replace(
+                index, backfilling=False, read_units=0 if on_demand else read, write_units=0 if on_demand else write
+            )
+        )
+    return kept
+
+
+def _same(index: IndexRecord | None, given: Mapping[str, Any]) -> IndexRecord:
+    """Raises ValidationException unless the index is the source's own."""
+    by_type = {element["KeyType"]: element["AttributeName"] for element in given["KeySchema"]}
+    projection = given["Projection"]
+    asked = (
+        by_type.get("HASH", ""), by_type.get("RANGE", ""), projection.get("ProjectionType"),
+        sorted(projection.get("NonKeyAttributes") or ()),
+    )  # fmt: skip
+    if index is None or asked != (index.hash_key, index.range_key, index.projection, sorted(index.non_key_attributes)):
+        raise invalid(
+            f"{INVALID}Index override does not match an index of the source table: {given['IndexName']}. Indexes can be "
+            "left out of a restore, not added or changed"
+        )
+    return index
+
+
+def _create(txn: Transaction, call: Call, target: TableRecord, restore: Restore) -> None:
+    """Write the new table's record and start the job. Raises TableAlreadyExistsException, LimitExceededException."""
+    filling.create(txn, call, target, "TableAlreadyExistsException")
+    jobs.start(txn, call, "restore", target.id)
+    txn.set(keys.restore(target.id), _encode(restore))
+
+
+@jobs.handles("restore")
+async def fill(step: jobs.Step) -> None:
+    """Write the new table's items, some in each transaction, and then open it."""
+    node, job = step.node, step.job
+    while True:
+        stored = await node.store.transact(lambda txn: txn.get(keys.restore(job.id)), read_only=True)
+        if stored is None:
+            await node.store.transact(step.end)
+            return
+        restore = _decode(stored)
+        done = await (_some_of_backup if restore.backup_id else _some_of_table)(step, restore)
+        if done:
+            await node.store.transact(lambda txn, last=restore: _finish(txn, step, last))  # type: ignore[misc]
+            return
+
+
+async def _some_of_table(step: jobs.Step, restore: Restore) -> bool:
+    """Copy the next items of the source table. Returns whether these were the last."""
+    source_key = keys.table(step.job.account, step.job.region, restore.source)
+
+    def body(txn: Transaction) -> bool:
+        step.check(txn)
+        source = table.decode(txn.get(source_key) or b"")
+        found, after = history.items_at(txn, source, restore.after, restore.at_us, _AT_ONCE, _BYTES_AT_ONCE)
+        filling.write(txn, _target_of(txn, step, restore), [was.body for was in found], step.node)
+        txn.set(keys.restore(step.job.id), _encode(msgspec.structs.replace(restore, after=after)))
+        return not after
+
+    done = await step.node.store.transact(body)
+    await asyncio.sleep(0)
+    return done
+
+
+async def _some_of_backup(step: jobs.Step, restore: Restore) -> bool:
+    """Write the items of the next part of the backup. Returns whether there was none."""
+    lines = await backups.lines_of(step.node, restore.backup_id, restore.part)
+    if lines is None:
+        return True
+    while restore.done < len(lines):
+        some = filling.some_of(lines, restore.done, _AT_ONCE, _BYTES_AT_ONCE)
+        restore.done += len(some)
+        await _write(step, restore, some)
+    restore.part, restore.done = restore.part + 1, 0
+    await _write(step, restore, [])
+    return False
+
+
+async def _write(step: jobs.Step, restore: Restore, lines: list[bytes]) -> None:
+    def body(txn: Transaction) -> None:
+        step.check(txn)
+        filling.write(txn, _target_of(txn, step, restore), lines, step.node)
+        txn.set(keys.restore(step.job.id), _encode(restore))
+
+    await step.node.store.transact(body)
+    await asyncio.sleep(0)
+
+
+def _target_of(txn: Transaction, step: jobs.Step, restore: Restore) -> table.Table:
+    return filling.load(txn, keys.table(step.job.account, step.job.region, restore.target))
+
+
+def _finish(txn: Transaction, step: jobs.Step, restore: Restore) -> None:
+    job = step.job
+    filling.open_table(txn, keys.table(job.account, job.region, restore.target))
+    if restore.backup_id:
+        backup = backup_records.find(txn, job.account, job.region, restore.backup_id)
+        assert backup is not None
+        backup.restores -= 1
+        backup_records.save(txn, job.account, job.region, backup)
+    else:
+        history.let_go(txn, keys.table(job.account, job.region, restore.source), restore.source_id, job.id)
+    txn.clear(keys.restore(job.id))
+    step.end(txn)

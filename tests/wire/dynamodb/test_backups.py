@@ -1,0 +1,247 @@
+"""Backups of a real server's tables: made while writes go on, restored, surviving their table and a crash."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from served import Served
+
+_numbers = itertools.count()
+
+
+def wait(done: Callable[[], bool], seconds: float = 30) -> None:
+    """Until it is so."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
+def make_table(client: Any, **further: Any) -> str:
+    """A table with keys pk and sk, a global index by kind and a local one by size."""
+    name = f"backed-{next(_numbers)}-{time.time_ns()}"
+    index = {"Projection": {"ProjectionType": "ALL"}}
+    client.create_table(
+        TableName=name,
+        **{"BillingMode": "PAY_PER_REQUEST", **further},
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "N"},
+            {"AttributeName": "kind", "AttributeType": "S"}, {"AttributeName": "size", "AttributeType": "N"},
+        ],
+        GlobalSecondaryIndexes=[{"IndexName": "kinds", "KeySchema": [{"AttributeName": "kind", "KeyType": "HASH"}], **index}],
+        LocalSecondaryIndexes=[{
+            "IndexName": "sizes",
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "size", "KeyType": "RANGE"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }],
+    )  # fmt: skip
+    return name
+
+
+def item(n: int, **more: Any) -> dict[str, Any]:
+    return {
+        "pk": {"S": f"p{n % 7}"}, "sk": {"N": str(n)}, "kind": {"S": f"k{n % 3}"}, "size": {"N": str(n % 11)},
+        "text": {"S": f"text {n}"}, **more,
+    }  # fmt: skip
+
+
+def fill(client: Any, name: str, count: int) -> None:
+    for begin in range(0, count, 25):
+        requests = [{"PutRequest": {"Item": item(n)}} for n in range(begin, min(begin + 25, count))]
+        client.batch_write_item(RequestItems={name: requests})
+
+
+def items_of(client: Any, name: str, **how: Any) -> dict[tuple[str, int], dict[str, Any]]:
+    pages = client.get_paginator("scan").paginate(TableName=name, **how)
+    return {(each["pk"]["S"], int(each["sk"]["N"])): each for page in pages for each in page["Items"]}
+
+
+def back_up(client: Any, name: str, backup_name: str = "nightly") -> str:
+    details = client.create_backup(TableName=name, BackupName=backup_name)["BackupDetails"]
+    assert details["BackupStatus"] == "CREATING"
+    arn = str(details["BackupArn"])
+    wait(lambda: status(client, arn) == "AVAILABLE")
+    return arn
+
+
+def status(client: Any, arn: str) -> str:
+    return str(client.describe_backup(BackupArn=arn)["BackupDescription"]["BackupDetails"]["BackupStatus"])
+
+
+def wait_active(client: Any, name: str) -> dict[str, Any]:
+    wait(lambda: client.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE")
+    described: dict[str, Any] = client.describe_table(TableName=name)["Table"]
+    return described
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return str(error.value.response["Error"]["Code"])
+
+
+def test_a_backup_survives_its_table(server: Served) -> None:
+    client = server.client("dynamodb")
+    name = make_table(client)
+    fill(client, name, 120)
+    client.put_item(TableName=name, Item=item(1000, big={"S": "x" * 300_000}))
+    before = items_of(client, name)
+    arn = back_up(client, name)
+    assert f":table/{name}/backup/" in arn
+    client.delete_table(TableName=name)
+    shown = client.describe_backup(BackupArn=arn)["BackupDescription"]
+    assert shown["SourceTableDetails"]["ItemCount"] == 121
+    assert shown["SourceTableDetails"]["TableName"] == name
+    assert shown["SourceTableDetails"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert [each["IndexName"] for each in shown["SourceTableFeatureDetails"]["GlobalSecondaryIndexes"]] == ["kinds"]
+    target = name + "-restored"
+    made = client.restore_table_from_backup(TargetTableName=target, BackupArn=arn)["TableDescription"]
+    assert made["TableStatus"] == "CREATING"
+    assert made["RestoreSummary"]["RestoreInProgress"] is True
+    assert made["RestoreSummary"]["SourceBackupArn"] == arn
+    described = wait_active(client, target)
+    assert described["RestoreSummary"]["RestoreInProgress"] is False
+    assert described["ItemCount"] == 121
+    assert described["TableSizeBytes"] == shown["BackupDetails"]["BackupSizeBytes"]
+    assert items_of(client, target) == before
+    of_kind = client.query(
+        TableName=target,
+        IndexName="kinds",
+        KeyConditionExpression="kind = :k",
+        ExpressionAttributeValues={":k": {"S": "k1"}},
+    )
+    assert of_kind["Count"] == sum(each["kind"]["S"] == "k1" for each in before.values())
+    client.delete_backup(BackupArn=arn)
+    with pytest.raises(client.exceptions.BackupNotFoundException, match="Backup not found: "):
+        client.describe_backup(BackupArn=arn)
+
+
+def test_a_backup_is_of_one_moment(server: Served) -> None:
+    """Writers move a counter along all items in order, so each state of the table tells when it was."""
+    client = server.client("dynamodb")
+    name = make_table(client)
+    fill(client, name, 400)
+    stop = threading.Event()
+
+    def write() -> None:
+        own, turn = server.client("dynamodb"), 0
+        while not stop.is_set():
+            turn += 1
+            at = [0, 399] if turn % 2 else [399, 0]
+            own.transact_write_items(TransactItems=[
+                {"Update": {
+                    "TableName": name, "Key": {"pk": {"S": f"p{n % 7}"}, "sk": {"N": str(n)}},
+                    "UpdateExpression": "SET turn = :t", "ExpressionAttributeValues": {":t": {"N": str(turn)}},
+                }} for n in at
+            ])  # fmt: skip
+            n = turn % 400
+            own.delete_item(TableName=name, Key={"pk": {"S": f"p{n % 7}"}, "sk": {"N": str(n)}}) if n % 399 else None
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        arns = [back_up(client, name, f"backup{n}") for n in range(3)]
+    finally:
+        stop.set()
+        writer.join()
+    for number, arn in enumerate(arns):
+        target = f"{name}-{number}"
+        client.restore_table_from_backup(TargetTableName=target, BackupArn=arn)
+        wait_active(client, target)
+        found = items_of(client, target)
+        assert found["p0", 0].get("turn") == found["p0", 399].get("turn")
+        shown = client.describe_backup(BackupArn=arn)["BackupDescription"]
+        assert len(found) == shown["SourceTableDetails"]["ItemCount"]
+
+
+def test_overrides(server: Served) -> None:
+    client = server.client("dynamodb")
+    name = make_table(client)
+    fill(client, name, 30)
+    arn = back_up(client, name)
+    target = name + "-bare"
+    client.restore_table_from_backup(
+        TargetTableName=target, BackupArn=arn, BillingModeOverride="PROVISIONED", GlobalSecondaryIndexOverride=[],
+        ProvisionedThroughputOverride={"ReadCapacityUnits": 7, "WriteCapacityUnits": 8}, LocalSecondaryIndexOverride=[],
+    )  # fmt: skip
+    described = wait_active(client, target)
+    assert described["ProvisionedThroughput"]["ReadCapacityUnits"] == 7
+    assert "GlobalSecondaryIndexes" not in described
+    assert "LocalSecondaryIndexes" not in described
+    assert {each["AttributeName"] for each in described["AttributeDefinitions"]} == {"pk", "sk"}
+    assert len(items_of(client, target)) == 30
+    unknown = [
+        {
+            "IndexName": "kinds", "KeySchema": [{"AttributeName": "size", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "ALL"},
+        }
+    ]  # fmt: skip
+    with pytest.raises(ClientError, match="Index override does not match"):
+        client.restore_table_from_backup(
+            TargetTableName=name + "-x", BackupArn=arn, GlobalSecondaryIndexOverride=unknown
+        )
+    with pytest.raises(client.exceptions.TableAlreadyExistsException, match=f"Table already exists: {name}"):
+        client.restore_table_from_backup(TargetTableName=name, BackupArn=arn)
+    with pytest.raises(ClientError, match="must both be specified"):
+        client.restore_table_from_backup(TargetTableName=name + "-x", BackupArn=arn, BillingModeOverride="PROVISIONED")
+
+
+def test_lists(server: Served) -> None:
+    client = server.client("dynamodb")
+    name, other = make_table(client), make_table(client)
+    arns = [back_up(client, name, f"number{n}") for n in range(5)]
+    elsewhere = back_up(client, other)
+    first = client.list_backups(TableName=name, Limit=3)
+    assert [each["BackupArn"] for each in first["BackupSummaries"]] == arns[:3]
+    assert first["LastEvaluatedBackupArn"] == arns[2]
+    rest = client.list_backups(TableName=name, Limit=3, ExclusiveStartBackupArn=arns[2])
+    assert [each["BackupArn"] for each in rest["BackupSummaries"]] == arns[3:]
+    assert "LastEvaluatedBackupArn" not in rest
+    listed = client.list_backups()["BackupSummaries"]
+    assert {elsewhere, *arns} <= {each["BackupArn"] for each in listed}
+    assert not client.list_backups(TableName=name, BackupType="SYSTEM")["BackupSummaries"]
+    at = next(each for each in listed if each["BackupArn"] == elsewhere)["BackupCreationDateTime"]
+    assert not client.list_backups(TableName=name, TimeRangeLowerBound=at)["BackupSummaries"]
+    early = client.list_backups(TableName=name, TimeRangeUpperBound=at)["BackupSummaries"]
+    assert len(early) in (4, 5)
+
+
+def test_refusals(server: Served) -> None:
+    client = server.client("dynamodb")
+    arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/none/backup/{1:014d}-abcdefgh"
+    for act in (client.describe_backup, client.delete_backup):
+        with pytest.raises(client.exceptions.BackupNotFoundException):
+            act(BackupArn=arn)
+    with pytest.raises(client.exceptions.BackupNotFoundException):
+        client.restore_table_from_backup(TargetTableName="other", BackupArn=arn)
+    with pytest.raises(client.exceptions.TableNotFoundException, match="Table not found: none"):
+        client.create_backup(TableName="none", BackupName="name")
+    with pytest.raises(ClientError) as error:
+        client.create_backup(TableName="none", BackupName="a b")
+    assert code_of(error) == "ValidationException"
+
+
+def test_jobs_go_on_after_a_crash(own_server: Served) -> None:
+    client = own_server.client("dynamodb")
+    name = make_table(client)
+    fill(client, name, 1000)
+    before = items_of(client, name)
+    arn = client.create_backup(TableName=name, BackupName="crash")["BackupDetails"]["BackupArn"]
+    own_server.restart()
+    client.put_item(TableName=name, Item=item(5, text={"S": "later"}))
+    wait(lambda: status(client, arn) == "AVAILABLE")
+    client.restore_table_from_backup(TargetTableName="restored", BackupArn=arn)
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_item(TableName="restored", Key={"pk": {"S": "p0"}, "sk": {"N": "0"}})
+    own_server.restart()
+    described = wait_active(client, "restored")
+    assert described["ItemCount"] == 1000
+    assert items_of(client, "restored") == before
+    assert client.describe_table(TableName=name)["Table"]["ItemCount"] == 1000
+    client.delete_table(TableName=name)
