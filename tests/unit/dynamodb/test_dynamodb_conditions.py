@@ -121,7 +121,7 @@ def conditions(draw: st.DrawFn, values: dict[str, Any], depth: int = 2) -> tuple
         second, y = draw(conditions(values, depth - 1))
         how = draw(st.sampled_from(["AND", "or", "Not"]))
         if how == "Not":
-            return f"Not ({first}) AND {second}", lambda item: not x(item) and y(item)
+            return f"Not ({first}) AND ({second})", lambda item: not x(item) and y(item)
         if how == "AND":
             return f"({first}) AND ({second})", lambda item: x(item) and y(item)
         return f"{first} or {second}", lambda item: x(item) or y(item)
