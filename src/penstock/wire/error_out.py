@@ -130,7 +130,7 @@ def _json(
     if model is not None and shape is not None and members:
         members = msgspec.json.decode(json_out.JsonWriter(model).shape(shape)(members))
     body.update(members)
-    if error.message or rest:
+    if error.message or (rest and (shape is None or _message_name(shape))):
         body[_message_member(shape, wire_code, rest)] = error.message
     status = _status(error, code, shape, _REST_STATUSES if rest else {})
     version = model.json_version if model else "1.1"
@@ -209,7 +209,8 @@ def _query(
     out.append(
         f"><Error><Type>{'Receiver' if status >= 500 else 'Sender'}</Type><Code>{xml_out.escape(wire_code)}</Code>"
     )
-    out.append(f"<Message>{xml_out.escape(error.message)}</Message>")
+    if error.message or shape is None or _message_name(shape):
+        out.append(f"<Message>{xml_out.escape(error.message)}</Message>")
     located, members = _split(model, shape, error, protocol)
     _members(out, model, members, shape)
     out.append(f"</Error><RequestId>{xml_out.escape(request_id)}</RequestId></ErrorResponse>")

@@ -22,13 +22,15 @@ log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 _PRELUDE, _CRC = struct.Struct(">II"), struct.Struct(">I")
 _TRUE, _FALSE, _LONG, _BYTES, _STRING, _TIMESTAMP = 0, 1, 5, 6, 7, 8
+_WIDTHS = {2: 1, 3: 2, 4: 4, _LONG: 8}
+_INTEGERS = {"byte": 2, "short": 3, "integer": 4}
 
 Event: TypeAlias = dict[str, dict[str, Any]]
 WriteEvent: TypeAlias = Callable[[dict[str, Any]], bytes]
 
 
 def message(headers: dict[str, Any], payload: bytes = b"") -> bytes:
-    """One message: str, bytes, bool and int headers, and a payload, with both checksums."""
+    """One message: str, bytes, bool, int, float (a timestamp) and `Narrow` headers, and a payload, with both checksums."""
     head = b"".join(_header(name, value) for name, value in headers.items())
     prelude = _PRELUDE.pack(16 + len(head) + len(payload), len(head))
     body = b"".join((prelude, _CRC.pack(zlib.crc32(prelude)), head, payload))
@@ -40,15 +42,40 @@ def _header(name: str, value: Any) -> bytes:
     if isinstance(value, bool):
         return start + bytes((_TRUE if value else _FALSE,))
     if isinstance(value, int):
-        return start + bytes((_LONG,)) + value.to_bytes(8, "big", signed=True)
+        kind = value.kind if isinstance(value, Narrow) else _LONG
+        return start + bytes((kind,)) + value.to_bytes(_WIDTHS[kind], "big", signed=True)
     if isinstance(value, float):
         return start + bytes((_TIMESTAMP,)) + round(value * 1000).to_bytes(8, "big", signed=True)
     data = value if isinstance(value, bytes) else str(value).encode("utf-8")
     return start + bytes((_BYTES if isinstance(value, bytes) else _STRING,)) + len(data).to_bytes(2, "big") + data
 
 
+class Narrow(int):
+    """An integer header of fewer bytes than a long's: `kind` is its type on the wire."""
+
+    kind: int
+
+    @classmethod
+    def of(cls, kind: int) -> Callable[[int], Narrow]:
+        """What makes them of that kind."""
+
+        def make(value: int) -> Narrow:
+            made = cls(value)
+            made.kind = kind
+            return made
+
+        return make
+
+
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _header_form(shape: Shape) -> Callable[[Any], Any]:
+    """What a header member's value becomes for `message`."""
+    if shape.type in _INTEGERS:
+        return Narrow.of(_INTEGERS[shape.type])
+    return float if shape.type == "timestamp" else _as_it_is
 
 
 def find(model: models.ServiceModel, shape: Shape | None) -> str:
@@ -71,6 +98,7 @@ class EventWriter:
             for name, member in shape.members.items()
             if not model.shapes[member.shape].exception
         }
+        self._exceptions = {member.shape: name for name, member in shape.members.items()}
 
     async def stream(self, events: AsyncIterator[Event], first: bytes = b"") -> AsyncIterator[bytes]:
         """The messages of `events`, behind `first`."""
@@ -93,7 +121,7 @@ class EventWriter:
     def _event(self, name: str, shape: Shape) -> WriteEvent:
         headers = {":message-type": "event", ":event-type": name}
         in_headers = [
-            (n, m.location_name or n, float if self._model.shapes[m.shape].type == "timestamp" else _as_it_is)
+            (n, m.location_name or n, _header_form(self._model.shapes[m.shape]))
             for n, m in shape.members.items()
             if m.eventheader
         ]
@@ -119,7 +147,7 @@ class EventWriter:
         if len(located) == len(shape.members) and not payload:
             return "", lambda value: b""
         if self._xml is not None:
-            element = self._xml.root(shape.name if payload else event, shape, "")
+            element = self._xml.root(shape.name if payload else event, shape, None)
             return "text/xml", lambda value: element(value).encode("utf-8")
         encode = self._json.shape(shape)
         return "application/json", lambda value: encode({k: v for k, v in value.items() if k not in located})
@@ -130,7 +158,8 @@ class EventWriter:
         if shape is None:
             head = {":message-type": "error", ":error-code": error.code, ":error-message": error.message}
             return message(head)
-        head = {":message-type": "exception", ":exception-type": shape.name, ":content-type": "application/json"}
+        kind = self._exceptions.get(shape.name, shape.name)
+        head = {":message-type": "exception", ":exception-type": kind, ":content-type": "application/json"}
         name = next((m.location_name or n for n, m in shape.members.items() if n.lower() == "message"), "message")
         return message(head, self._json.shape(shape)({**error.members, name: error.message}))
 

@@ -33,6 +33,11 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _WORDS = {"TRUE": True, "1": True, "YES": True, "FALSE": False, "0": False, "NO": False}
 
 
+def _members_set(union: dict[str, Any]) -> int:
+    """How many members a union has, those that its model does not know among them."""
+    return sum(each is not None and name != "__type" for name, each in union.items())
+
+
 def _anything(value: Any) -> Any:
     return value
 
@@ -161,7 +166,7 @@ class JsonReader:
                 found = members.get(name)
                 if found is not None and each is not None:
                     result[found[0]] = found[1](each)
-            if union and len(result) != 1:
+            if union and (len(result) != 1 or (len(value) != 1 and _members_set(value) != 1)):
                 raise refusal("Exactly one member of a union must be set")
             return result
 

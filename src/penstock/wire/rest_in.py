@@ -104,7 +104,10 @@ class RestReader:
     def _query(
         self, shape: Shape, bindings: dict[str, Bind], query_map: str, read_headers: ReadHeaders | None
     ) -> Callable[[str, dict[str, Any]], None]:
-        """The reader of a query. S3 takes headers there as well: a presigned URL carries its headers so."""
+        """The reader of a query. S3 takes headers there as well: a presigned URL carries its headers so.
+
+        A member that is a map of the query holds all of it, named parameters too.
+        """
         convert = self._convert
         s3 = self._s3
         map_of_lists = False
@@ -116,13 +119,13 @@ class RestReader:
             rest: dict[str, Any] = {}
             hoisted: dict[str, str] = {}
             for name, text in querystring.parse(query):
+                if map_of_lists:
+                    rest.setdefault(name, []).append(text)
+                elif query_map:
+                    rest.setdefault(name, text)
                 found = bindings.get(name)
                 if found is None:
-                    if map_of_lists:
-                        rest.setdefault(name, []).append(text)
-                    elif query_map:
-                        rest.setdefault(name, text)
-                    elif s3 and name[:6].lower() == "x-amz-":
+                    if s3 and name[:6].lower() == "x-amz-":
                         hoisted[name.lower()] = text
                     continue
                 member, to_value, kind = found

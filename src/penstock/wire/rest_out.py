@@ -128,7 +128,7 @@ class RestWriter:
             return None
         found = self._model.payload(shape)
         if found is None:
-            if all(m.in_answer_head for m in shape.members.values()):
+            if self._xml and all(m.in_answer_head for m in shape.members.values()):
                 return None
             return self._xml_document(name, shape) if self._xml else self._json_document(shape)
         member, inner = found
@@ -161,10 +161,11 @@ class RestWriter:
         return self._root(root, shape, None)
 
     def _root(self, root: str, shape: Shape, namespace: dict[str, str] | None) -> Body:
-        uri = (namespace or shape.xml_namespace or {}).get("uri") or (
-            s3_quirks.NAMESPACE if self._s3 else self._model.xml_namespace
-        )
-        element = self._writer.root(root, shape, uri)
+        found = namespace or shape.xml_namespace
+        if found is None:
+            uri = s3_quirks.NAMESPACE if self._s3 else self._model.xml_namespace
+            found = {"uri": uri} if uri else None
+        element = self._writer.root(root, shape, found)
         return lambda value: f"{XML_HEAD}{element(value)}".encode()
 
 

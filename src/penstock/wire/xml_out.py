@@ -49,9 +49,9 @@ class XmlWriter:
         self._made[shape.name] = tie.target = made = self._make(shape, None)
         return made
 
-    def root(self, name: str, shape: Shape, uri: str) -> Write:
-        """The writer of a document's root element."""
-        return self._tagged(name, shape, self.content(shape), {"uri": uri} if uri else None)
+    def root(self, name: str, shape: Shape, namespace: dict[str, str] | None) -> Write:
+        """The writer of a document's root element. namespace: {"uri": ..., "prefix": ... where it has one}."""
+        return self._tagged(name, shape, self.content(shape), namespace)
 
     def _make(self, shape: Shape, member: Member | None) -> Write:
         if shape.type == "structure":
@@ -94,7 +94,7 @@ class XmlWriter:
             assert shape.member is not None
             return "", self._elements(member.location_name or shape.member.location_name or name, shape.member), ""
         if shape.type == "map" and flattened:
-            return "", self._entries(shape, member.location_name or name), ""
+            return "", self._entries(shape, member.location_name or name, member.xml_namespace), ""
         wire = member.location_name or name
         if shape.type in ("structure", "list", "map"):
             return "", self._element(wire, member), ""
@@ -136,11 +136,12 @@ class XmlWriter:
         each = self._element(name, member)
         return lambda value: "".join(map(each, value))
 
-    def _entries(self, shape: Shape, entry: str) -> Write:
+    def _entries(self, shape: Shape, entry: str, namespace: dict[str, str] | None = None) -> Write:
         assert shape.key is not None and shape.value is not None
         key = self._element(shape.key.location_name or "key", shape.key)
         each = self._element(shape.value.location_name or "value", shape.value)
-        return lambda value: "".join(f"<{entry}>{key(k)}{each(v)}</{entry}>" for k, v in value.items())
+        opening = f"<{entry}{_xmlns(namespace)}>"
+        return lambda value: "".join(f"{opening}{key(k)}{each(v)}</{entry}>" for k, v in value.items())
 
 
 def _xmlns(namespace: dict[str, str] | None) -> str:
