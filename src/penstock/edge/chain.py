@@ -8,10 +8,12 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from penstock.core import web
 from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.identity import ANONYMOUS
 from penstock.core.operation import find
+from penstock.core.web import Visit
 from penstock.edge import origin, payload, post_form, post_policy, refusals
 from penstock.edge.admin import Admin
 from penstock.edge.authenticate import Authenticator
@@ -26,6 +28,7 @@ from penstock.wire.message import Request, Response
 if TYPE_CHECKING:
     from penstock.core.identity import Principal
     from penstock.core.node import Node
+    from penstock.core.web import Site
     from penstock.wire.codec import Codec
 
 log = logging.getLogger(__name__)
@@ -72,6 +75,8 @@ class Chain:
         request_id = self._ids.next()
         if request.path.startswith("/_") and (response := await self._admin(request, request_id)) is not None:
             return response
+        if (found := self._site(request)) is not None:
+            return await self._visit(request, found[0], found[1], request_id)
         if request.method == "OPTIONS" and (response := origin.preflight(request)) is not None:
             return response
         to: Route | None = None
@@ -167,6 +172,45 @@ class Chain:
         finally:
             self._at_work -= 1
         return coding.serialize(result, request_id)
+
+    def _site(self, request: Request) -> tuple[Site, dict[str, str]] | None:
+        """Who answers a request that is no call of AWS's API; None for one that is."""
+        if request.path.startswith("/_"):
+            return web.by_path(request.path)
+        host = request.headers.get("host")
+        return web.by_host(origin.bare_host(host)) if host else None
+
+    async def _visit(self, request: Request, site: Site, labels: dict[str, str], request_id: str) -> Response:
+        """Have the site answer. Cross-origin rules are its own."""
+
+        async def authenticate(service: str) -> tuple[Principal, str]:
+            kind = Family.REST_JSON
+            principal, proof, region = await self._authenticate(request, kind, service, labels.get("region", ""))
+            payload.settle(request, proof, kind)
+            return principal, region
+
+        async def collect(size_bytes: int) -> None:
+            await self._collect(request, size_bytes, Family.REST_JSON)
+
+        code = ""
+        try:
+            if self._at_work >= self.node.settings.max_requests:
+                raise refusals.overloaded(Family.REST_JSON)
+            self._at_work += 1
+            try:
+                response = await site.answer(Visit(self.node, request, request_id, labels, authenticate, collect))
+            finally:
+                self._at_work -= 1
+        except AwsError as error:
+            code = error.code
+            response = error_response(site.service, "rest-json", None, error, request_id)
+        except Exception as error:
+            code = type(error).__name__
+            log.error("%s:%s failed (request %s)", site.service, site.name, request_id, exc_info=error)
+            failure = refusals.internal(Family.REST_JSON, site.service, "")
+            response = error_response(site.service, "rest-json", None, failure, request_id)
+        self._telemetry.operation_ended(site.service, site.name, code, request.received_at)
+        return response
 
     def _error(self, to: Route | None, error: AwsError, request_id: str) -> Response:
         if to is None:

@@ -9,16 +9,19 @@ from penstock.services.lambda_ import (
     account,
     aliases,
     configurations,
+    downloads,
     functions,
     invocations,
     output,
     permissions,
     tags,
+    url_requests,
+    urls,
     versions,
     workers,
 )
 
 __all__ = [
-    "account", "aliases", "configurations", "functions", "invocations", "output", "permissions", "tags", "versions",
-    "workers",
+    "account", "aliases", "configurations", "downloads", "functions", "invocations", "output", "permissions", "tags",
+    "url_requests", "urls", "versions", "workers",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from penstock.core import paging
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, keys, packages, records, rules, versions
+from penstock.services.lambda_ import access, downloads, keys, packages, records, rules, versions
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
 from penstock.wire.errors import not_implemented
@@ -97,7 +97,7 @@ async def get_function(call: Call, params: Params) -> Result:
     function, latest = await call.store.transact(body, read_only=True)
     result: Result = {
         "Configuration": records.configuration(function, rules.arn_of(*where)),
-        "Code": {"RepositoryType": "S3"},
+        "Code": {"RepositoryType": "S3", "Location": await downloads.location(call, function.package)},
     }
     if latest.tags:
         result["Tags"] = latest.tags
@@ -164,9 +164,7 @@ async def delete_function(call: Call, params: Params) -> Result:
         for version in records.versions(txn, account, region, name):
             call.blobs.release(txn, version.package.blob)
         call.blobs.release(txn, function.package.blob)
-        txn.clear(keys.function(account, region, name))
-        txn.clear(keys.policy(account, region, name))
-        txn.clear(*keys.all_of(account, region, name))
+        records.clear_all(txn, account, region, name)
         return f"{function.incarnation}/"
 
     if gone := await call.store.transact(body):

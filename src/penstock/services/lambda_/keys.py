@@ -8,6 +8,8 @@
 | ("lambda", "of", account, region, name, "policy", qualifier) | resource policy of a version or alias, JSON text |
 | ("lambda", "policy", account, region, name) | the unqualified function's resource policy, JSON text |
 | ("lambda", "versions", account, region, name) | i64 counter: versions ever published; outlives the function |
+| ("lambda", "of", account, region, name, "url", alias or "") | `urls.Url`, msgpack |
+| ("lambda", "url", id) | key of the `urls.Url` with that id |
 | ("lambda", "async") + the queue's own suffixes | events waiting for an asynchronous invocation |
 
 What is under "of" goes with its function.
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 from penstock.store.tuples import pack, range_of
 
-QUALIFIED = ("policy",)
+QUALIFIED = ("policy", "url")
 """Kinds of which each version and alias may have its own."""
 
 ASYNC_QUEUE = pack(("lambda", "async"))
@@ -61,3 +63,7 @@ def policy(account: str, region: str, name: str, qualifier: str = "") -> bytes:
     if qualifier in ("", "$LATEST"):
         return pack(("lambda", "policy", account, region, name))
     return of(account, region, name, "policy", qualifier)
+
+
+def url(id: str) -> bytes:
+    return pack(("lambda", "url", id))

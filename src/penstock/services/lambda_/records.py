@@ -153,8 +153,24 @@ def write(txn: Transaction, function: Function) -> None:
 
 def clear_qualifier(txn: Transaction, account: str, region: str, name: str, qualifier: str) -> None:
     """Remove what a version or alias that goes had of its own."""
+    _clear_url(txn, keys.of(account, region, name, "url", qualifier))
     for kind in keys.QUALIFIED:
         txn.clear(keys.of(account, region, name, kind, qualifier))
+
+
+def clear_all(txn: Transaction, account: str, region: str, name: str) -> None:
+    """Remove everything that goes with a function, itself included; packages are the caller's to release."""
+    for key, _ in txn.scan(*keys.every_of(account, region, name, "url")):
+        _clear_url(txn, key)
+    txn.clear(keys.function(account, region, name))
+    txn.clear(keys.policy(account, region, name))
+    txn.clear(*keys.all_of(account, region, name))
+
+
+def _clear_url(txn: Transaction, key: bytes) -> None:
+    raw = txn.get(key)
+    if raw is not None:
+        txn.clear(keys.url(msgspec.msgpack.decode(raw)["id"]))
 
 
 def changed(function: Function, now: float, **changes: Any) -> Function:
