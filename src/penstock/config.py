@@ -22,6 +22,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 4566
+    tls_port: int = -1
+    """A second port that speaks TLS; 0 takes a free one, -1: none."""
+    tls_host: str = ""
+    """The address of the TLS port; empty: `host`."""
+    tls_certificate: str = ""
+    """PEM file, its chain included. Empty: one of our own, made at first use and kept in `tls` inside `data`."""
+    tls_key: str = ""
+    """PEM file of its key; empty: the certificate's file holds it."""
     data: str = "penstock-data"
     store: str = ""
     """`memory://`, `rocks://PATH` or `postgresql://…`; empty: RocksDB inside `data`."""
@@ -52,6 +60,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "text"
     """`text` or `json`."""
     max_body_bytes: int = 5 * 1024**3 + 64 * 1024**2
+    max_json_bytes: int = 16 * 1024**2
+    """A JSON or CBOR request's body (DynamoDB's 16 MB)."""
+    max_rest_json_bytes: int = 70 * 1024**2
+    """A REST-JSON request's body (a 50 MB package in base64)."""
+    max_query_bytes: int = 4 * 1024**2
+    """A query request's form."""
+    max_xml_bytes: int = 20 * 1024**2
+    """A document that S3 has to have whole (a thousand keys to delete)."""
     max_connections: int = 4096
     max_requests: int = 2048
     """Operations at work at a time; more are told to slow down."""

@@ -18,6 +18,10 @@ from penstock.config import BadSettingError, Settings, load
 _HELP: dict[str, str] = {
     "host": "address to listen on (default 127.0.0.1: this machine only)",
     "port": "port to listen on; 0 picks a free one (default 4566)",
+    "tls_port": "a second port that speaks TLS; 0 picks a free one (default -1: none)",
+    "tls_host": "address that the TLS port listens on (default: --host)",
+    "tls_certificate": "its certificate and chain, a PEM file (default: one of our own, kept in DATA/tls)",
+    "tls_key": "that certificate's key, a PEM file (default: the certificate's file holds it)",
     "data": "directory that keeps everything (default ./penstock-data; made if missing)",
     "store": "where records live: rocks://PATH (default), postgresql://USER@HOST/DB, memory:// (kept nowhere)",
     "blobs": "where large bodies live: file://PATH (default, inside --data); nodes on one store must share it",
@@ -36,6 +40,10 @@ _HELP: dict[str, str] = {
     "log_level": "DEBUG, INFO, WARNING or ERROR (default INFO)",
     "log_format": "text or json (default text)",
     "max_body_bytes": "largest request body",
+    "max_json_bytes": "largest body of a JSON or CBOR request (default 16 MiB)",
+    "max_rest_json_bytes": "largest body of a REST-JSON request, Lambda's packages for one (default 70 MiB)",
+    "max_query_bytes": "largest body of a query request: IAM, STS (default 4 MiB)",
+    "max_xml_bytes": "largest XML document of S3 (default 20 MiB)",
     "max_connections": "connections at most",
     "max_requests": "requests under way at most; more are told to slow down",
     "header_timeout_s": "a request's headers must arrive within this time",
@@ -48,6 +56,7 @@ _EXAMPLES = """examples:
   penstock up                                        serve on 127.0.0.1:4566, keep data in ./penstock-data
   penstock up --port 4570 --data /tmp/a              a second server beside it
   penstock up --store postgresql://u@db/penstock     records in PostgreSQL
+  penstock up --tls-port 4567                        TLS beside it, under a certificate of our own
   eval "$(penstock env)"                             point the AWS CLI and SDKs of this shell here
   penstock demo                                      see S3 -> Lambda -> S3 -> Lambda -> DynamoDB on real data
   penstock iam why --last-denied                     what was denied lately, and for want of which statement

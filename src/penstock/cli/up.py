@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from penstock.core.node import Node
 from penstock.core.shared_clock import catch_up
 from penstock.core.worker import run_workers
 from penstock.edge.server import Server
+from penstock.edge.tls import context, self_signed
 from penstock.runtime.open import open_runtime
 from penstock.services.iam.directory import StoreDirectory
 from penstock.store import StoreError
@@ -50,10 +52,15 @@ def up(settings: Settings) -> int:
 async def _serve(settings: Settings) -> None:
     listening = _bind(settings.host, settings.port)
     settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])
+    tls = _bind(settings.tls_host or settings.host, settings.tls_port) if settings.tls_port >= 0 else None
+    if tls is not None:
+        settings = msgspec.structs.replace(settings, tls_port=tls.getsockname()[1])
     async with node_of(settings) as node:
         server = Server(node)
         node.runtime.serve = server.serve_socket
         await server.start_on(listening)
+        if tls is not None:
+            await server.start_on(tls, tls=_tls_context(settings))
         workers = asyncio.create_task(run_workers(node))
         await node.runtime.start()
         stop = asyncio.Event()
@@ -98,6 +105,17 @@ async def node_of(settings: Settings) -> AsyncIterator[Node]:
         yield Node(settings, clock, store, blobs, runtime, directory, telemetry, master_keys)
 
 
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    """Of the given certificate, or of our own. Raises OSError (TlsError)."""
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if not certificate:
+        host = settings.tls_host or settings.host
+        made = self_signed(Path(settings.data) / "tls", host, Clock().host_now())
+        certificate, key = map(str, made)
+        log.info("TLS under a certificate of our own: clients trust it by AWS_CA_BUNDLE=%s", made[0].resolve())
+    return context(certificate, key)
+
+
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -116,5 +134,11 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _say_ready(settings: Settings) -> None:
     where = settings.store or f"data in {Path(settings.data).resolve()}"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"Penstock {__version__} ready at http://{host}:{settings.port} ({where.split('@')[-1]})", flush=True)
+    at = f"http://{_url_host(settings.host)}:{settings.port}"
+    if settings.tls_port >= 0:
+        at += f" and https://{_url_host(settings.tls_host or settings.host)}:{settings.tls_port}"
+    print(f"Penstock {__version__} ready at {at} ({where.split('@')[-1]})", flush=True)
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -34,16 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("penstock.access")
 
-BODY_BYTES = {
-    Family.S3: 20 * 1024**2,
-    Family.JSON: 16 * 1024**2,
-    Family.REST_JSON: 70 * 1024**2,
-    Family.QUERY: 4 * 1024**2,
-}
-"""The largest whole body by family: DynamoDB's 16 MB, a 50 MB package in base64, a thousand keys to delete."""
 OPEN = frozenset({"s3", "sns", "sqs"})
 """Services that take unsigned requests and leave it to the resource's policy; elsewhere only what the model says."""
-FORM_BYTES = 4 * 1024**2
 
 
 class Chain:
@@ -60,6 +52,13 @@ class Chain:
         self._ids = RequestIds()
         self._collect = payload.Collector()
         self._at_work = 0
+        settings = node.settings
+        self._body_bytes = {
+            Family.S3: settings.max_xml_bytes,
+            Family.JSON: settings.max_json_bytes,
+            Family.REST_JSON: settings.max_rest_json_bytes,
+            Family.QUERY: settings.max_query_bytes,
+        }
 
     @property
     def draining(self) -> bool:
@@ -83,9 +82,9 @@ class Chain:
         code = ""
         try:
             if request.stream is not None and request.headers.get("content-type", "").startswith(FORM):
-                await self._collect(request, FORM_BYTES, Family.QUERY)
+                await self._collect(request, self._body_bytes[Family.QUERY], Family.QUERY)
             if "content-encoding" in request.headers and request.headers.get("content-type", "").startswith(FORM):
-                to = route(payload.legible(request, FORM_BYTES))
+                to = route(payload.legible(request, self._body_bytes[Family.QUERY]))
             else:
                 to = route(request)
             if to.service == "s3" and not to.operation and post_form.is_form(request):
@@ -107,7 +106,7 @@ class Chain:
         service, name, kind, headers = to.service, to.operation, to.family, request.headers
         coding = codec(service, name, to.protocol) if name else None
         if coding is None or not coding.streams:
-            await self._collect(request, BODY_BYTES[kind], kind)
+            await self._collect(request, self._body_bytes[kind], kind)
         principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
         if coding is None:
             raise to.problem or AwsError("UnknownOperationException", "", 404)
@@ -119,7 +118,7 @@ class Chain:
             raise refusals.unsigned(kind)
         payload.settle(request, proof, kind)
         if "content-encoding" in headers and kind in payload.COMPRESSIBLE:
-            payload.inflate(request, BODY_BYTES[kind], kind)
+            payload.inflate(request, self._body_bytes[kind], kind)
         if kind is Family.S3 and not coding.streams:
             payload.check_document(request, name)
         return await self._perform(request, to, coding, principal, region, request_id)

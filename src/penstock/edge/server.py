@@ -54,15 +54,16 @@ class Server:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return await self.start_on(socket.create_server((host, port), family=family, backlog=BACKLOG))
 
-    async def start_on(self, listening: socket.socket) -> int:
-        """Serve on a socket that listens already. Returns its port."""
+    async def start_on(self, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> int:
+        """Serve on a socket that listens already. tls: this socket's, else the server's. Returns its port."""
         shared = self._share()
+        tls = tls or self._tls
         server = await shared.loop.create_server(
             lambda: Opening(shared, self._app),
             sock=listening,
             backlog=BACKLOG,
-            ssl=self._tls,
-            ssl_handshake_timeout=self._limits.header_timeout_s if self._tls else None,
+            ssl=tls,
+            ssl_handshake_timeout=self._limits.header_timeout_s if tls else None,
         )
         self._servers.append(server)
         actual: int = server.sockets[0].getsockname()[1]
