@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.runtime.api import RuntimeUnsupported
+from penstock.runtime.programs import Program, Programs
 
 PACKAGES = (
     "awslambdaric", "boto3", "botocore", "dateutil", "jmespath", "runtime_client", "s3transfer", "simplejson", "six",
     "snapshot_restore_py", "urllib3",
 )  # fmt: skip
 """What AWS's Python runtimes carry, and nothing else of the server's own packages."""
-_PROVIDED = ("provided.al2023", "provided.al2")
 _ASK = (
     "import awslambdaric, runtime_client, sys, json, os; print(json.dumps([os.path.realpath(sys.executable),"
     " sys.base_prefix, os.path.dirname(awslambdaric.__path__[0]), list(sys.version_info[:2])]))"
@@ -52,6 +52,7 @@ class Interpreters:
     def __init__(self, mapping: str = "") -> None:
         """mapping: settings.function_runtimes, "python3.12=python3.11,python3.9=/usr/bin/python3.9"."""
         self._mapping = dict(pair.split("=", 1) for pair in mapping.replace(" ", "").split(",") if "=" in pair)
+        self._programs = Programs(self._mapping)
         self._asked: dict[str, Interpreter | None] = {}
         self._server: Interpreter | None = None
 
@@ -59,13 +60,10 @@ class Interpreters:
         """The interpreter whose zygote runs `runtime`. Raises RuntimeUnsupported."""
         if sys.platform != "linux":
             raise RuntimeUnsupported(f"functions need Linux: AWS's runtime client is not made for {sys.platform}")
-        if runtime in _PROVIDED:
+        if not re.fullmatch(r"python3\.\d+", runtime):
+            self.program(runtime)
             return self.own()
         wanted = self._mapping.get(runtime) or self._mapping.get("*") or runtime
-        if not re.fullmatch(r"python3\.\d+", runtime):
-            raise RuntimeUnsupported(
-                f"the runtime {runtime} is not supported; python3.x and {', '.join(_PROVIDED)} are"
-            )
         if wanted == f"python{sys.version_info[0]}.{sys.version_info[1]}":
             return self.own()
         if wanted not in self._asked:
@@ -79,6 +77,10 @@ class Interpreters:
                 f"Python with PENSTOCK_FUNCTION_RUNTIMES={runtime}={own}"
             )
         return found
+
+    def program(self, runtime: str) -> Program | None:
+        """What an environment of `runtime` becomes; None: it stays a Python. Raises RuntimeUnsupported."""
+        return None if re.fullmatch(r"python3\.\d+", runtime) else self._programs.find(runtime)
 
     def own(self) -> Interpreter:
         """The Python that the server runs on. Raises RuntimeUnsupported if it lacks awslambdaric."""

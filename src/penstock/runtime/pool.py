@@ -233,7 +233,9 @@ class LocalRuntime:
         mounted = not zygote.found.get("mount")
         layers = [os.path.realpath(layer) for layer in spec.layers]
         code = os.path.realpath(spec.code)
-        bootstrap = spec.runtime.startswith("provided")
+        program = self._interpreters.program(spec.runtime)
+        if program is not None and not mounted:
+            program = program.unmounted()
         return {
             "id": name,
             "uid": uid,
@@ -242,10 +244,13 @@ class LocalRuntime:
             "ephemeral_mb": spec.ephemeral_mb,
             "endpoint_port": port,
             "host_network": self._host_network,
-            "bootstrap": bootstrap,
+            "program": None if program is None else list(program.arguments),
+            "program_logs": program is not None and program.logs,
+            "shown": list(program.shown) if program is not None else [],
             "data_bytes": 0 if self._groups and self._groups.how else spec.memory_mb * _MB * 2,
             "environment": variables.environment(
                 spec, credentials, stream, endpoint, task_root="/var/task" if mounted else code,
+                extra=dict(program.variables) if program is not None else {},
             ),
         }  # fmt: skip
 

@@ -6,13 +6,14 @@ code is bound from there) and is taken away before any of the function's code ru
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 
 from penstock.runtime import linux
 
 HOST = "/.host"
-TASK, LAYERS, RUNTIME = "/var/task", "/opt", "/var/runtime"
+TASK, LAYERS, RUNTIME, LANG = "/var/task", "/opt", "/var/runtime", "/var/lang"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC_FOLDERS = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/alternatives")
 _ETC_COPIED = ("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols", "/etc/services")
@@ -28,7 +29,7 @@ def enter_template(root: str, prefixes: list[str], site: str, packages: list[str
     """
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=16m")
-    for folder in (HOST, TASK, LAYERS, RUNTIME, "/tmp", "/proc", "/dev", "/etc", "/home/sbx_user"):  # noqa: S108
+    for folder in (HOST, TASK, LAYERS, RUNTIME, LANG, "/tmp", "/proc", "/dev", "/etc", "/home/sbx_user"):  # noqa: S108
         os.makedirs(root + folder, 0o755)
     for path in _SYSTEM:
         if os.path.islink(path):
@@ -62,7 +63,7 @@ def _show(source: str, target: str) -> None:
 
 
 def _fill_etc(root: str, *, network: bool) -> None:
-    for path in _ETC_FOLDERS:
+    for path in (*_ETC_FOLDERS, *sorted(glob.glob("/etc/java-*-openjdk"))):
         if os.path.isdir(path):
             _show(path, root + path)
     for path in _ETC_COPIED + (("/etc/resolv.conf",) if network else ()):
@@ -79,10 +80,13 @@ def _fill_etc(root: str, *, network: bool) -> None:
             f.write(text)
 
 
-def enter_environment(code: str, layers: list[str], ephemeral_mb: int, *, own_proc: bool) -> None:
+def enter_environment(
+    code: str, layers: list[str], ephemeral_mb: int, shown: list[list[str]], *, own_proc: bool
+) -> None:
     """Mount one environment's code, layers, /tmp and /proc, and take the host away. Raises OSError.
 
-    code, layers: real paths on the host; a later layer's file hides an earlier one's. Call in a new mount namespace,
+    code, layers: real paths on the host; a later layer's file hides an earlier one's. shown: what else of the host is
+    seen where: /var/lang, /var/runtime. Call in a new mount namespace,
     as the first process of a new pid namespace when `own_proc`.
     """
     linux.bind_read_only(HOST + code, TASK)
@@ -90,6 +94,8 @@ def enter_environment(code: str, layers: list[str], ephemeral_mb: int, *, own_pr
         linux.bind_read_only(HOST + layers[0], LAYERS)
     elif layers:
         _merge([HOST + layer for layer in layers])
+    for source, target in shown:
+        linux.bind_read_only(HOST + source, target)
     # Inodes cost kernel memory too: one for each 2 KB is what mkfs would give.
     options = f"mode=1777,size={ephemeral_mb}m,nr_inodes={ephemeral_mb * 512}"
     linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)  # noqa: S108

@@ -101,7 +101,11 @@ def _isolate(request: dict[str, Any], host: Host, control: socket.socket) -> Non
     request["runtime_api"] = f"127.0.0.1:{listeners[0].getsockname()[1]}"
     if "mount" in host.namespaces:
         rootfs.enter_environment(
-            request["code"], request["layers"], request["ephemeral_mb"], own_proc="pid" in host.namespaces
+            request["code"],
+            request["layers"],
+            request["ephemeral_mb"],
+            request["shown"],
+            own_proc="pid" in host.namespaces,
         )
         os.chdir("/")
     passed = [s.fileno() for s in listeners]
@@ -207,8 +211,8 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
         os.chdir(task)
         environment = request["environment"]
         environment["AWS_LAMBDA_RUNTIME_API"] = request["runtime_api"]
-        if request["bootstrap"]:
-            _exec_bootstrap(task, environment, control)
+        if request["program"] is not None:
+            _exec_program(request, task, environment, control)
         control.close()
         environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(_LOG_FD)
         _run_python(task, environment, host, request)
@@ -243,10 +247,21 @@ def _limit(*, counted: bool, data_bytes: int) -> None:
             resource.setrlimit(limit, (value, value))
 
 
-def _exec_bootstrap(task: str, environment: dict[str, str], control: socket.socket) -> NoReturn:
-    """Become the function's own executable. The control socket closes as that succeeds."""
-    os.close(_LOG_FD)
+def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str], control: socket.socket) -> NoReturn:
+    """Become the runtime's program, or the function's own executable. The control socket closes as that succeeds."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if request["program_logs"]:
+        environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(_LOG_FD)
+    else:
+        os.close(_LOG_FD)
+    if request["program"]:
+        command = [environment["_HANDLER"] if word == "{handler}" else word for word in request["program"]]
+        try:
+            os.execve(command[0], command, environment)  # noqa: S606
+        except OSError as error:
+            reason = f"fork/exec {command[0]}: {str(error.strerror).lower()}"
+        _tell(control, {"event": "failed", "kind": "Runtime.InvalidEntrypoint", "reason": reason})
+        os._exit(1)
     reason = f"Couldn't find valid bootstrap(s): [{task}/bootstrap {rootfs.LAYERS}/bootstrap]"
     for folder in (task, rootfs.LAYERS):
         path = os.path.join(folder, "bootstrap")

@@ -10,9 +10,12 @@ from penstock.runtime.api import Credentials, FunctionSpec
 
 
 def environment(
-    spec: FunctionSpec, credentials: Credentials, stream: str, endpoint: str, *, task_root: str
+    spec: FunctionSpec, credentials: Credentials, stream: str, endpoint: str, *, task_root: str, extra: dict[str, str]
 ) -> dict[str, str]:
-    """All variables but those that only the environment itself knows (AWS_LAMBDA_RUNTIME_API)."""
+    """All variables but those that only the environment itself knows (AWS_LAMBDA_RUNTIME_API).
+
+    extra: what the runtime's program asks for, unless the user sets it.
+    """
     region = spec.arn.split(":")[3]
     runtime = spec.runtime
     values = {
@@ -22,6 +25,7 @@ def environment(
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "LD_LIBRARY_PATH": f"/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:{task_root}:{task_root}/lib:/opt/lib",
         "SHLVL": "0",
+        **extra,
         **spec.environment,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
