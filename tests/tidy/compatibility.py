@@ -9,7 +9,7 @@ from penstock.core.operation import REGISTRY, Operation
 from penstock.wire import models
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
-PAGES = {"sts": "iam"}
+PAGES = {"sts": "iam", "dynamodbstreams": "dynamodb"}
 
 HEAD = """# Compatibility
 

@@ -118,6 +118,10 @@ class Log:
             end = b"\xff" * (_STAMP_BYTES + 1)
         txn.clear(self._chunks + before[:_STAMP_BYTES], self._chunks + end)
 
+    def trimmed(self, txn: Transaction) -> bytes:
+        """Nothing before this position is left; empty: the log was never trimmed."""
+        return txn.get(self._trim_key) or b""
+
     def last(self, txn: Transaction) -> bytes | None:
         """The newest record's position, or None where nothing is left."""
         for key, value in txn.scan(self._chunks, self._end, reverse=True):

@@ -26,6 +26,9 @@
     ("ddb", account, region, "backup", backup id)          backups.BackupRecord, JSON
     ("ddb", "backup part", backup id, number)              backups.Part, JSON: a blob with some of a backup's items
     ("ddb", "backup due", time, the backup's key)          nothing: backups that expire, in order of time
+    ("ddb", "stream", account, region, table, label)       streams.StreamRecord, JSON
+    ("ddb", "stream shard", table id, label, number)       streams.ShardRecord, JSON
+    ("ddb", "stream log", table id, label, number)         a shard's changes.Change records (store.log)
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: 4
 bytes that spread partitions over the key space, in AWS's own order of them, which Scan and its segments follow.
@@ -287,3 +290,28 @@ def record_of_recovered(key: bytes) -> bytes:
 def restore(target_id: str) -> bytes:
     """Where the state of a restore under way is."""
     return pack(("ddb", "restore", target_id))
+
+
+def stream(account: str, region: str, table_name: str, label: str) -> bytes:
+    """Where a stream's record is."""
+    return pack(("ddb", "stream", account, region, table_name, label))
+
+
+def streams(*place: str) -> tuple[bytes, bytes]:
+    """The range of all streams; of an account's, in a region, of a table name, as far as they are given."""
+    return range_of(("ddb", "stream", *place))
+
+
+def stream_shard(table_id: bytes, label: str, number: int) -> bytes:
+    """Where a shard's record is."""
+    return pack(("ddb", "stream shard", table_id, label, number))
+
+
+def stream_shards(table_id: bytes, label: str) -> tuple[bytes, bytes]:
+    """The range of the records of a stream's shards, in order."""
+    return range_of(("ddb", "stream shard", table_id, label))
+
+
+def stream_log(table_id: bytes, label: str, number: int) -> bytes:
+    """The prefix of a shard's log."""
+    return pack(("ddb", "stream log", table_id, label, number))

@@ -12,6 +12,7 @@ from penstock.services.dynamodb import keys
 from penstock.services.dynamodb.attributes import Item, Value, type_of
 from penstock.services.dynamodb.errors import INVALID, KEY_MISMATCH, invalid, table_missing
 from penstock.store.api import Transaction
+from penstock.store.log import Log
 from penstock.wire.errors import AwsError
 
 MAX_HASH_KEY_BYTES = 2048
@@ -78,6 +79,12 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     """Jobs that read the table as it was: id -> that time in microseconds; its history is kept from there on."""
     history_after_us: int = 0
     """A time that all changes from here on count as later than, whatever a node's clock says."""
+    stream_view: str = ""
+    """What the stream tells of a change (StreamViewType); empty: there is no stream."""
+    stream_label: str = ""
+    """The label of the stream, or of the last one that there was."""
+    stream_shard: int = 0
+    """The number of the shard that changes go to now."""
 
     @property
     def keeps_history(self) -> bool:
@@ -204,7 +211,7 @@ def _encoded(item: Item, name: str, kind: str, most_bytes: int) -> bytes | None:
 class Table(KeySpace):
     """A table's record with what item operations need at hand. Immutable: shared by all that saw the same bytes."""
 
-    __slots__ = ("has_local", "id", "indexes", "keeps_history", "key_names", "record")
+    __slots__ = ("has_local", "id", "indexes", "keeps_history", "key_names", "record", "shard")
 
     def __init__(self, record: TableRecord) -> None:
         self.id = uuid.UUID(record.id).bytes
@@ -213,6 +220,10 @@ class Table(KeySpace):
         self.key_names = self.own_key_names
         self.indexes = tuple(Index(each, record, self.id) for each in record.indexes)
         self.keeps_history = record.keeps_history
+        self.shard: Log | None = None
+        """The log of the stream's open shard, where the table has a stream."""
+        if record.stream_view:
+            self.shard = Log(keys.stream_log(self.id, record.stream_label, record.stream_shard))
         self.has_local = any(not each.is_global for each in record.indexes)
 
     def index(self, name: str) -> Index:

@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import history, indexes, keys, names, table
+from penstock.services.dynamodb import history, indexes, keys, names, streams, table
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
@@ -31,7 +31,6 @@ MAX_TABLES = 2500
 MAX_DECREASES_A_DAY = 27
 
 _NOT_YET: dict[str, tuple[Any, ...]] = {
-    "StreamSpecification": ({"StreamEnabled": False},),
     "SSESpecification": ({}, {"Enabled": False}),
     "WarmThroughput": (),
     "OnDemandThroughput": (),
@@ -57,6 +56,7 @@ _NOT_UPDATED = {
 async def create_table(call: Call, params: Params) -> Result:
     """Make an empty table. Its items' keys hold a new id, so nothing of an earlier table of that name can show."""
     check_create(params)
+    view = streams.wanted(params)
     name = names.resolve(call.account, call.region, params["TableName"])
     throughput = params.get("ProvisionedThroughput") or {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
     by_type = {element["KeyType"]: element["AttributeName"] for element in params["KeySchema"]}
@@ -81,15 +81,16 @@ async def create_table(call: Call, params: Params) -> Result:
     key = keys.table(call.account, call.region, name)
     given_tags = checked(params.get("Tags"))
 
-    def body(txn: Transaction) -> None:
+    def body(txn: Transaction) -> TableRecord:
         if txn.get(key) is not None:
             raise AwsError("ResourceInUseException", f"Table already exists: {name}")
         check_count(txn, call)
-        txn.set(key, table.encode(record))
+        made = streams.open_stream(txn, key, record, view, call.now) if view else record
+        txn.set(key, table.encode(made))
         save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
+        return made
 
-    await call.store.transact(body)
-    return {"TableDescription": describe(Sized(record, 0, 0, {}), "CREATING")}
+    return {"TableDescription": describe(Sized(await call.store.transact(body), 0, 0, {}), "CREATING")}
 
 
 def check_count(txn: Transaction, call: Call) -> None:
@@ -175,6 +176,7 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
         "DeletionProtectionEnabled": record.deletion_protection,
     }
     found.update(indexes.describe(record, status, sized.indexes))
+    found.update(streams.describe(record))
     if record.on_demand:
         summary: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
         if status != "CREATING":
@@ -227,6 +229,8 @@ async def delete_table(call: Call, params: Params) -> Result:
                 "Disable deletion protection first."
             )
         refuse_busy(record)
+        if record.stream_view:
+            record = streams.close_stream(txn, record, call.now)
         table_id = uuid.UUID(record.id).bytes
         if record.recovery_since:
             keep_deleted(txn, call, table.encode(record), found.items, found.size_bytes)
@@ -277,13 +281,14 @@ async def list_tables(call: Call, params: Params) -> Result:
 
 @operation("dynamodb:UpdateTable", resource=names.resource, unsupported=_NOT_UPDATED)
 async def update_table(call: Call, params: Params) -> Result:
-    """Change billing mode, throughput, class or deletion protection."""
+    """Change billing mode, throughput, class, deletion protection, indexes or the stream."""
     if not params.keys() & {
         "ProvisionedThroughput",
         "BillingMode",
         "TableClass",
         "DeletionProtectionEnabled",
         "GlobalSecondaryIndexUpdates",
+        "StreamSpecification",
     }:
         raise invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
@@ -301,7 +306,7 @@ async def update_table(call: Call, params: Params) -> Result:
         if sized.record.filling:
             refuse_busy(sized.record)
         given = {each["AttributeName"]: each["AttributeType"] for each in params.get("AttributeDefinitions", ())}
-        changed = _changed(sized.record, params, call.now)
+        changed = streams.change(txn, key, _changed(sized.record, params, call.now), params, call.now)
         if params.get("GlobalSecondaryIndexUpdates"):
             changed = indexes.change(txn, key, changed, params["GlobalSecondaryIndexUpdates"], given)
         txn.set(key, table.encode(changed))

@@ -6,7 +6,7 @@ import asyncio
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
-from penstock.services.dynamodb import backups, jobs, keys, recovery
+from penstock.services.dynamodb import backups, jobs, keys, recovery, streams
 from penstock.services.dynamodb.indexes import fill_some
 from penstock.services.dynamodb.tokens import forget_expired
 
@@ -52,3 +52,11 @@ async def forget_kept(node: Node) -> None:
         while await node.store.transact(lambda txn: backups.forget_expired(txn, node.blobs, node.clock.now())):
             pass
         await recovery.trim_all(node)
+
+
+@worker("dynamodb:streams")
+async def tend_streams(node: Node) -> None:
+    """Once a minute, close shards that have been open for long and forget records of more than a day ago."""
+    while True:
+        await node.clock.sleep(_EVERY_S)
+        await streams.tend(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from penstock.core.node import Node
-from penstock.services.dynamodb import capacity, keys, records
+from penstock.services.dynamodb import capacity, changes, keys, records
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.history import Moments, note
 from penstock.services.dynamodb.table import Index, KeySpace, Table
@@ -35,6 +35,8 @@ def save(
     used = NO_UNITS
     if table.keeps_history:
         note(txn, table, key, old, node.own(Moments).of(txn))
+    if table.shard is not None:
+        changes.saved(txn, table, key, old, item, body, size, node.clock.now())
     if table.indexes:
         for index in table.indexes:
             index.check(item)
@@ -59,11 +61,15 @@ def _store(txn: Transaction, space: KeySpace, key: bytes, old: bytes | None, bod
         txn.set(key, records.large_header(size))
 
 
-def remove(txn: Transaction, table: Table, key: bytes, old: bytes, node: Node) -> list[IndexUnits]:
-    """Remove the item stored as `old`. Returns what its indexes took."""
+def remove(
+    txn: Transaction, table: Table, key: bytes, old: bytes, node: Node, *, expired: bool = False
+) -> list[IndexUnits]:
+    """Remove the item stored as `old`. expired: by its time to live, which streams tell. Returns what its indexes took."""
     used = NO_UNITS
     if table.keeps_history:
         note(txn, table, key, old, node.own(Moments).of(txn))
+    if table.shard is not None:
+        changes.removed(txn, table, key, old, node.clock.now(), expired=expired)
     if table.indexes:
         used = _index(txn, table, key, records.item_of(txn, table, key, old), records.size_of(old), None, 0)
     if records.is_large(old):
