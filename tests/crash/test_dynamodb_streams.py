@@ -101,7 +101,9 @@ def _holds(writer: _Writer, told: list[int | None]) -> None:
 def _records(server: Served, arn: str) -> list[dict[str, Any]]:
     streams = server.client("dynamodbstreams")
     shard = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
-    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")[
+        "ShardIterator"
+    ]
     found: list[dict[str, Any]] = []
     while True:
         page = streams.get_records(ShardIterator=iterator)

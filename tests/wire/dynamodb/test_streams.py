@@ -39,7 +39,7 @@ class Stream:
         found: list[dict[str, Any]] = self.streams.describe_stream(StreamArn=self.arn)["StreamDescription"]["Shards"]
         return found
 
-    def iterator(self, kind: str = "TRIM_HORIZON", shard: str = "", **more: str) -> str:
+    def iterator(self, kind: str = "TRIM_HORIZON", shard: str = "", **more: Any) -> str:
         shard = shard or self.shards()[-1]["ShardId"]
         found: str = self.streams.get_shard_iterator(
             StreamArn=self.arn, ShardId=shard, ShardIteratorType=kind, **more
@@ -73,7 +73,10 @@ def test_records_tell_what_happened(server: Served) -> None:
     call = stream.dynamodb
     call.put_item(TableName=stream.table, Item={**key, "b": {"B": b"\0\xff"}})
     call.update_item(
-        TableName=stream.table, Key=key, UpdateExpression="SET n = :n REMOVE b", ExpressionAttributeValues={":n": {"N": "2"}}
+        TableName=stream.table,
+        Key=key,
+        UpdateExpression="SET n = :n REMOVE b",
+        ExpressionAttributeValues={":n": {"N": "2"}},
     )
     call.delete_item(TableName=stream.table, Key=key)
     records = stream.read()
@@ -110,11 +113,18 @@ def test_what_changes_nothing_is_not_told(server: Served) -> None:
     call.put_item(TableName=stream.table, Item={"pk": {"S": "a"}, "s": {"SS": ["x", "y"]}, "n": {"N": "1"}})
     call.put_item(TableName=stream.table, Item={"n": {"N": "1.0"}, "pk": {"S": "a"}, "s": {"SS": ["y", "x"]}})
     call.update_item(
-        TableName=stream.table, Key={"pk": {"S": "a"}}, UpdateExpression="SET n = :n", ExpressionAttributeValues={":n": {"N": "1"}}
+        TableName=stream.table,
+        Key={"pk": {"S": "a"}},
+        UpdateExpression="SET n = :n",
+        ExpressionAttributeValues={":n": {"N": "1"}},
     )
     call.delete_item(TableName=stream.table, Key={"pk": {"S": "b"}})
-    call.put_item(TableName=stream.table, Item={"pk": {"S": "a"}, "s": {"L": [{"S": "x"}, {"S": "y"}]}, "n": {"N": "1"}})
-    call.put_item(TableName=stream.table, Item={"pk": {"S": "a"}, "s": {"L": [{"S": "y"}, {"S": "x"}]}, "n": {"N": "1"}})
+    call.put_item(
+        TableName=stream.table, Item={"pk": {"S": "a"}, "s": {"L": [{"S": "x"}, {"S": "y"}]}, "n": {"N": "1"}}
+    )
+    call.put_item(
+        TableName=stream.table, Item={"pk": {"S": "a"}, "s": {"L": [{"S": "y"}, {"S": "x"}]}, "n": {"N": "1"}}
+    )
     assert [each["eventName"] for each in stream.read()] == ["INSERT", "MODIFY", "MODIFY"]
 
 
@@ -158,12 +168,18 @@ def test_iterators(server: Served) -> None:
     assert get(ShardIterator=at["NextShardIterator"])["Records"] == everything[4:]
     assert get(ShardIterator=stream.iterator("LATEST"))["Records"] == []
 
+    for seconds, most in ((-60, everything), (60, [])):
+        when = everything[0]["dynamodb"]["ApproximateCreationDateTime"].timestamp() + seconds
+        assert get(ShardIterator=stream.iterator("AT_TIMESTAMP", Timestamp=when))["Records"] == most
+
     shard = stream.shards()[0]["ShardId"]
     ask = {"StreamArn": stream.arn, "ShardId": shard}
     make = stream.streams.get_shard_iterator
     assert error(make, **ask, ShardIteratorType="AT_SEQUENCE_NUMBER")[0] == "ValidationException"
     assert error(make, **ask, ShardIteratorType="LATEST", SequenceNumber=number)[0] == "ValidationException"
-    assert error(make, **ask, ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber="9" * 30)[0] == "ValidationException"
+    assert (
+        error(make, **ask, ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber="9" * 30)[0] == "ValidationException"
+    )
     assert error(make, **ask | {"ShardId": shard + "0"}, ShardIteratorType="LATEST") == (
         "ResourceNotFoundException",
         f"Requested resource not found: Shard: {shard}0 in Stream: {stream.arn} not found",
@@ -181,8 +197,14 @@ def test_switching_on_and_off(server: Served) -> None:
     )  # fmt: skip
     shown = call.update_table(TableName=table, StreamSpecification={"StreamEnabled": False})["TableDescription"]
     assert shown["LatestStreamArn"] == stream.arn and "StreamSpecification" not in shown
-    assert error(call.update_table, TableName=table, StreamSpecification={"StreamEnabled": False})[0] == "ValidationException"
-    assert error(call.update_table, TableName=table, StreamSpecification={"StreamEnabled": True})[0] == "ValidationException"
+    assert (
+        error(call.update_table, TableName=table, StreamSpecification={"StreamEnabled": False})[0]
+        == "ValidationException"
+    )
+    assert (
+        error(call.update_table, TableName=table, StreamSpecification={"StreamEnabled": True})[0]
+        == "ValidationException"
+    )
     stream.put("b")
     described = stream.streams.describe_stream(StreamArn=stream.arn)["StreamDescription"]
     assert (described["StreamStatus"], described["TableName"]) == ("DISABLED", table)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,6 +31,7 @@ MAX_LISTED = 100
 ITERATOR_S = 900.0
 _FIRST_NUMBER = 10**34
 _ARN = re.compile(r"arn:aws:dynamodb:([a-z0-9-]+):([0-9]{12}):table/([a-zA-Z0-9_.-]+)/stream/([0-9T:.-]+)\Z").match
+_NEEDED = {"SequenceNumber": ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"), "Timestamp": ("AT_TIMESTAMP",)}
 _SCOPE = "dynamodbstreams:GetRecords"
 _NO_STREAM = "Requested resource not found: Stream: {} not found"
 
@@ -150,38 +152,55 @@ def _shard(shard: ShardRecord, shards: list[ShardRecord]) -> dict[str, Any]:
 @operation("dynamodbstreams:GetShardIterator", action="dynamodb:GetShardIterator", resource="{StreamArn}")
 async def get_shard_iterator(call: Call, params: Params) -> Result:
     """An iterator that reads from a place in a shard."""
-    arn, shard_id, kind = params["StreamArn"], params["ShardId"], params["ShardIteratorType"]
-    number = params.get("SequenceNumber")
-    by_number = kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
-    if by_number and number is None:
-        raise invalid(f"Must specify SequenceNumber with ShardIteratorType {kind}")
-    if number is not None and not by_number:
-        raise invalid(f"SequenceNumber must not be specified with ShardIteratorType {kind}")
-    position = _position(number) if number is not None else b""
+    arn, kind = params["StreamArn"], params["ShardIteratorType"]
+    for name, kinds in _NEEDED.items():
+        if kind in kinds and name not in params:
+            raise invalid(f"Must specify {name} with ShardIteratorType {kind}")
+        if name in params and kind not in kinds:
+            raise invalid(f"{name} must not be specified with ShardIteratorType {kind}")
+    position = _position(params["SequenceNumber"]) if "SequenceNumber" in params else b""
 
-    def body(txn: Transaction) -> _Iterator:
+    def body(txn: Transaction) -> tuple[StreamRecord, ShardRecord, bytes]:
         stream = _load(txn, call, arn)
-        shard = next((each for each in streams.read_shards(txn, stream) if each.id == shard_id), None)
+        shard = next((each for each in streams.read_shards(txn, stream) if each.id == params["ShardId"]), None)
         if shard is None:
             raise AwsError(
                 "ResourceNotFoundException",
-                f"Requested resource not found: Shard: {shard_id} in Stream: {arn} not found",
+                f"Requested resource not found: Shard: {params['ShardId']} in Stream: {arn} not found",
             )
-        log = streams.shard_log(stream, shard.number)
-        behind = b""
-        if kind == "LATEST":
-            behind = log.last(txn) or log.trimmed(txn)
-        elif by_number:
-            if position < shard.begins or (shard.ends and position > shard.ends):
-                raise invalid(f"Invalid SequenceNumber: {number} is not in the shard {shard_id}")
-            if position < log.trimmed(txn):
-                raise _trimmed()
-            behind = position
-            if kind == "AT_SEQUENCE_NUMBER":
-                behind = max(int.from_bytes(position, "big") - 1, 0).to_bytes(POSITION_BYTES, "big")
-        return _Iterator(arn, shard.number, behind, call.now)
+        return stream, shard, _behind(txn, stream, shard, kind, position)
 
-    return {"ShardIterator": paging.encode(_SCOPE, _encode(await call.store.transact(body, read_only=True)))}
+    stream, shard, behind = await call.store.transact(body, read_only=True)
+    if kind == "AT_TIMESTAMP":
+        behind = await _before(call, stream, shard, params["Timestamp"])
+    return {"ShardIterator": paging.encode(_SCOPE, _encode(_Iterator(arn, shard.number, behind, call.now)))}
+
+
+def _behind(txn: Transaction, stream: StreamRecord, shard: ShardRecord, kind: str, position: bytes) -> bytes:
+    """The position to read behind. Raises ValidationException, TrimmedDataAccessException."""
+    log = streams.shard_log(stream, shard.number)
+    if kind == "LATEST":
+        return log.last(txn) or log.trimmed(txn)
+    if not position:
+        return b""
+    if position < shard.begins or (shard.ends and position > shard.ends):
+        raise invalid(f"Invalid SequenceNumber: {_sequence_number(position)} is not in the shard {shard.id}")
+    if position < log.trimmed(txn):
+        raise _trimmed()
+    if kind == "AFTER_SEQUENCE_NUMBER":
+        return position
+    return max(int.from_bytes(position, "big") - 1, 0).to_bytes(POSITION_BYTES, "big")
+
+
+async def _before(call: Call, stream: StreamRecord, shard: ShardRecord, at: float) -> bytes:
+    """The position of the last of the records at the shard's beginning that are older than `at`; empty for none."""
+    log, behind = streams.shard_log(stream, shard.number), b""
+    while found := await call.store.transact(partial(log.read, after=behind, limit=MAX_RECORDS), read_only=True):
+        for position, stored in found:
+            if changes.decode(stored).at >= at:
+                return behind
+            behind = position
+    return behind
 
 
 def _trimmed() -> AwsError:
