@@ -1,9 +1,9 @@
 """DynamoDB: tables, items, expressions, queries, batches.
 
-Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`,
-`account`, `backups`, `restores`, `recovery`, `stream_reading`), what takes long (`jobs`), what was before (`history`) and what
-streams tell (`streams`, `changes`), what they stand on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values
-(`attributes`, `numbers`), the expression language (`expressions/`), what came before it (`legacy`), and every key
+Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`, `account`,
+`backups`, `restores`, `recovery`, `stream_reading`), what takes long (`jobs`), what was before (`history`) and what streams
+tell (`streams`, `changes`), what they stand on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute
+values (`attributes`, `numbers`), the expression language (`expressions/`), what came before it (`legacy`), and every key
 (`keys`). Items stay in wire form from request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """

@@ -158,6 +158,8 @@ async def get_shard_iterator(call: Call, params: Params) -> Result:
             raise invalid(f"Must specify {name} with ShardIteratorType {kind}")
         if name in params and kind not in kinds:
             raise invalid(f"{name} must not be specified with ShardIteratorType {kind}")
+    if params.get("Timestamp", 0) > call.now:
+        raise invalid("Timestamp must not be in the future")
     position = _position(params["SequenceNumber"]) if "SequenceNumber" in params else b""
 
     def body(txn: Transaction) -> tuple[StreamRecord, ShardRecord, bytes]:
@@ -197,7 +199,7 @@ async def _before(call: Call, stream: StreamRecord, shard: ShardRecord, at: floa
     log, behind = streams.shard_log(stream, shard.number), b""
     while found := await call.store.transact(partial(log.read, after=behind, limit=MAX_RECORDS), read_only=True):
         for position, stored in found:
-            if changes.decode(stored).at >= at:
+            if int(changes.decode(stored).at) >= at:
                 return behind
             behind = position
     return behind
