@@ -51,6 +51,9 @@ class Principal:
 FEDERATED_BY = "penstock:federated-by"
 """In `Principal.session` of a federated user: the name of the IAM user behind it, "" for root."""
 
+MFA_AT = "penstock:mfa-at"
+"""In `Principal.session` of a session begun with a code of an MFA device: when, seconds since the epoch."""
+
 ANONYMOUS = Principal(Kind.ANONYMOUS, "", "*", "ANONYMOUS_PRINCIPAL")
 
 
@@ -171,6 +174,10 @@ class Directory(Protocol):
 
         most: patterns for one action; what begins alike is taken together to keep to it.
         """
+        ...
+
+    async def code_is_good(self, user: Principal, serial_number: str, code: str) -> bool | None:
+        """Whether `code` is what the user's MFA device shows now; it is good once. None: the user has no such device."""
         ...
 
     async def why(self, asked: Asked) -> dict[str, Any]:

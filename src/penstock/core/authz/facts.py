@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from penstock.core.identity import Identity, Kind, Principal
+from penstock.core.identity import MFA_AT, Identity, Kind, Principal
 
 if TYPE_CHECKING:
     from penstock.core.call import Call
@@ -166,6 +166,12 @@ def _token_issue_time(facts: CallFacts) -> str | None:
     return _iso(issued_at) if issued_at else None
 
 
+def _mfa_age(facts: CallFacts) -> str | None:
+    """Seconds since the session's code was given: only for sessions that were begun with one."""
+    given_at = facts.call.principal.session.get(MFA_AT)
+    return None if given_at is None else str(max(0, int(facts.call.now - float(given_at))))
+
+
 def _service_name(facts: CallFacts) -> str | None:
     principal = facts.call.principal
     return principal.arn if principal.kind is Kind.SERVICE else None
@@ -174,6 +180,7 @@ def _service_name(facts: CallFacts) -> str | None:
 _GLOBAL: dict[str, Callable[[CallFacts], str | None]] = {
     "aws:currenttime": lambda facts: _iso(facts.call.now),
     "aws:epochtime": lambda facts: str(int(facts.call.now)),
+    "aws:multifactorauthage": _mfa_age,
     "aws:principalaccount": _of_people(lambda principal: principal.account),
     "aws:principalarn": _of_people(principal_arn),
     "aws:principalisawsservice": lambda facts: "true" if facts.call.principal.kind is Kind.SERVICE else "false",

@@ -24,7 +24,7 @@ from penstock.core.identity import (
     Principal,
     Uses,
 )
-from penstock.services.iam import arns, explain, keys, last_used, seal
+from penstock.services.iam import arns, explain, keys, last_used, mfa_devices, seal
 from penstock.services.iam.identities import TAKEN_BY, check_trust, identity_of
 from penstock.services.iam.records import AccessKey, Role, User
 from penstock.services.iam.state import State
@@ -80,6 +80,12 @@ class StoreDirectory:
 
     async def calls(self, arn: str, most: int = MOST) -> list[dict[str, Any]]:
         return await self._store.transact(lambda txn: last_used.calls(txn, self._reaches, arn, most), read_only=True)
+
+    async def code_is_good(self, user: Principal, serial_number: str, code: str) -> bool | None:
+        name, now = user.arn.rpartition("/")[2], self._clock.host_now()
+        return await self._store.transact(
+            lambda txn: mfa_devices.accept(State(txn, user.account), name, serial_number, code, now)
+        )
 
     async def why(self, asked: Asked) -> dict[str, Any]:
         now = self._clock.now()

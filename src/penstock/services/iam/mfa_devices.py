@@ -1,4 +1,6 @@
-"""Virtual MFA devices, as records whose codes are checked when they are enabled (RFC 6238, 30 s, 6 digits).
+"""Virtual MFA devices: their codes (RFC 6238, 30 s, 6 digits) are checked when they are enabled, and by STS.
+
+Codes follow the host's clock, which authenticator apps follow too, and not one that was moved.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_enable_virtual.html
 """
@@ -22,6 +24,8 @@ USER = arns.existing(User)
 STEP_S = 30
 _SEED_BYTES = 40
 _STEPS_AROUND = 10
+_STEPS_OFF = 1
+"""By how many time steps a device's clock may differ when a code is asked for."""
 _PER_USER = 8
 
 
@@ -53,12 +57,26 @@ def _get(state: State, serial: str) -> VirtualMfa:
 
 def _check_codes(device: VirtualMfa, call: Call, params: Params) -> None:
     """Two codes that follow each other, of about now. Raises AwsError InvalidAuthenticationCode."""
-    step = int(call.now) // STEP_S
+    step = int(call.node.clock.host_now()) // STEP_S
     given = (params["AuthenticationCode1"], params["AuthenticationCode2"])
     for at in range(step - _STEPS_AROUND, step + _STEPS_AROUND + 1):
         if given == (code_at(device.seed, at), code_at(device.seed, at + 1)):
             return
     raise errors.bad_code("Authentication code for device is not valid.")
+
+
+def accept(state: State, user: str, serial: str, code: str, host_now: float) -> bool | None:
+    """Whether the code is what the device of that user shows, and later than any it was used with; see `Directory`."""
+    device = state.find(VirtualMfa, serial.rpartition("/")[2])
+    if device is None or device.user != user or _serial(state.account, device) != serial:
+        return None
+    step = int(host_now) // STEP_S
+    for at in range(max(step - _STEPS_OFF, device.used + 1), step + _STEPS_OFF + 1):
+        if hmac.compare_digest(code_at(device.seed, at).encode(), code.encode()):
+            device.used = at
+            state.save(device)
+            return True
+    return False
 
 
 def _assigned(state: State, params: Params) -> tuple[User, VirtualMfa]:

@@ -52,7 +52,7 @@ class MfaDevice(msgspec.Struct, kw_only=True):
 
 
 class VirtualMfa(msgspec.Struct, kw_only=True):
-    """A virtual MFA device. seed: its secret; user: who has it, "" for nobody yet."""
+    """A virtual MFA device. seed: its secret; user: who has it, "" for nobody yet; used: the last code's time step."""
 
     name: str
     path: str
@@ -60,6 +60,7 @@ class VirtualMfa(msgspec.Struct, kw_only=True):
     created: float
     enabled: float = 0.0
     user: str = ""
+    used: int = 0
     tags: dict[str, str] = {}
 
 

@@ -15,6 +15,7 @@ from penstock.core.authz import require
 from penstock.core.call import Call
 from penstock.core.identity import Kind, Principal, RequiredPolicy, root
 from penstock.core.operation import Params, Result, operation
+from penstock.services.sts import mfa
 from penstock.services.sts.narrowing import Narrowing, narrowed
 from penstock.services.sts.sessions import UNSUPPORTED, credentials_view
 from penstock.wire.errors import AwsError
@@ -64,7 +65,11 @@ async def find_role(call: Call, role_arn: str) -> TrustedRole | None:
 
 
 async def trust_policy(call: Call, params: Params) -> RequiredPolicy:
-    """The trust policy of the role that the call is about; one that trusts nobody where there is no such role."""
+    """The trust policy of the role that the call is about; one that trusts nobody where there is no such role.
+
+    A code of an MFA device is checked before: the trust policy may ask for one. Raises AwsError for a bad one.
+    """
+    call.seen = await mfa.given(call, params)
     role = await find_role(call, params["RoleArn"])
     return RequiredPolicy(role.trust if role else NOBODY)
 
@@ -72,6 +77,7 @@ async def trust_policy(call: Call, params: Params) -> RequiredPolicy:
 def session_conditions(call: Call, params: Params) -> dict[str, Any]:
     """The condition keys that trust policies ask for."""
     return {
+        **({mfa.PRESENT: "true", "aws:MultiFactorAuthAge": "0"} if call.seen else {}),
         "sts:ExternalId": params.get("ExternalId"),
         "sts:RoleSessionName": params.get("RoleSessionName"),
         "sts:SourceIdentity": params.get("SourceIdentity"),
@@ -81,7 +87,7 @@ def session_conditions(call: Call, params: Params) -> dict[str, Any]:
 
 @operation(
     "sts:AssumeRole", resource=lambda call, params: str(params["RoleArn"]), policy=trust_policy,
-    conditions=session_conditions, unsupported={"SerialNumber": (), "TokenCode": (), "ProvidedContexts": ([],), **UNSUPPORTED},
+    conditions=session_conditions, unsupported={"ProvidedContexts": ([],), **UNSUPPORTED},
 )  # fmt: skip
 async def assume_role(call: Call, params: Params) -> Result:
     role = await find_role(call, params["RoleArn"])
@@ -97,7 +103,7 @@ async def assume_role(call: Call, params: Params) -> Result:
         )
         raise AwsError("InvalidParameterValue", text, 400)
     tags = inherited | narrowing.tags
-    session = {"aws:MultiFactorAuthPresent": "false"}
+    session = mfa.session(call, bool(call.seen))
     source_identity = _source_identity(call, params)
     if source_identity:
         session["aws:SourceIdentity"] = source_identity

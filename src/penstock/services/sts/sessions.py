@@ -7,6 +7,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import FEDERATED_BY, Credential, Kind, Principal
 from penstock.core.operation import Params, Result, operation
+from penstock.services.sts import mfa
 from penstock.services.sts.narrowing import narrowed
 from penstock.wire.errors import AwsError
 
@@ -36,12 +37,12 @@ def _duration_s(call: Call, params: Params) -> int:
     return min(asked_s, ROOT_MAX_S) if call.principal.kind is Kind.ROOT else asked_s
 
 
-@operation("sts:GetSessionToken", action="", unsupported={"SerialNumber": (), "TokenCode": (), **UNSUPPORTED})
+@operation("sts:GetSessionToken", action="", unsupported=UNSUPPORTED)
 async def get_session_token(call: Call, params: Params) -> Result:
     """No permission is needed: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html"""
     _refuse_sessions(call)
     caller = call.principal
-    session = {"aws:MultiFactorAuthPresent": "false"}
+    session = mfa.session(call, await mfa.given(call, params))
     principal = Principal(caller.kind, caller.account, caller.arn, caller.id, tags=caller.tags, session=session)
     credential = await call.node.directory.issue(principal, _duration_s(call, params))
     return {"Credentials": credentials_view(credential)}
