@@ -18,7 +18,7 @@ class Call:
 
     __slots__ = (
         "account", "context", "endpoint", "node", "now", "operation", "principal", "region", "request_id", "secure", "seen",
-        "source_ip", "user_agent",
+        "source_ip", "trace", "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,8 @@ class Call:
         self.user_agent: str = user_agent
         self.context = context
         """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
+        self.trace: str = ""
+        """The X-Amzn-Trace-Id that came with it, for what is called because of it."""
         self.seen: Any = None
         """What the operation's policy loader read on its way, left for the handler: one look at the store serves both."""
 
@@ -67,5 +69,5 @@ class Call:
         """Call another service with this call's principal, account and region. Raises what it raises."""
         return await self.node.call(
             service, operation, params, principal=self.principal, account=self.account, region=self.region,
-            context=self.context,
+            context=self.context, trace=self.trace,
         )  # fmt: skip

@@ -76,15 +76,18 @@ class Node:
         account: str,
         region: str,
         context: Mapping[str, str] | None = None,
+        trace: str = "",
     ) -> dict[str, Any]:
         """Carry out an operation for a principal, as if it had come over the wire: authorized and measured alike.
 
-        context: condition keys such as {"aws:SourceArn": ..., "aws:SourceAccount": ...}. Raises AwsError.
+        context: condition keys such as {"aws:SourceArn": ..., "aws:SourceAccount": ...}. trace: the X-Amzn-Trace-Id of
+        what caused it. Raises AwsError.
         """
         found = find(service, operation)
         call = Call(
             self, found, principal, account, region, str(uuid.uuid4()), secure=True, context=dict(context or {})
         )
+        call.trace = trace
         found.refuse_unsupported(params)
         await authorize(call, params)
         began = self.clock.monotonic()

@@ -160,6 +160,8 @@ class Chain:
             endpoint=f"{'https' if request.secure else 'http'}://{headers.get('host', '')}",
             user_agent=headers.get("user-agent", ""), context=context,
         )  # fmt: skip
+        if "x-amzn-trace-id" in headers:
+            call.trace = headers["x-amzn-trace-id"]
         if operation.unsupported:
             operation.refuse_unsupported(params)
         await authorize(call, params)

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 MOST_AT_ONCE = 256
 """Calls under way on one node."""
 REFUSED_ATTEMPTS = 3
+ROLE_DURATION_S = 900
 DEAD_LETTER_AGE_S = 14 * 86400.0
 FIRST_BACKOFF_S = 1.0
 MOST_BACKOFF_S = 300.0
@@ -109,9 +110,20 @@ class Courier:
             context["aws:SourceAccount"] = delivery.source_account
         await self._node.call(
             delivery.service, delivery.operation, delivery.params,
-            principal=identity.service(delivery.principal, delivery.source_account), account=delivery.account,
-            region=delivery.region, context=context,
+            principal=await self._principal(delivery), account=delivery.account, region=delivery.region,
+            context=context, trace=delivery.trace,
         )  # fmt: skip
+
+    async def _principal(self, delivery: Delivery) -> identity.Principal:
+        """Who calls. Where a role has no record there is nothing to hold it to: its account calls."""
+        if not delivery.role:
+            return identity.service(delivery.principal, delivery.source_account)
+        directory = self._node.directory
+        session = delivery.source_arn.rpartition(":")[2][:64] or "delivery"
+        credential = await directory.role_credential(delivery.role, session, ROLE_DURATION_S, delivery.principal)
+        if (await directory.identity(credential.principal)).missing:
+            return identity.root(credential.principal.account)
+        return credential.principal
 
     async def _failed(self, leased: Leased, delivery: Delivery, error: Exception) -> None:
         failures = leased.retries + 1

@@ -21,6 +21,8 @@ class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A call to be made. Everything that it needs is in it: the record that caused it may be gone by then.
 
     principal: the calling service's name, "s3.amazonaws.com". account, region: whose resource is called, and where.
+    role: the ARN of a role of the caused resource that the service makes the call with, in place of its own principal.
+    trace: the X-Amzn-Trace-Id to go with it.
     source_arn, source_account: what caused it, as the condition keys aws:SourceArn and aws:SourceAccount.
     max_attempts: tries that may fail; an attempt that a crash cut short is not one. max_age_s: from `emit` on; a try
     that fails later than that is the last. lane: deliveries of one lane are made one at a time in order of commit, a
@@ -38,6 +40,8 @@ class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):
     max_attempts: int = 20
     max_age_s: float = 86400.0
     lane: str = ""
+    role: str = ""
+    trace: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode

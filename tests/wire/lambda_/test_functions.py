@@ -224,9 +224,7 @@ def test_another_accounts_function_is_out_of_reach(server: Served) -> None:
     [
         {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}},
         {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]},
-        {"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}},
         {"LoggingConfig": {"LogFormat": "JSON"}},
-        {"TracingConfig": {"Mode": "Active"}},
     ],
 )
 def test_what_is_not_carried_out_is_refused(server: Served, parameters: dict[str, Any]) -> None:

@@ -8,12 +8,15 @@ other services only their operations.
 from penstock.services.lambda_ import (
     account,
     aliases,
+    concurrency,
     configurations,
     downloads,
+    event_invoke_configs,
     functions,
     invocations,
     output,
     permissions,
+    recursion,
     tags,
     url_requests,
     urls,
@@ -22,6 +25,6 @@ from penstock.services.lambda_ import (
 )
 
 __all__ = [
-    "account", "aliases", "configurations", "downloads", "functions", "invocations", "output", "permissions", "tags",
-    "url_requests", "urls", "versions", "workers",
+    "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "functions", "invocations",
+    "output", "permissions", "recursion", "tags", "url_requests", "urls", "versions", "workers",
 ]  # fmt: skip

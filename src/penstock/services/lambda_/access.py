@@ -19,12 +19,23 @@ class Target(NamedTuple):
 
     function: Function
     qualifier: str
+    latest: Function
+    reserved_elsewhere: int
+    """Concurrency of the account and region that is reserved for functions."""
 
     @property
     def arn(self) -> str:
         """As the caller named it."""
         function = self.function
         return rules.arn_of(function.account, function.region, function.name, self.qualifier)
+
+
+def target(txn: Transaction, account: str, region: str, name: str, qualifier: str) -> Target:
+    """What to invoke. Raises ResourceNotFoundException."""
+    function = records.read(txn, account, region, name, qualifier)
+    latest = records.read(txn, account, region, name) if qualifier else function
+    reserved = int.from_bytes(txn.get(keys.reserved(account, region)) or b"", "little", signed=True)
+    return Target(function, qualifier, latest, reserved)
 
 
 async def load_policy(call: Call, params: Params) -> Mapping[str, Any] | None:
@@ -48,7 +59,7 @@ async def load_target(call: Call, params: Params) -> Mapping[str, Any] | None:
     def body(txn: Transaction) -> tuple[bytes | None, Target | AwsError]:
         raw = txn.get(keys.policy(account, region, name, qualifier))
         try:
-            return raw, Target(records.read(txn, account, region, name, qualifier), qualifier)
+            return raw, target(txn, account, region, name, qualifier)
         except AwsError as error:
             return raw, error
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import keys, packages
-from penstock.services.lambda_.records import Function
+from penstock.services.lambda_ import keys, packages, records
 from penstock.store import Transaction
 
 CODE_STORAGE_BYTES_MAX = 80_530_636_800
@@ -17,21 +14,23 @@ CODE_STORAGE_BYTES_MAX = 80_530_636_800
 async def get_account_settings(call: Call, params: Params) -> Result:
     concurrency = call.node.settings.function_concurrency
 
-    def body(txn: Transaction) -> tuple[int, int]:
-        sizes = [
-            msgspec.msgpack.decode(raw, type=Function).package.size_bytes
-            for _, raw in txn.scan(*keys.functions(call.account, call.region))
-        ]
-        return len(sizes), sum(sizes)
+    def body(txn: Transaction) -> tuple[int, int, int]:
+        found = [records.decode(raw) for _, raw in txn.scan(*keys.functions(call.account, call.region))]
+        size_bytes = 0
+        for function in found:
+            where = function.account, function.region, function.name
+            size_bytes += function.package.size_bytes
+            size_bytes += sum(version.package.size_bytes for version in records.versions(txn, *where))
+        return len(found), size_bytes, sum(function.reserved or 0 for function in found)
 
-    count, size_bytes = await call.store.transact(body, read_only=True)
+    count, size_bytes, reserved = await call.store.transact(body, read_only=True)
     return {
         "AccountLimit": {
             "TotalCodeSize": CODE_STORAGE_BYTES_MAX,
             "CodeSizeUnzipped": packages.UNZIPPED_BYTES_MAX,
             "CodeSizeZipped": packages.ZIPPED_BYTES_MAX,
             "ConcurrentExecutions": concurrency,
-            "UnreservedConcurrentExecutions": concurrency,
+            "UnreservedConcurrentExecutions": concurrency - reserved,
         },
         "AccountUsage": {"TotalCodeSize": size_bytes, "FunctionCount": count},
     }

@@ -7,7 +7,7 @@ from typing import Any
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, functions, records, rules
+from penstock.services.lambda_ import access, destinations, functions, records, rules
 from penstock.store import Transaction
 
 _FIELDS = {
@@ -32,6 +32,11 @@ async def update_function_configuration(call: Call, params: Params) -> Result:
         changes["ephemeral_mb"] = params["EphemeralStorage"]["Size"]
     if "LoggingConfig" in params:
         changes["log_group"] = rules.check_logging(params["LoggingConfig"])
+    if "TracingConfig" in params:
+        changes["tracing"] = params["TracingConfig"].get("Mode", "PassThrough")
+    if "DeadLetterConfig" in params:
+        changes["dead_letter"] = params["DeadLetterConfig"].get("TargetArn", "")
+        await destinations.check_dead_letter(call, changes["dead_letter"])
     if "Role" in params:
         await check_pass_role(call, params["Role"], "lambda.amazonaws.com")
 

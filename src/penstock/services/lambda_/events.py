@@ -27,17 +27,20 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     throttles: int = 0
     qualifier: str = ""
     """How the caller named the version. An alias is followed anew at each try."""
+    trace: str = ""
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Event).decode
 
 
-def put(txn: Transaction, target: Target, request_id: str, payload: bytes, client_context: str, now: float) -> None:
+def put(
+    txn: Transaction, target: Target, request_id: str, payload: bytes, client_context: str, now: float, trace: str = ""
+) -> None:
     """Have the function invoked with the payload, soon. Durable with the transaction."""
     function = target.function
     event = Event(
         request_id, function.account, function.region, function.name, function.incarnation, payload, client_context, now,
-        qualifier=target.qualifier,
+        qualifier=target.qualifier, trace=trace,
     )  # fmt: skip
     QUEUE.put(txn, encode(event), due=now)

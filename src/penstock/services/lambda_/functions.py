@@ -9,7 +9,17 @@ from penstock.core import paging
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, downloads, keys, packages, records, rules, versions
+from penstock.services.lambda_ import (
+    access,
+    concurrency,
+    destinations,
+    downloads,
+    keys,
+    packages,
+    records,
+    rules,
+    versions,
+)
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
 from penstock.wire.errors import not_implemented
@@ -20,9 +30,7 @@ PAGE = 50
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "PublishTo": (),
     "VpcConfig": ({}, {"SubnetIds": [], "SecurityGroupIds": []}),
-    "DeadLetterConfig": ({}, {"TargetArn": ""}),
     "KMSKeyArn": ("",),
-    "TracingConfig": ({}, {"Mode": "PassThrough"}),
     "Layers": ([],),
     "FileSystemConfigs": ([],),
     "CodeSigningConfigArn": ("",),
@@ -64,6 +72,8 @@ async def create_function(call: Call, params: Params) -> Result:
     variables = params["Environment"].get("Variables", {}) if "Environment" in params else None
     rules.check_environment(variables or {})
     await check_pass_role(call, params["Role"], "lambda.amazonaws.com")
+    dead_letter = params.get("DeadLetterConfig", {}).get("TargetArn", "")
+    await destinations.check_dead_letter(call, dead_letter)
     if "ImageUri" in params["Code"] or "SourceKMSKeyArn" in params["Code"]:
         raise not_implemented("container images and encrypted packages as function code")
     package = await packages.store(call, await packages.body_of(call, params["Code"]))
@@ -73,7 +83,8 @@ async def create_function(call: Call, params: Params) -> Result:
         incarnation=uuid.uuid4().hex, description=params.get("Description", ""), timeout_s=params.get("Timeout", 3),
         memory_mb=params.get("MemorySize", 128), ephemeral_mb=params.get("EphemeralStorage", {}).get("Size", 512),
         environment=variables, tags=params.get("Tags", {}),
-        log_group=rules.check_logging(params.get("LoggingConfig", {})),
+        log_group=rules.check_logging(params.get("LoggingConfig", {})), dead_letter=dead_letter,
+        tracing=params.get("TracingConfig", {}).get("Mode", "PassThrough"),
     )  # fmt: skip
 
     def body(txn: Transaction) -> Function:
@@ -99,6 +110,8 @@ async def get_function(call: Call, params: Params) -> Result:
         "Configuration": records.configuration(function, rules.arn_of(*where)),
         "Code": {"RepositoryType": "S3", "Location": await downloads.location(call, function.package)},
     }
+    if latest.reserved is not None:
+        result["Concurrency"] = {"ReservedConcurrentExecutions": latest.reserved}
     if latest.tags:
         result["Tags"] = latest.tags
     return result
@@ -164,6 +177,7 @@ async def delete_function(call: Call, params: Params) -> Result:
         for version in records.versions(txn, account, region, name):
             call.blobs.release(txn, version.package.blob)
         call.blobs.release(txn, function.package.blob)
+        concurrency.release(txn, function)
         records.clear_all(txn, account, region, name)
         return f"{function.incarnation}/"
 

@@ -13,8 +13,9 @@ from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
-from penstock.services.lambda_ import access, events, records, rules
+from penstock.services.lambda_ import access, events, records, recursion, rules
 from penstock.services.lambda_.access import Target
+from penstock.services.lambda_.concurrency import Gate, throttled
 from penstock.services.lambda_.packages import PackageFolders
 from penstock.services.lambda_.records import Function
 from penstock.wire.errors import AwsError
@@ -49,11 +50,13 @@ async def invoke(call: Call, params: Params) -> Result:
         raise target
     if kind == "Event":
         context = params.get("ClientContext", "")
-        await call.store.transact(lambda txn: events.put(txn, target, call.request_id, payload, context, call.now))
+        await call.store.transact(
+            lambda txn: events.put(txn, target, call.request_id, payload, context, call.now, call.trace)
+        )
         return {"StatusCode": 202, "Payload": b""}
     if kind == "DryRun":
         return {"StatusCode": 204, "Payload": b""}
-    outcome = await run(call.node, target, call.request_id, payload, params.get("ClientContext", ""))
+    outcome = await run(call.node, target, call.request_id, payload, params.get("ClientContext", ""), trace=call.trace)
     result: dict[str, Any] = {
         "StatusCode": 200, "ExecutedVersion": target.function.version, "Payload": outcome.payload
     }  # fmt: skip
@@ -92,21 +95,43 @@ async def _as_events(result: Result) -> AsyncIterator[dict[str, dict[str, Any]]]
     yield {"InvokeComplete": {name: value for name, value in end.items() if value is not None}}
 
 
-async def run(node: Node, target: Target, request_id: str, payload: bytes, client_context: str = "") -> Outcome:
-    """Run one event now. Raises AwsError TooManyRequestsException, InvalidRuntimeException."""
+async def run(
+    node: Node, target: Target, request_id: str, payload: bytes, client_context: str = "", *, trace: str = ""
+) -> Outcome:
+    """Run one event now. trace: the X-Amzn-Trace-Id that came with it.
+
+    Raises AwsError TooManyRequestsException, RecursiveInvocationException, InvalidRuntimeException.
+    """
     function = target.function
     ready = node.own(Ready)
+    trace, rounds = recursion.step(trace, function, node.clock.now())
+    recursion.check(target.latest, rounds)
     spec = await ready.spec(function)
     credentials = await ready.credentials(function)
+    count = node.telemetry.count
     try:
-        return await node.runtime.invoke(spec, Invocation(request_id, payload, target.arn, client_context), credentials)
+        with ready.gate.enter(target):
+            outcome = await node.runtime.invoke(
+                spec, Invocation(request_id, payload, target.arn, client_context, trace_id=trace), credentials
+            )
     except TooManyEnvironments:
-        raise AwsError(
-            "TooManyRequestsException", "Rate Exceeded.", 429,
-            members={"Reason": "ConcurrentInvocationLimitExceeded", "Type": "User", "retryAfterSeconds": "1"},
-        ) from None  # fmt: skip
+        count("penstock_lambda_throttles_total", function=function.name)
+        raise throttled("ConcurrentInvocationLimitExceeded") from None
     except RuntimeUnsupported as error:
         raise AwsError("InvalidRuntimeException", str(error), 502, members={"Type": "User"}) from None
+    except AwsError:
+        count("penstock_lambda_throttles_total", function=function.name)
+        raise
+    count("penstock_lambda_invocations_total", function=function.name)
+    count("penstock_lambda_duration_ms_total", outcome.duration_ms, function=function.name)
+    count(
+        "penstock_lambda_billed_gb_seconds_total",
+        outcome.billed_ms * spec.memory_mb / 1_024_000,
+        function=function.name,
+    )
+    if outcome.error:
+        count("penstock_lambda_errors_total", function=function.name)
+    return outcome
 
 
 class Ready:
@@ -114,6 +139,7 @@ class Ready:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self.gate = Gate(node)
         self._folders = node.own(PackageFolders)
         self._specs: dict[tuple[str, str], FunctionSpec] = {}
         self._credentials: dict[tuple[str, str], Credentials] = {}

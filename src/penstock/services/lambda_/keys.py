@@ -9,6 +9,8 @@
 | ("lambda", "policy", account, region, name) | the unqualified function's resource policy, JSON text |
 | ("lambda", "versions", account, region, name) | i64 counter: versions ever published; outlives the function |
 | ("lambda", "of", account, region, name, "url", alias or "") | `urls.Url`, msgpack |
+| ("lambda", "of", account, region, name, "invoke", qualifier) | `event_invoke_configs.EventInvokeConfig`, msgpack |
+| ("lambda", "reserved", account, region) | i64 counter: concurrency reserved for functions |
 | ("lambda", "url", id) | key of the `urls.Url` with that id |
 | ("lambda", "async") + the queue's own suffixes | events waiting for an asynchronous invocation |
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from penstock.store.tuples import pack, range_of
 
-QUALIFIED = ("policy", "url")
+QUALIFIED = ("policy", "url", "invoke")
 """Kinds of which each version and alias may have its own."""
 
 ASYNC_QUEUE = pack(("lambda", "async"))
@@ -67,3 +69,7 @@ def policy(account: str, region: str, name: str, qualifier: str = "") -> bytes:
 
 def url(id: str) -> bytes:
     return pack(("lambda", "url", id))
+
+
+def reserved(account: str, region: str) -> bytes:
+    return pack(("lambda", "reserved", account, region))

@@ -47,6 +47,11 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     log_group: str = ""
     update_status: str = "Successful"
+    tracing: str = "PassThrough"
+    dead_letter: str = ""
+    reserved: int | None = None
+    """Of $LATEST only, for all versions together: concurrency that is the function's alone."""
+    recursion: str = "Terminate"
 
     @property
     def key(self) -> str:
@@ -188,7 +193,16 @@ def new_revision() -> str:
 def fingerprint(function: Function) -> str:
     """The same for two states of $LATEST that would make the same version."""
     content = msgspec.structs.replace(
-        function, revision="", build="", modified_at=0.0, version="", fingerprint="", tags={}, update_status=""
+        function,
+        revision="",
+        build="",
+        modified_at=0.0,
+        version="",
+        fingerprint="",
+        tags={},
+        update_status="",
+        reserved=None,
+        recursion="",
     )
     return hashlib.sha256(_encode(content)).hexdigest()[:32]
 
@@ -221,7 +235,7 @@ def listed(function: Function, arn: str = "") -> Result:
         "LastModified": modified.strftime("%Y-%m-%dT%H:%M:%S.") + f"{modified.microsecond // 1000:03}+0000",
         "CodeSha256": function.package.sha256,
         "Version": function.version,
-        "TracingConfig": {"Mode": "PassThrough"},
+        "TracingConfig": {"Mode": function.tracing},
         "RevisionId": function.revision,
         "PackageType": "Zip",
         "Architectures": [rules.ARCHITECTURE],
@@ -229,6 +243,8 @@ def listed(function: Function, arn: str = "") -> Result:
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": log_group(function)},
     }
+    if function.dead_letter:
+        result["DeadLetterConfig"] = {"TargetArn": function.dead_letter}
     if function.environment is not None:
         result["Environment"] = {"Variables": function.environment}
     return result

@@ -20,7 +20,7 @@ from penstock.core.identity import ANONYMOUS, Kind, Principal
 from penstock.core.operation import Operation, Params, Result
 from penstock.core.web import Visit, site
 from penstock.runtime.api import Outcome
-from penstock.services.lambda_ import access, invocations, records, urls
+from penstock.services.lambda_ import access, invocations, urls
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.urls import Url
 from penstock.store import Transaction
@@ -67,7 +67,7 @@ async def answer(visit: Visit) -> Response:
         if url is None or url.region != visit.labels["region"]:
             return None
         try:
-            return url, Target(records.read(txn, url.account, url.region, url.name, url.qualifier), url.qualifier)
+            return url, access.target(txn, url.account, url.region, url.name, url.qualifier)
         except AwsError:
             return url, None
 
@@ -86,7 +86,9 @@ async def answer(visit: Visit) -> Response:
         return _refused(403, _FORBIDDEN)
     event = msgspec.json.encode(event_of(request, url, principal, visit.request_id, node.clock.now()))
     try:
-        outcome = await invocations.run(node, target, visit.request_id, event)
+        outcome = await invocations.run(
+            node, target, visit.request_id, event, trace=request.headers.get("x-amzn-trace-id", "")
+        )
     except AwsError as error:
         return _refused(429 if error.status == 429 else 502, error.message)
     response = respond(outcome, streaming=url.invoke_mode == "RESPONSE_STREAM")

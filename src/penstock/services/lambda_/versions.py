@@ -33,7 +33,13 @@ def publish(call: Call, txn: Transaction, latest: Function, description: str | N
                 return newest, False
     changes: dict[str, Any] = {} if description is None else {"description": description}
     version = msgspec.structs.replace(
-        latest, version=str(made + 1), fingerprint=fingerprint, revision=records.new_revision(), tags={}, **changes
+        latest,
+        version=str(made + 1),
+        fingerprint=fingerprint,
+        revision=records.new_revision(),
+        tags={},
+        reserved=None,
+        **changes,
     )
     call.blobs.adopt(txn, version.package.blob)
     records.write(txn, version)

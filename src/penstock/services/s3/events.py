@@ -83,6 +83,7 @@ def _put(txn: Transaction, call: Call, name: str, bucket: Bucket, rule: Rule, pa
         region=region,
         source_arn=f"arn:aws:s3:::{name}",
         source_account=bucket.account,
+        trace=call.trace,
     )
     put_into_outbox(txn, delivery, now=call.node.clock.now())
 
