@@ -2,84 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from dynamodb_tables import advance, back_up, fill, item, items_of, make_table, status, wait, wait_active
 from served import Served
-
-_numbers = itertools.count()
-
-
-def wait(done: Callable[[], bool], seconds: float = 30) -> None:
-    """Until it is so."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)
-
-
-def make_table(client: Any, **further: Any) -> str:
-    """A table with keys pk and sk, a global index by kind and a local one by size."""
-    name = f"backed-{next(_numbers)}-{time.time_ns()}"
-    index = {"Projection": {"ProjectionType": "ALL"}}
-    client.create_table(
-        TableName=name,
-        **{"BillingMode": "PAY_PER_REQUEST", **further},
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "N"},
-            {"AttributeName": "kind", "AttributeType": "S"}, {"AttributeName": "size", "AttributeType": "N"},
-        ],
-        GlobalSecondaryIndexes=[{"IndexName": "kinds", "KeySchema": [{"AttributeName": "kind", "KeyType": "HASH"}], **index}],
-        LocalSecondaryIndexes=[{
-            "IndexName": "sizes",
-            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "size", "KeyType": "RANGE"}],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }],
-    )  # fmt: skip
-    return name
-
-
-def item(n: int, **more: Any) -> dict[str, Any]:
-    return {
-        "pk": {"S": f"p{n % 7}"}, "sk": {"N": str(n)}, "kind": {"S": f"k{n % 3}"}, "size": {"N": str(n % 11)},
-        "text": {"S": f"text {n}"}, **more,
-    }  # fmt: skip
-
-
-def fill(client: Any, name: str, count: int) -> None:
-    for begin in range(0, count, 25):
-        requests = [{"PutRequest": {"Item": item(n)}} for n in range(begin, min(begin + 25, count))]
-        client.batch_write_item(RequestItems={name: requests})
-
-
-def items_of(client: Any, name: str, **how: Any) -> dict[tuple[str, int], dict[str, Any]]:
-    pages = client.get_paginator("scan").paginate(TableName=name, **how)
-    return {(each["pk"]["S"], int(each["sk"]["N"])): each for page in pages for each in page["Items"]}
-
-
-def back_up(client: Any, name: str, backup_name: str = "nightly") -> str:
-    details = client.create_backup(TableName=name, BackupName=backup_name)["BackupDetails"]
-    assert details["BackupStatus"] == "CREATING"
-    arn = str(details["BackupArn"])
-    wait(lambda: status(client, arn) == "AVAILABLE")
-    return arn
-
-
-def status(client: Any, arn: str) -> str:
-    return str(client.describe_backup(BackupArn=arn)["BackupDescription"]["BackupDetails"]["BackupStatus"])
-
-
-def wait_active(client: Any, name: str) -> dict[str, Any]:
-    wait(lambda: client.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE")
-    described: dict[str, Any] = client.describe_table(TableName=name)["Table"]
-    return described
 
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
@@ -245,3 +174,49 @@ def test_jobs_go_on_after_a_crash(own_server: Served) -> None:
     assert items_of(client, "restored") == before
     assert client.describe_table(TableName=name)["Table"]["ItemCount"] == 1000
     client.delete_table(TableName=name)
+
+
+def test_a_deleted_table_is_kept(own_server: Served) -> None:
+    """A table with point-in-time recovery becomes a backup of the system when it is deleted, for 35 days."""
+    client = own_server.client("dynamodb")
+    name = make_table(client)
+    on = {"PointInTimeRecoveryEnabled": True}
+    client.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=on)
+    fill(client, name, 50)
+    before = items_of(client, name)
+    client.delete_table(TableName=name)
+    summary = client.list_backups(BackupType="ALL")["BackupSummaries"][0]
+    assert summary["BackupType"] == "SYSTEM"
+    kept = summary["BackupExpiryDateTime"] - summary["BackupCreationDateTime"]
+    assert kept.total_seconds() == pytest.approx(35 * 86400, abs=2)
+    make_again = client.create_table
+    make_again(
+        TableName=name, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+    )  # fmt: skip
+    wait(lambda: status(client, summary["BackupArn"]) == "AVAILABLE")
+    client.restore_table_from_backup(TargetTableName="again", BackupArn=summary["BackupArn"])
+    wait_active(client, "again")
+    assert items_of(client, "again") == before
+    advance(own_server, 36 * 86400)
+    wait(lambda: not client.list_backups(BackupType="ALL")["BackupSummaries"])
+
+
+def test_a_table_is_restored_to_a_moment(server: Served) -> None:
+    client = server.client("dynamodb")
+    name = make_table(client)
+    on = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 7}
+    described = client.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=on)
+    shown = described["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    assert (shown["PointInTimeRecoveryStatus"], shown["RecoveryPeriodInDays"]) == ("ENABLED", 7)
+    fill(client, name, 40)
+    before = items_of(client, name)
+    client.restore_table_to_point_in_time(
+        SourceTableName=name, TargetTableName=name + "-copy", UseLatestRestorableTime=True
+    )
+    fill(client, name, 80)
+    copy = wait_active(client, name + "-copy")
+    assert copy["RestoreSummary"]["SourceTableArn"].endswith(name)
+    assert items_of(client, name + "-copy") == before
+    with pytest.raises(client.exceptions.InvalidRestoreTimeException):
+        client.restore_table_to_point_in_time(SourceTableName=name, TargetTableName="x" + name, RestoreDateTime=1)

@@ -1,9 +1,10 @@
 """DynamoDB: tables, items, expressions, queries, batches.
 
 Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`, `account`,
-`backups`, `restores`, `recovery`, `stream_reading`), what takes long (`jobs`), what was before (`history`) and what streams
-tell (`streams`, `changes`), what they stand on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute
-values (`attributes`, `numbers`), the expression language (`expressions/`), what came before it (`legacy`), and every key
+`backups`, `restores`, `recovery`, `exports`, `imports`, `stream_reading`), what takes long (`jobs`), what was before
+(`history`) and what streams tell (`streams`, `changes`), what they stand on (`table`, `records`, `pages`, `key_ranges`,
+`capacity`, `names`), attribute values (`attributes`, `numbers`), the expression language (`expressions/`), what came
+before it (`legacy`), and every key
 (`keys`). Items stay in wire form from request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """
@@ -14,6 +15,10 @@ from penstock.services.dynamodb import (
     account,
     backups,
     batches,
+    export_files,
+    exports,
+    import_objects,
+    imports,
     items,
     queries,
     recovery,
@@ -31,6 +36,6 @@ patch("dynamodb", Path(__file__).with_name("model-patch.json"))
 patch("dynamodbstreams", Path(__file__).with_name("streams-model-patch.json"))
 
 __all__ = [
-    "account", "backups", "batches", "items", "queries", "recovery", "restores", "scans", "stream_reading", "tables", "tags",
-    "transactions", "workers",
+    "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items", "queries",
+    "recovery", "restores", "scans", "stream_reading", "tables", "tags", "transactions", "workers",
 ]  # fmt: skip

@@ -56,11 +56,12 @@ class Was(NamedTuple):
 
 
 class Change(NamedTuple):
-    """An item that differs between two times: its JSON at each, `NOTHING` where there was none."""
+    """An item written between two times: its JSON before and after, `NOTHING` where there was none; the last write."""
 
     key: bytes
     old: bytes
     new: bytes
+    written_us: int
 
 
 def note(txn: Transaction, changed: Table, key: bytes, old: bytes | None, moment_us: int) -> None:
@@ -179,7 +180,7 @@ def _first_after(txn: Transaction, place: bytes, at_us: int, known: tuple[bytes,
 def changes_between(
     txn: Transaction, read: Table, after: bytes, from_us: int, to_us: int, most: int, most_bytes: int
 ) -> tuple[list[Change], bytes]:
-    """Items that differ between two times, in order of key; what is left as it was is not among them.
+    """Items written after one time and up to another, in order of key; not those that neither time has.
 
     `after`, `most`, `most_bytes` and the place returned: as of `items_at`.
     """
@@ -194,16 +195,18 @@ def changes_between(
         place = first[0][len(prefix) : -keys.MOMENT_BYTES]
         begin = prefix + place + _PAST_ALL
         looked += 1
-        change = next(
-            txn.scan(prefix + place + keys.moment(from_us + 1), prefix + place + keys.moment(to_us + 1), 1), None
-        )
-        if change is not None:
-            old, new = expand(txn, *change)[4:], _first_after(txn, prefix + place, to_us)
+        history_of, past = prefix + place, prefix + place + keys.moment(to_us + 1)
+        change = next(txn.scan(history_of + keys.moment(from_us + 1), past, 1), None)
+        if change is None:
+            new, old = None, NOTHING
+        else:
+            old, new = expand(txn, *change)[4:], _first_after(txn, history_of, to_us)
             if new is None:
                 stored = txn.get(read.prefix + place)
                 new = NOTHING if stored is None else b"...." + records.body_of(txn, read, read.prefix + place, stored)
-            if old != new[4:]:
-                found.append(Change(read.prefix + place, old, new[4:]))
-                size_bytes += len(old) + len(new)
+        if new is not None and (old or new):
+            last = next(txn.scan(history_of, past, 1, reverse=True))[0]
+            found.append(Change(read.prefix + place, old, new[4:], keys.time_of_moment(last)))
+            size_bytes += len(old) + len(new)
         if looked == most or size_bytes >= most_bytes:
             return found, place

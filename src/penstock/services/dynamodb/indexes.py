@@ -7,7 +7,7 @@ moment it is recorded, and the worker adds what was there before, in order of ke
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -38,7 +38,7 @@ class Backfill(msgspec.Struct):
 _decode = msgspec.json.Decoder(Backfill).decode
 
 
-def made(params: dict[str, Any]) -> list[IndexRecord]:
+def made(params: Mapping[str, Any]) -> list[IndexRecord]:
     """The indexes that a CreateTable asks for."""
     wanted = [(each, False) for each in params.get("LocalSecondaryIndexes") or ()]
     wanted += [(each, True) for each in params.get("GlobalSecondaryIndexes") or ()]

@@ -29,6 +29,9 @@
     ("ddb", "stream", account, region, table, label)       streams.StreamRecord, JSON
     ("ddb", "stream shard", table id, label, number)       streams.ShardRecord, JSON
     ("ddb", "stream log", table id, label, number)         a shard's changes.Change records (store.log)
+    ("ddb", account, region, "export", export id)          exports.ExportRecord, JSON; "import": imports.ImportRecord
+    ("ddb", "export part", export id, number)              exports.DataFile, JSON: a file that has been written
+    ("ddb", account, region, "export token", token)        job_tokens.Token, JSON; "import token" likewise
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: 4
 bytes that spread partitions over the key space, in AWS's own order of them, which Scan and its segments follow.
@@ -225,6 +228,11 @@ def moment(time_us: int) -> bytes:
     return time_us.to_bytes(MOMENT_BYTES, "big")
 
 
+def time_of_moment(key: bytes) -> int:
+    """The time, in microseconds, that a key ends in."""
+    return int.from_bytes(key[-MOMENT_BYTES:], "big")
+
+
 def running(account: str, region: str, kind: str, id: str) -> bytes:
     """There while a job is not done."""
     return pack(("ddb", account, region, "running", kind, id))
@@ -315,3 +323,33 @@ def stream_shards(table_id: bytes, label: str) -> tuple[bytes, bytes]:
 def stream_log(table_id: bytes, label: str, number: int) -> bytes:
     """The prefix of a shard's log."""
     return pack(("ddb", "stream log", table_id, label, number))
+
+
+def transfer(account: str, region: str, kind: str, id: str) -> bytes:
+    """Where the record of an "export" or "import" is."""
+    return pack(("ddb", account, region, kind, id))
+
+
+def transfers(account: str, region: str, kind: str) -> tuple[bytes, bytes]:
+    """The range of all exports or imports of an account in a region, in order of their beginning."""
+    return range_of(("ddb", account, region, kind))
+
+
+def transfer_token(account: str, region: str, kind: str, token: str) -> bytes:
+    """Where a client token of an export or import is."""
+    return pack(("ddb", account, region, f"{kind} token", token))
+
+
+def transfer_tokens(account: str, region: str, kind: str) -> tuple[bytes, bytes]:
+    """The range of all client tokens of exports or imports."""
+    return range_of(("ddb", account, region, f"{kind} token"))
+
+
+def export_part(id: str, number: int) -> bytes:
+    """Where the record of a file of an export is."""
+    return pack(("ddb", "export part", id, number))
+
+
+def export_parts(id: str) -> tuple[bytes, bytes]:
+    """The range of the records of an export's files."""
+    return range_of(("ddb", "export part", id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,11 +53,8 @@ _NOT_UPDATED = {
 }
 
 
-@operation("dynamodb:CreateTable", resource=names.resource, unsupported=_NOT_CREATED)
-async def create_table(call: Call, params: Params) -> Result:
-    """Make an empty table. Its items' keys hold a new id, so nothing of an earlier table of that name can show."""
-    check_create(params)
-    view = streams.wanted(params)
+def new_record(call: Call, params: Mapping[str, Any]) -> TableRecord:
+    """The record of a table that CreateTable's (checked) parameters ask for. Raises ValidationException for no name."""
     name = names.resolve(call.account, call.region, params["TableName"])
     throughput = params.get("ProvisionedThroughput") or {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
     by_type = {element["KeyType"]: element["AttributeName"] for element in params["KeySchema"]}
@@ -78,6 +76,16 @@ async def create_table(call: Call, params: Params) -> Result:
         indexes=indexes.made(params),
     )
     record.last_index_id = len(record.indexes)
+    return record
+
+
+@operation("dynamodb:CreateTable", resource=names.resource, unsupported=_NOT_CREATED)
+async def create_table(call: Call, params: Params) -> Result:
+    """Make an empty table. Its items' keys hold a new id, so nothing of an earlier table of that name can show."""
+    check_create(params)
+    view = streams.wanted(params)
+    record = new_record(call, params)
+    name = record.name
     key = keys.table(call.account, call.region, name)
     given_tags = checked(params.get("Tags"))
 
