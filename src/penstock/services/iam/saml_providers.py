@@ -1,4 +1,4 @@
-"""SAML providers, as records: AssumeRoleWithSAML is not there.
+"""SAML providers, as records; STS checks assertions against their metadata.
 
 Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateSAMLProvider.html
 """

@@ -95,7 +95,7 @@ async def _verified_claims(call: Call, text: str) -> dict[str, Any]:
     if not isinstance(issuer, str) or not isinstance(claims.get("sub"), str):
         raise _invalid("Missing a required claim: iss or sub")
     provider = await _provider(call, issuer)
-    now = call.now
+    now = call.node.clock.host_now()
     expires = claims.get("exp")
     if not isinstance(expires, (int, float)) or not isinstance(claims.get("iat"), (int, float)):
         raise _invalid("Missing a required claim: exp or iat")
