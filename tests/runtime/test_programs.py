@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 
 from environments import Bench, make_bench
+from penstock.runtime.api import Outcome
+from penstock.runtime.streams import ResponseStream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -103,6 +106,52 @@ async def test_nodes_log_lines_and_layers_are_as_on_aws(bench: Bench, tmp_path: 
     assert await bench.answer(
         bench.function(None, files=files, runtime=NODE, handler="m.handler", layers=(layer,))
     ) == 42  # fmt: skip
+
+
+STREAMS = """
+exports.slow = awslambda.streamifyResponse(async (event, out, context) => {
+    out = awslambda.HttpResponseStream.from(out, { statusCode: 201, headers: { a: 'b' } });
+    out.write('one'); await new Promise(r => setTimeout(r, 100)); out.write('two'); out.end(); });
+exports.large = awslambda.streamifyResponse(async (event, out) => {
+    for (let i = 0; i < event; i++) if (!out.write(Buffer.alloc(1 << 20, 65))) await new Promise(r => out.once('drain', r));
+    out.end(); });
+exports.broken = awslambda.streamifyResponse(async (event, out) => { out.write('begun'); throw new Error('broke'); });
+exports.early = awslambda.streamifyResponse(async () => { throw new Error('at once'); });
+"""
+
+
+async def _streamed(bench: Bench, handler: str, event: object = None) -> tuple[list[bytes], Outcome, ResponseStream]:
+    stream = ResponseStream()
+    f = bench.function(None, files={"index.js": STREAMS}, runtime=NODE, handler=f"index.{handler}", memory_mb=256)
+    task = asyncio.ensure_future(bench.invoke(f, event, stream=stream))
+    return [piece async for piece in stream], await task, stream
+
+
+@needs_node
+async def test_a_streamed_response_arrives_piece_by_piece(bench: Bench) -> None:
+    pieces, outcome, stream = await _streamed(bench, "slow")
+    assert b"".join(pieces) == b'{"statusCode":201,"headers":{"a":"b"}}' + bytes(8) + b"onetwo"
+    assert len(pieces) > 1 and stream.content_type == "application/vnd.awslambda.http-integration-response"
+    assert (outcome.error, outcome.payload) == ("", b"") and outcome.duration_ms > 95
+    pieces, outcome, _ = await _streamed(bench, "large", 20)
+    assert sum(map(len, pieces)) == 20 << 20 and not outcome.error
+
+
+@needs_node
+async def test_a_streamed_response_that_breaks_off_says_so(bench: Bench) -> None:
+    pieces, outcome, _ = await _streamed(bench, "broken")
+    assert b"".join(pieces) == b"begun" and outcome.error == "Unhandled"
+    assert msgspec.json.decode(outcome.payload)["errorMessage"] == "broke"
+    pieces, outcome, _ = await _streamed(bench, "early")
+    assert pieces == [] and msgspec.json.decode(outcome.payload)["errorMessage"] == "at once"
+
+
+@needs_node
+async def test_a_streamed_response_that_nobody_streams_is_the_payload(bench: Bench) -> None:
+    f = bench.function(None, files={"index.js": STREAMS}, runtime=NODE, handler="index.large", memory_mb=256)
+    outcome = await bench.invoke(f, 2)
+    assert (outcome.payload, outcome.content_type) == (b"A" * (2 << 20), "application/octet-stream")
+    assert (await bench.error(f, 9))["errorType"] == "Function.ResponseSizeTooLarge"
 
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="this host has no Go")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from penstock.runtime.streams import ResponseStream
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
@@ -54,6 +56,8 @@ class Invocation:
     client_context: str = ""
     cognito_identity: str = ""
     trace_id: str = ""
+    stream: ResponseStream | None = None
+    """Takes a response that the runtime streams; None: it is collected and is the Outcome's payload, up to 6 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Outcome:
     init_ms: float | None
     memory_used_mb: int
     cold: bool
+    content_type: str = ""
+    """Of a streamed response that was collected, and of one that went to `Invocation.stream`; else ""."""
 
 
 LogSink = Callable[[FunctionSpec, str, list[tuple[float, str]]], None]

@@ -20,7 +20,8 @@ from penstock.runtime import outcomes, runtime_api
 from penstock.runtime.api import FunctionSpec, Invocation, Outcome, RuntimeUnsupported
 from penstock.runtime.logs import FunctionLog
 from penstock.runtime.processes import Processes, socket_owner
-from penstock.runtime.runtime_api import RuntimeConnection
+from penstock.runtime.runtime_api import RuntimeConnection, Streamed
+from penstock.runtime.streams import ResponseStream
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Job:
     began: float
     cold: bool
     delivered: bool = False
+    content_type: str = ""
 
 
 class Environment:
@@ -218,7 +220,11 @@ class Environment:
         self._free()
         return None
 
-    def on_response(self, request_id: str, body: bytes | None) -> bytes:
+    def on_stream(self, request_id: str) -> ResponseStream | None:
+        job = self._job
+        return None if job is None or _refuse(job, request_id) else job.invocation.stream
+
+    def on_response(self, request_id: str, body: bytes | None, streamed: Streamed | None = None) -> bytes:
         job = self._job
         if refused := _refuse(job, request_id):
             return refused
@@ -227,6 +233,12 @@ class Environment:
             status = "Status: error\tError Type: Function.ResponseSizeTooLarge"
             self._answer(job, outcomes.too_large(), "Unhandled", status)
             return runtime_api.TOO_LARGE
+        if streamed is not None:
+            job.content_type = streamed.content_type
+            if streamed.error_type or streamed.error:
+                document = streamed.error or outcomes.error_document(streamed.error_type, "")
+                self._answer(job, document, "Unhandled")
+                return runtime_api.ACCEPTED
         self._answer(job, body, "")
         return runtime_api.ACCEPTED
 
@@ -294,8 +306,13 @@ class Environment:
         )
         if not job.done.done():
             job.done.set_result(
-                Outcome(payload, error, self._log.take_tail(), duration_ms, billed_ms, init_ms, used_mb, job.cold)
-            )
+                Outcome(
+                    payload, error, self._log.take_tail(), duration_ms, billed_ms, init_ms, used_mb, job.cold,
+                    job.content_type,
+                )
+            )  # fmt: skip
+        if job.invocation.stream is not None:
+            job.invocation.stream.end()
 
     def _fail(self, payload: bytes, status: str, *lines: str) -> None:
         """The environment cannot go on: say why, answer who waits, and end it."""

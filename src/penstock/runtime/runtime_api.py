@@ -8,12 +8,15 @@ written by whoever wrote the function: every size is bounded.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 from typing import Protocol, cast
 
 import httptools
 
 from penstock.runtime.api import Invocation
 from penstock.runtime.outcomes import RESPONSE_LIMIT_BYTES
+from penstock.runtime.streams import STREAMED_BYTES_MAX, ResponseStream
 
 _PREFIX = b"/2018-06-01/runtime/"
 _HEAD_BYTES_MAX = 2 * 1024 * 1024
@@ -53,13 +56,28 @@ WRONG_STATE = refusal("403 Forbidden", "InvalidStateTransition", "Transition fro
 TOO_LARGE = refusal("413 Payload Too Large", "RequestEntityTooLarge", "Exceeded maximum allowed payload size")
 
 
+class Streamed:
+    """What a streamed response said of itself. error: its error document, if it broke off."""
+
+    __slots__ = ("content_type", "error", "error_type")
+
+    def __init__(self) -> None:
+        self.content_type = "application/octet-stream"
+        self.error_type = ""
+        self.error = b""
+
+
 class Ear(Protocol):
     """Who listens: the environment. Each method returns the whole HTTP response; None: it will be written later."""
 
     def on_next(self, connection: RuntimeConnection) -> bytes | None: ...
 
-    def on_response(self, request_id: str, body: bytes | None) -> bytes:
-        """body: None if it was over the limit."""
+    def on_stream(self, request_id: str) -> ResponseStream | None:
+        """A streamed response begins; None: nobody wants it in pieces, so it is collected."""
+        ...
+
+    def on_response(self, request_id: str, body: bytes | None, streamed: Streamed | None = None) -> bytes:
+        """body: None if it was over the limit, b"" if it went to the stream that `on_stream` gave."""
         ...
 
     def on_error(self, request_id: str, body: bytes | None) -> bytes: ...
@@ -76,7 +94,18 @@ class Ear(Protocol):
 class RuntimeConnection(asyncio.Protocol):
     """One HTTP/1.1 connection of a runtime."""
 
-    __slots__ = ("_body", "_ear", "_head_bytes", "_parser", "_size", "_transport", "_url")
+    __slots__ = (
+        "_body",
+        "_ear",
+        "_head_bytes",
+        "_parser",
+        "_size",
+        "_stream",
+        "_streamed",
+        "_transport",
+        "_type",
+        "_url",
+    )
 
     def __init__(self, ear: Ear) -> None:
         self._ear = ear
@@ -86,6 +115,9 @@ class RuntimeConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
         self._head_bytes = 0
+        self._type = ""
+        self._streamed: Streamed | None = None
+        self._stream: ResponseStream | None = None
 
     def peer(self) -> tuple[str, int] | None:
         """Address and port of the other end."""
@@ -125,25 +157,57 @@ class RuntimeConnection(asyncio.Protocol):
         self._url = b""
         self._body = []
         self._size = 0
+        self._type = ""
+        self._streamed = None
+        self._stream = None
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"expect":
+        name = name.lower()
+        if name == b"expect":
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif name == b"content-type":
+            self._type = value.decode("latin-1")[:200]
+        elif name == b"lambda-runtime-function-response-mode" and value.lower() == b"streaming":
+            self._streamed = Streamed()
+        elif self._streamed is not None:  # in the trailers: it broke off
+            if name == b"lambda-runtime-function-error-type":
+                self._streamed.error_type = value.decode("latin-1")[:200]
+            elif name == b"lambda-runtime-function-error-body":
+                self._streamed.error = _decoded(value)
+
+    def on_headers_complete(self) -> None:
+        """Where a streamed response begins."""
+        if self._streamed is None:
+            return
+        self._streamed.content_type = self._type or self._streamed.content_type
+        if self._parser.get_method() == b"POST" and self._url.startswith(_PREFIX + b"invocation/"):
+            request_id = self._url[len(_PREFIX) + 11 :].partition(b"/")[0].decode("latin-1")
+            self._stream = self._ear.on_stream(request_id)
+            if self._stream is not None:
+                self._stream.begin(self._streamed.content_type, self._hold)
+
+    def _hold(self, hold: bool) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            (self._transport.pause_reading if hold else self._transport.resume_reading)()
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
         self._size += len(body)
-        if self._size <= RESPONSE_LIMIT_BYTES:
+        if self._stream is not None:
+            if self._size <= STREAMED_BYTES_MAX:
+                self._stream.feed(body)
+        elif self._size <= RESPONSE_LIMIT_BYTES:
             self._body.append(body)
         else:
             self._body.clear()
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
-        body = b"".join(self._body) if self._size <= RESPONSE_LIMIT_BYTES else None
+        limit = RESPONSE_LIMIT_BYTES if self._stream is None else STREAMED_BYTES_MAX
+        body = b"".join(self._body) if self._size <= limit else None
         self._body = []
         answer = self._answer(self._parser.get_method(), self._url, body)
         if answer is not None:
@@ -163,5 +227,13 @@ class RuntimeConnection(asyncio.Protocol):
         request_id, _, verb = rest.partition(b"/")
         if kind != b"invocation" or verb not in (b"response", b"error"):
             return NOT_FOUND
-        listener = self._ear.on_response if verb == b"response" else self._ear.on_error
-        return listener(request_id.decode("latin-1"), body)
+        if verb == b"error":
+            return self._ear.on_error(request_id.decode("latin-1"), body)
+        return self._ear.on_response(request_id.decode("latin-1"), body, self._streamed)
+
+
+def _decoded(value: bytes) -> bytes:
+    try:
+        return base64.b64decode(value[:_HEAD_BYTES_MAX], validate=True)
+    except binascii.Error:
+        return value
