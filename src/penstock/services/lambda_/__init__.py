@@ -17,6 +17,7 @@ from penstock.services.lambda_ import (
     output,
     permissions,
     recursion,
+    streaming,
     tags,
     url_requests,
     urls,
@@ -26,5 +27,5 @@ from penstock.services.lambda_ import (
 
 __all__ = [
     "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "functions", "invocations",
-    "output", "permissions", "recursion", "tags", "url_requests", "urls", "versions", "workers",
+    "output", "permissions", "recursion", "streaming", "tags", "url_requests", "urls", "versions", "workers",
 ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
+from penstock.runtime.streams import ResponseStream
 from penstock.services.lambda_ import access, events, records, recursion, rules
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.concurrency import Gate, throttled
@@ -25,7 +25,6 @@ from penstock.wire.message import BodyStream
 SYNC_PAYLOAD_BYTES_MAX = 6_291_456
 ASYNC_PAYLOAD_BYTES_MAX = 1_048_576
 LOG_TAIL_BYTES = 4096
-CHUNK_BYTES = 65536
 CREDENTIAL_DURATION_S = 3600 * 12
 CREDENTIAL_MARGIN_S = 3600
 
@@ -42,7 +41,7 @@ _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 async def invoke(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
     kind = params.get("InvocationType", "RequestResponse")
-    payload = await _payload(
+    payload = await checked_payload(
         params.get("Payload", b""), ASYNC_PAYLOAD_BYTES_MAX if kind == "Event" else SYNC_PAYLOAD_BYTES_MAX
     )
     target = call.seen
@@ -67,38 +66,11 @@ async def invoke(call: Call, params: Params) -> Result:
     return result
 
 
-@operation(
-    "lambda:InvokeWithResponseStream",
-    action="lambda:InvokeFunction",
-    resource=rules.resource,
-    policy=access.load_target,
-    unsupported={"TenantId": ()},
-)
-async def invoke_with_response_stream(call: Call, params: Params) -> Result:
-    """https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html
-
-    The runtime hands a response over when it is whole, as AWS does for functions that do not stream theirs.
-    """
-    result = await invoke(call, params)
-    if result["StatusCode"] != 200:
-        return {"StatusCode": result["StatusCode"]}
-    return {"StatusCode": 200, "ExecutedVersion": result["ExecutedVersion"], "EventStream": _as_events(result)}
-
-
-async def _as_events(result: Result) -> AsyncIterator[dict[str, dict[str, Any]]]:
-    payload, end = result["Payload"], {"LogResult": result.get("LogResult")}
-    if "FunctionError" in result:
-        end |= {"ErrorCode": result["FunctionError"], "ErrorDetails": payload.decode("utf-8", "replace")}
-    else:
-        for at in range(0, len(payload), CHUNK_BYTES):
-            yield {"PayloadChunk": {"Payload": payload[at : at + CHUNK_BYTES]}}
-    yield {"InvokeComplete": {name: value for name, value in end.items() if value is not None}}
-
-
 async def run(
-    node: Node, target: Target, request_id: str, payload: bytes, client_context: str = "", *, trace: str = ""
-) -> Outcome:
-    """Run one event now. trace: the X-Amzn-Trace-Id that came with it.
+    node: Node, target: Target, request_id: str, payload: bytes, client_context: str = "", *, trace: str = "",
+    stream: ResponseStream | None = None,
+) -> Outcome:  # fmt: skip
+    """Run one event now. trace: the X-Amzn-Trace-Id that came with it. stream: takes a response that is streamed.
 
     Raises AwsError TooManyRequestsException, RecursiveInvocationException, InvalidRuntimeException.
     """
@@ -112,7 +84,9 @@ async def run(
     try:
         with ready.gate.enter(target):
             outcome = await node.runtime.invoke(
-                spec, Invocation(request_id, payload, target.arn, client_context, trace_id=trace), credentials
+                spec,
+                Invocation(request_id, payload, target.arn, client_context, trace_id=trace, stream=stream),
+                credentials,
             )
     except TooManyEnvironments:
         count("penstock_lambda_throttles_total", function=function.name)
@@ -183,7 +157,7 @@ class Ready:
         return known
 
 
-async def _payload(body: bytes | BodyStream, bytes_max: int) -> bytes:
+async def checked_payload(body: bytes | BodyStream, bytes_max: int) -> bytes:
     if not isinstance(body, bytes):
         pieces = bytearray()
         async for piece in body:
