@@ -21,6 +21,7 @@ Handler: TypeAlias = Callable[[Call, Params], Awaitable[Result]]
 Resource: TypeAlias = str | Callable[[Call, Params], str | list[str] | Awaitable[str | list[str]]]
 PolicyLoader: TypeAlias = Callable[[Call, Params], Awaitable[Mapping[str, Any] | str | None]]
 ConditionKeys: TypeAlias = Callable[[Call, Params], dict[str, Any]]
+ActionOf: TypeAlias = Callable[[Params], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Operation:
     resource: the ARN(s) it acts on: a function of (call, params), async where the ARN takes a look at the store, or a
     template over {partition}, {region}, {account} and parameter names. policy: loads the resource's own policy (parsed
     or as JSON text), where the resource can have one; it may set `call.account` to the resource's owner first.
-    conditions: service condition keys. unsupported: parameter -> values that are accepted because they change nothing
-    here; any other value is refused (promise 2).
+    conditions: service condition keys. action_of: the action by the parameters, where AWS asks for another one for some
+    of them (s3:GetObjectVersion where a version is named). unsupported: parameter -> values that are accepted because
+    they change nothing here; any other value is refused (promise 2).
     """
 
     service: str
@@ -43,6 +45,7 @@ class Operation:
     policy: PolicyLoader | None
     conditions: ConditionKeys | None
     unsupported: Mapping[str, tuple[Any, ...]]
+    action_of: ActionOf | None = None
 
     async def resources(self, call: Call, params: Params) -> list[str]:
         """The ARNs this call is about."""
@@ -71,6 +74,7 @@ def operation(
     policy: PolicyLoader | None = None,
     conditions: ConditionKeys | None = None,
     unsupported: Mapping[str, tuple[Any, ...]] | None = None,
+    action_of: ActionOf | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler as "service:Operation" (botocore's service name). `action` defaults to that very string."""
     service, _, operation_name = name.partition(":")
@@ -80,7 +84,7 @@ def operation(
             raise RuntimeError(f"{name} is registered twice")
         REGISTRY[service, operation_name] = Operation(
             service, operation_name, handler, name if action is None else action, resource, policy, conditions,
-            unsupported or {},
+            unsupported or {}, action_of,
         )  # fmt: skip
         return handler
 

@@ -41,6 +41,7 @@ async def authorize(call: Call, params: Params) -> None:
     is_own_root = principal.kind is Kind.ROOT and principal.account == call.account
     if not operation.action or (is_own_root and operation.policy is None):
         return
+    action = operation.action if operation.action_of is None else operation.action_of(params)
     policy, required = None, False
     if operation.policy is not None:
         document = await operation.policy(call, params)
@@ -50,9 +51,9 @@ async def authorize(call: Call, params: Params) -> None:
         policy = _as_text(document, "the resource's policy")
     identity = await _identity(call)
     if principal.kind in _IN_IAM:
-        call.node.directory.used(principal, call.now, operation.action, call.region)
+        call.node.directory.used(principal, call.now, action, call.region)
     for resource in await operation.resources(call, params):
-        _check(call, params, operation.action, resource, identity, policy, None, must_be_named=required)
+        _check(call, params, action, resource, identity, policy, None, must_be_named=required)
 
 
 async def require(

@@ -2,9 +2,9 @@
 
 A file a noun: `buckets` and their settings (`tagging`, `policies`, `notifications`; `defaults` for what cannot be
 changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and `bodies`, `copying`, `deleting`, `listing`,
-`attributes`, and multipart uploads in `uploads`, `parts` and `completion`. `access` says whose a bucket is, `events`
-what a write tells the bucket's notification targets, `rules` how things may be named. Key bytes are built in `keys`
-alone. This folder knows no other service and no HTTP.
+`attributes`, versions in `versions` and `versioning`, and multipart uploads in `uploads`, `parts` and `completion`.
+`access` says whose a bucket is, `events` what a write tells the bucket's notification targets, `rules` how things may be
+named. Key bytes are built in `keys` alone. This folder knows no other service and no HTTP.
 """
 
 from pathlib import Path
@@ -23,6 +23,7 @@ from penstock.services.s3 import (
     policies,
     tagging,
     uploads,
+    versioning,
     workers,
 )
 from penstock.wire import models
@@ -43,5 +44,6 @@ __all__ = [
     "policies",
     "tagging",
     "uploads",
+    "versioning",
     "workers",
 ]

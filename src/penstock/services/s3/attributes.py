@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, reading, rules
+from penstock.services.s3 import checksums, reading, rules, versions
 from penstock.services.s3.access import OBJECT_ARN
 from penstock.services.s3.listing import page_size
 from penstock.wire.errors import AwsError
@@ -16,6 +16,7 @@ _KNOWN = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 
 @operation(
     "s3:GetObjectAttributes",
+    action_of=versions.version_action("s3:GetObjectAttributes", "s3:GetObjectVersionAttributes"),
     resource=OBJECT_ARN,
     policy=reading.load_policy_and_object,
     conditions=reading.existing_tags,
@@ -33,6 +34,8 @@ async def get_object_attributes(call: Call, params: Params) -> Result:
     found = await reading.find_object(call, params)
     record = found.record
     result: Result = {"LastModified": record.modified_ms // 1000}
+    if found.version_id:
+        result["VersionId"] = found.version_id
     if "ETag" in wanted:
         result["ETag"] = record.etag
     if "StorageClass" in wanted:

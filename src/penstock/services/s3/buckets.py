@@ -228,11 +228,15 @@ def _delete(txn: Transaction, call: Call, params: Params) -> bool:
     """Delete the bucket, or one of its uploads; whether to come again. Raises AwsError BucketNotEmpty."""
     name = params["Bucket"]
     bucket = require_bucket(txn, call, params)
-    space = keys.objects(name)
-    if next(txn.scan(space, prefix_end(space), limit=1), None) is not None:
-        raise AwsError(
-            "BucketNotEmpty", "The bucket you tried to delete is not empty", 409, members={"BucketName": name}
-        )  # fmt: skip
+    for space, message in (
+        (keys.objects(name), "The bucket you tried to delete is not empty"),
+        (
+            keys.versions(name),
+            "The bucket you tried to delete is not empty. You must delete all versions in the bucket.",
+        ),
+    ):
+        if next(txn.scan(space, prefix_end(space), limit=1), None) is not None:
+            raise AwsError("BucketNotEmpty", message, 409, members={"BucketName": name})
     space = keys.uploads(name)
     upload = next(txn.scan(space, prefix_end(space), limit=1), None)
     if upload is not None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from penstock.blobs.checksums import COMBINABLE, CRC64NVME, combine, decode, digest, encode
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, keys, rules, writing
+from penstock.services.s3 import checksums, conditions, events, keys, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.copying import etag_of_parts
 from penstock.services.s3.objects import write_conditions
@@ -146,25 +146,28 @@ async def complete_multipart_upload(call: Call, params: Params) -> Result:
     """
     conditions.check_write_parameters(params)
     named = _named_parts(params)
-    record = await call.store.transact(lambda txn: _complete(txn, call, params, named))
+    record, version_id = await call.store.transact(lambda txn: _complete(txn, call, params, named))
     result: Result = {
         "Location": f"{call.endpoint}/{params['Bucket']}/{quote(params['Key'])}",
         "Bucket": params["Bucket"],
         "Key": params["Key"],
         "ETag": f'"{record.etag}"',
     }
+    if version_id:
+        result["VersionId"] = version_id
     checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
     return result
 
 
-def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) -> ObjectRecord:
+def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) -> tuple[ObjectRecord, str]:
+    """The object, and its version id where the bucket has versions."""
     name, key, upload_id = params["Bucket"], params["Key"], params["UploadId"]
     bucket = require_bucket(txn, call, params)
     old = writing.current(txn, name, key)
     raw = txn.get(keys.upload(name, key, upload_id)) if len(upload_id) < 200 and "\0" not in upload_id else None
     if raw is None:
         if old is not None and old.upload_id == upload_id and old.etag == _etag(named):
-            return old
+            return old, versions.told_id(bucket, name, key, old)
         raise no_such_upload(upload_id)
     upload = decode_upload(raw)
     begin = keys.parts(upload_id)
@@ -182,10 +185,10 @@ def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) 
                 call.blobs.release(txn, segment[0])
     txn.clear(begin, end)
     txn.clear(keys.upload(name, key, upload_id))
-    writing.replace(txn, call, name, key, old, record, None, adopted=True)
+    writing.replace(txn, call, bucket, name, key, old, record, None, adopted=True)
     if bucket.has_notification:
         events.emit(txn, call, name, bucket, "ObjectCreated:CompleteMultipartUpload", key, record)
-    return record
+    return record, versions.told_id(bucket, name, key, record)
 
 
 def _etag(named: list[Named]) -> str:

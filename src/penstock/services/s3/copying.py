@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from penstock.blobs.checksums import Running, encode, running
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, reading, rules, writing
+from penstock.services.s3 import checksums, conditions, events, reading, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.objects import system_headers, write_conditions
 from penstock.services.s3.records import ObjectRecord
@@ -89,9 +89,19 @@ def _feed(running_ones: list[Running], pieces: list[bytes]) -> None:
 
 def unchanged(txn: Transaction, source: Source) -> bool:
     """Whether the source is still the object that was found: its blobs can be adopted only while it holds them."""
-    require_bucket(txn, source.call, source.params)
-    now = writing.current(txn, source.params["Bucket"], source.params["Key"])
+    bucket = require_bucket(txn, source.call, source.params)
+    now = reading.find_record(txn, bucket, source.params)
     return now is not None and now.sequencer == source.found.record.sequencer
+
+
+def tell_versions(version_id: str, source: Source) -> Result:
+    """The version ids of what was written and of what was read, in buckets that have versions."""
+    told: Result = {}
+    if version_id:
+        told["VersionId"] = version_id
+    if source.found.version_id:
+        told["CopySourceVersionId"] = source.found.version_id
+    return told
 
 
 def busy() -> AwsError:
@@ -124,21 +134,22 @@ async def copy_object(call: Call, params: Params) -> Result:
         _check_itself(params, source)
         record = await _copied(call, params, source)
 
-        def body(txn: Transaction, source: Source = source, record: ObjectRecord = record) -> bool:
+        def body(txn: Transaction, source: Source = source, record: ObjectRecord = record) -> str | None:
             bucket = require_bucket(txn, call, params)
             if not unchanged(txn, source):
-                return False
+                return None
             old = writing.current(txn, name, key)
             conditions.check_write(params, old)
-            writing.replace(txn, call, name, key, old, record, source.found.inline)
+            writing.replace(txn, call, bucket, name, key, old, record, source.found.inline)
             if bucket.has_notification:
                 events.emit(txn, call, name, bucket, "ObjectCreated:Copy", key, record)
-            return True
+            return versions.told_id(bucket, name, key, record)
 
-        if await call.store.transact(body):
+        version_id = await call.store.transact(body)
+        if version_id is not None:
             result: Result = {"ETag": f'"{record.etag}"', "LastModified": record.modified_ms // 1000}
             checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
-            return {"CopyObjectResult": result}
+            return {"CopyObjectResult": result, **tell_versions(version_id, source)}
     raise busy()
 
 
@@ -151,7 +162,7 @@ def _check_itself(params: Params, source: Source) -> None:
         )
     same = (source.params["Bucket"], source.params["Key"]) == (params["Bucket"], params["Key"])
     changes = params.get("MetadataDirective") == "REPLACE" or "WebsiteRedirectLocation" in params
-    if same and not changes and "StorageClass" not in params:
+    if same and not changes and "StorageClass" not in params and "VersionId" not in source.params:
         raise AwsError(
             "InvalidRequest",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "

@@ -9,10 +9,11 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Handler, Params, Result, operation
-from penstock.services.s3 import rules, writing
-from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, no_such_key, owner, require_bucket
+from penstock.services.s3 import rules
+from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.reading import existing_tags, load_policy_and_object
 from penstock.services.s3.records import Bucket
+from penstock.services.s3.tagging import find_version
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
 
@@ -35,13 +36,9 @@ async def get_bucket_acl(call: Call, params: Params) -> Result:
 @operation("s3:GetObjectAcl", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
 async def get_object_acl(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAcl.html"""
-    rules.check_version(params)
 
     def body(txn: Transaction) -> Bucket:
-        bucket = require_bucket(txn, call, params)
-        if writing.current(txn, params["Bucket"], params["Key"]) is None:
-            raise no_such_key(params["Key"])
-        return bucket
+        return find_version(txn, call, params)[0]
 
     return _owner_controls((await call.store.transact(body, read_only=True)).account)
 
@@ -90,13 +87,6 @@ async def get_bucket_ownership_controls(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketOwnershipControls.html"""
     await _bucket(call, params)
     return {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}}
-
-
-@operation("s3:GetBucketVersioning", resource=BUCKET_ARN, policy=load_policy)
-async def get_bucket_versioning(call: Call, params: Params) -> Result:
-    """Never enabled. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html"""
-    await _bucket(call, params)
-    return {}
 
 
 @operation("s3:GetBucketRequestPayment", resource=BUCKET_ARN, policy=load_policy)

@@ -7,9 +7,9 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import conditions, events, rules, writing
+from penstock.services.s3 import conditions, events, rules, versions, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, may, require_bucket
-from penstock.services.s3.records import Bucket
+from penstock.services.s3.records import Bucket, ObjectRecord
 from penstock.store.api import Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
 
@@ -17,34 +17,67 @@ MOST = 1000
 _PER_TRANSACTION = 100
 
 
+def _delete_conditions(call: Call, params: Params) -> dict[str, Any]:
+    return {"s3:VersionId": params["VersionId"]} if "VersionId" in params else {}
+
+
 @operation(
     "s3:DeleteObject",
+    action_of=versions.version_action("s3:DeleteObject", "s3:DeleteObjectVersion"),
     resource=OBJECT_ARN,
     policy=load_policy,
+    conditions=_delete_conditions,
     unsupported={"MFA": (), "BypassGovernanceRetention": (False,)},
 )
 async def delete_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html"""
-    rules.check_version(params)
-    key = params["Key"]
+    rules.check_key(params["Key"])
 
-    def body(txn: Transaction) -> None:
+    def body(txn: Transaction) -> Result:
         bucket = require_bucket(txn, call, params)
-        _delete(txn, call, params["Bucket"], bucket, key, params)
+        return _delete(txn, call, params["Bucket"], bucket, params["Key"], params)
 
-    await call.store.transact(body)
+    return await call.store.transact(body)
+
+
+def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, key: str, params: Params) -> Result:
+    """Delete what the parameters name: a version for good, the object, or (with versions) put a marker in front of it."""
+    if "VersionId" in params:
+        return _delete_version(txn, call, name, bucket, key, params)
+    old = writing.current(txn, name, key)
+    conditions.check_delete(params, old)
+    if bucket.versioning:
+        marker = writing.mark_deleted(txn, call, bucket, name, key, old)
+        _tell(txn, call, name, bucket, "ObjectRemoved:DeleteMarkerCreated", key, marker)
+        return {"DeleteMarker": True, "VersionId": versions.id_of(name, key, marker)}
+    if old is None:
+        return {}
+    writing.remove(txn, call, name, key, old)
+    old.sequencer = writing.next_sequencer(call, old)
+    _tell(txn, call, name, bucket, "ObjectRemoved:Delete", key, old)
     return {}
 
 
-def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, key: str, condition: Params) -> None:
-    old = writing.current(txn, name, key)
-    conditions.check_delete(condition, old)
-    if old is None:
-        return
-    writing.remove(txn, call, name, key, old)
+def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, key: str, params: Params) -> Result:
+    """That there is no such version is as good as that it was deleted."""
+    version_id = params["VersionId"]
+    located = versions.locate(txn, name, key, version_id)
+    conditions.check_delete(params, None if located is None else located[1])
+    told: Result = {"VersionId": version_id} if bucket.versioning or version_id != versions.NULL else {}
+    if located is None:
+        return told
+    at, record = located
+    writing.remove_version(txn, call, name, key, at, record)
+    if record.marker:
+        told["DeleteMarker"] = True
+    record.sequencer = writing.next_sequencer(call, record)
+    _tell(txn, call, name, bucket, "ObjectRemoved:Delete", key, record)
+    return told
+
+
+def _tell(txn: Transaction, call: Call, name: str, bucket: Bucket, event: str, key: str, record: ObjectRecord) -> None:
     if bucket.has_notification:
-        old.sequencer = writing.next_sequencer(call, old)
-        events.emit(txn, call, name, bucket, "ObjectRemoved:Delete", key, old)
+        events.emit(txn, call, name, bucket, event, key, record)
 
 
 @operation(
@@ -103,8 +136,11 @@ async def _delete_together(
 
 async def _may_delete(call: Call, name: str, item: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
     try:
-        await may(call, "DeleteObject", {"Bucket": name, "Key": item["Key"]})
-        rules.check_version(item)
+        rules.check_key(item["Key"])
+        what = {"Bucket": name, "Key": item["Key"]}
+        if "VersionId" in item:
+            what["VersionId"] = item["VersionId"]
+        await may(call, "DeleteObject", what)
     except AwsError as error:
         errors.append(_error(item, error))
         return False
@@ -116,9 +152,10 @@ def _delete_batch(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     name = params["Bucket"]
     bucket = require_bucket(txn, call, params)
-    deleted, errors = [], []
+    deleted: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
     for item in batch:
-        condition = {"Key": item["Key"]}
+        condition: Params = {member: item[member] for member in ("Key", "VersionId") if member in item}
         if "ETag" in item:
             condition["IfMatch"] = item["ETag"]
         if "LastModifiedTime" in item:
@@ -126,13 +163,14 @@ def _delete_batch(
         if "Size" in item:
             condition["IfMatchSize"] = item["Size"]
         try:
-            _delete(txn, call, name, bucket, item["Key"], condition)
+            done = _delete(txn, call, name, bucket, item["Key"], condition)
         except AwsError as error:
             errors.append(_error(item, error))
         else:
-            told = {"Key": item["Key"]}
-            if "VersionId" in item:
-                told["VersionId"] = item["VersionId"]
+            told: dict[str, Any] = {member: item[member] for member in ("Key", "VersionId") if member in item}
+            if done.get("DeleteMarker"):
+                told["DeleteMarker"] = True
+                told["DeleteMarkerVersionId"] = done["VersionId"]
             deleted.append(told)
     return deleted, errors
 

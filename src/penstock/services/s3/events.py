@@ -17,13 +17,14 @@ from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.events.outbox import Delivery
 from penstock.events.outbox import emit as put_into_outbox
-from penstock.services.s3 import keys
+from penstock.services.s3 import keys, versions
 from penstock.services.s3.access import canonical_id
 from penstock.services.s3.records import Bucket, ObjectRecord
 from penstock.store.api import Transaction
 from penstock.wire.s3_quirks import HOST_ID
 
 _VERSIONS = {"ObjectCreated": "2.1", "ObjectRemoved": "2.1", "ObjectTagging": "2.3"}
+_EMPTY_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 INVOKER = "s3.amazonaws.com"
 
 
@@ -94,6 +95,10 @@ def document(call: Call, name: str, bucket: Bucket, rule_id: str, event: str, ke
     if not event.startswith("ObjectRemoved:"):
         what["size"] = record.size
         what["eTag"] = record.etag
+    elif record.marker:
+        what["eTag"] = _EMPTY_ETAG
+    if record.versioned:
+        what["versionId"] = versions.make_id(name, key, record.order)
     what["sequencer"] = f"{record.sequencer:018X}"
     told = {
         "eventVersion": _VERSIONS[event.partition(":")[0]],

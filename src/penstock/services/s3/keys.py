@@ -10,13 +10,16 @@ the store's order is S3's order (UTF-8 bytes) and a listing can seek.
     ("s3", "u") name 00 esc(key) 00 upload       Upload                       uploads in progress, by key then by age
     ("s3", "p") upload 00 part u16               PartRecord
 
-Planned for versioning, so that nothing above has to move: versions that are not current go to
+    ("s3", "v") name 00 esc(key) 00 inverted     ObjectRecord                 versions that are not current, delete markers
+    ("s3", "w") name 00 esc(key) 00 inverted     a version's body, when small
+    ("s3", "x") name 00 esc(key) 00 inverted     a version's Extents (chunked)
+    ("s3", "n") name 00 key                      u64                          order of the null version, if it is at "v"
 
-    ("s3", "v") name 00 esc(key) 00 inverted     ObjectRecord                 inverted: 2**64-1 - version, newest first
-
-with their small bodies at ("s3", "w") and the same suffix; ("s3", "o") stays the current view, so that a listing of
-current objects never meets an old version. esc() writes 00 as 00 FF, so that no key is a prefix of another's entries.
-Bucket names have no byte below 0x2D, so 00 ends them.
+inverted: 2**63-1 - order, so that a key's newest version comes first (and its first byte is never FF). ("s3", "o") stays
+the current view, so that a listing of current objects never meets an old version or a delete marker; where a key has
+nothing there, the newest of its versions at "v" is a marker. A record with an order has its body and extents at "w" and
+"x" wherever the record itself is, so that they need not move when another version becomes the current one. esc() writes
+00 as 00 FF, so that no key is a prefix of another's entries. Bucket names have no byte below 0x2D, so 00 ends them.
 """
 
 from __future__ import annotations
@@ -30,6 +33,11 @@ _BODY = pack(("s3", "b"))
 _EXTENTS = pack(("s3", "g"))
 _UPLOAD = pack(("s3", "u"))
 _PART = pack(("s3", "p"))
+_VERSION = pack(("s3", "v"))
+_VERSION_BODY = pack(("s3", "w"))
+_VERSION_EXTENTS = pack(("s3", "x"))
+_NULL = pack(("s3", "n"))
+_NEWEST = 2**63 - 1
 
 POLICY = b"policy"
 TAGS = b"tags"
@@ -70,6 +78,42 @@ def body(name: str, key: str) -> bytes:
 
 def extents(name: str, key: str) -> bytes:
     return b"%b%b\0%b" % (_EXTENTS, name.encode(), key.encode())
+
+
+def versions(name: str) -> bytes:
+    """What the keys of a bucket's versions begin with; the escaped key, 00 and the inverted order follow."""
+    return b"%b%b\0" % (_VERSION, name.encode())
+
+
+def versions_of(name: str, key: str) -> tuple[bytes, bytes]:
+    """(begin, end) of one object's versions: an inverted order never begins with FF, as the escape of a longer key does."""
+    begin = b"%b%b\0%b\0" % (_VERSION, name.encode(), escape(key.encode()))
+    return begin, begin + b"\xff"
+
+
+def _inverted(name: str, key: str, order: int) -> bytes:
+    return b"%b\0%b\0%b" % (name.encode(), escape(key.encode()), (_NEWEST - order).to_bytes(8, "big"))
+
+
+def version(name: str, key: str, order: int) -> bytes:
+    return _VERSION + _inverted(name, key, order)
+
+
+def version_body(name: str, key: str, order: int) -> bytes:
+    return _VERSION_BODY + _inverted(name, key, order)
+
+
+def version_extents(name: str, key: str, order: int) -> bytes:
+    return _VERSION_EXTENTS + _inverted(name, key, order)
+
+
+def split_version(suffix: bytes) -> tuple[bytes, int]:
+    """(key, order) of what follows `versions(name)`."""
+    return suffix[:-9].replace(b"\0\xff", b"\0"), _NEWEST - int.from_bytes(suffix[-8:], "big")
+
+
+def null(name: str, key: str) -> bytes:
+    return b"%b%b\0%b" % (_NULL, name.encode(), key.encode())
 
 
 def uploads(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Listings: ListObjects, ListObjectsV2 and ListObjectVersions.
+"""Listings of current objects: ListObjects and ListObjectsV2.
 
 Keys come in the order of their UTF-8 bytes. A common prefix is stepped over by seeking past it, however many keys it
 holds, and a page never holds more than 1,000 entries.
@@ -239,50 +239,3 @@ def _read_token(token: str) -> bytes:
             members={"ArgumentName": "continuation-token"},
         )  # fmt: skip
     return raw[1:]
-
-
-@operation(
-    "s3:ListObjectVersions",
-    action="s3:ListBucketVersions",
-    resource=BUCKET_ARN,
-    policy=load_policy,
-    conditions=list_conditions,
-    unsupported={"OptionalObjectAttributes": ([],)},
-)
-async def list_object_versions(call: Call, params: Params) -> Result:
-    """Every object has the one version "null", as in a bucket that never was versioned on AWS.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
-    """
-    most = page_size(params)
-    encode = encoder(params)
-    delimiter, prefix, marker = params.get("Delimiter", ""), params.get("Prefix", ""), params.get("KeyMarker", "")
-    if params.get("VersionIdMarker") and not marker:
-        raise AwsError(
-            "InvalidArgument", "A version-id marker cannot be specified without a key marker.", 400,
-            members={"ArgumentName": "version-id-marker", "ArgumentValue": params["VersionIdMarker"]},
-        )  # fmt: skip
-    page, account = await _page(call, params, after(marker, delimiter, prefix), most)
-    shown = _contents(page, encode, owner(account))
-    result: Result = {
-        "Name": params["Bucket"],
-        "Prefix": encode(prefix),
-        "KeyMarker": encode(marker),
-        "VersionIdMarker": params.get("VersionIdMarker", ""),
-        "MaxKeys": most,
-        "IsTruncated": page.resume is not None,
-    }
-    if "Contents" in shown:
-        result["Versions"] = [{**entry, "VersionId": "null", "IsLatest": True} for entry in shown["Contents"]]
-    if "CommonPrefixes" in shown:
-        result["CommonPrefixes"] = shown["CommonPrefixes"]
-    if page.resume is not None:
-        last, record = page.entries[-1]
-        result["NextKeyMarker"] = encode(last)
-        if record is not None:
-            result["NextVersionIdMarker"] = "null"
-    if delimiter:
-        result["Delimiter"] = encode(delimiter)
-    if "EncodingType" in params:
-        result["EncodingType"] = "url"
-    return result

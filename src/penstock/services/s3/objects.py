@@ -7,7 +7,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, rules, writing
+from penstock.services.s3 import checksums, conditions, events, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.bodies import receive
 from penstock.services.s3.reading import (
@@ -108,18 +108,21 @@ async def put_object(call: Call, params: Params) -> Result:
         crc=received.crc, headers=headers, metadata=metadata, tags=tags,
     )  # fmt: skip
 
-    def body(txn: Transaction) -> None:
+    def body(txn: Transaction) -> str:
         bucket = require_bucket(txn, call, params)
         old = writing.current(txn, name, key)
         conditions.check_write(params, old)
         record.segments = received.segments
-        writing.replace(txn, call, name, key, old, record, received.inline)
+        writing.replace(txn, call, bucket, name, key, old, record, received.inline)
         if bucket.has_notification:
             by_form = call.context is not None and call.context.get("s3:authType") == "POST"
             events.emit(txn, call, name, bucket, f"ObjectCreated:{'Post' if by_form else 'Put'}", key, record)
+        return versions.told_id(bucket, name, key, record)
 
-    await received.commit(call, body)
+    version_id = await received.commit(call, body)
     result: Result = {"ETag": f'"{etag}"'}
+    if version_id:
+        result["VersionId"] = version_id
     checksums.tell(result, received.algorithm, received.checksum, checksums.FULL_OBJECT)
     return result
 
@@ -131,8 +134,12 @@ def _may_write(txn: Transaction, call: Call, params: Params) -> None:
         conditions.check_write(params, writing.current(txn, params["Bucket"], params["Key"]))
 
 
+_READ_ACTION = versions.version_action("s3:GetObject", "s3:GetObjectVersion")
+
+
 @operation(
     "s3:GetObject",
+    action_of=_READ_ACTION,
     resource=OBJECT_ARN,
     policy=load_policy_and_object,
     conditions=existing_tags,
@@ -149,6 +156,7 @@ async def get_object(call: Call, params: Params) -> Result:
 @operation(
     "s3:HeadObject",
     action="s3:GetObject",
+    action_of=_READ_ACTION,
     resource=OBJECT_ARN,
     policy=load_policy_and_object,
     conditions=existing_tags,
@@ -170,6 +178,8 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
         "ETag": f'"{record.etag}"',
         **record.headers,
     }
+    if found.version_id:
+        result["VersionId"] = found.version_id
     if record.metadata:
         result["Metadata"] = record.metadata
     if record.tags:

@@ -12,7 +12,7 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, keys, reading, rules
 from penstock.services.s3.access import OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.bodies import receive
-from penstock.services.s3.copying import Source, busy, digests, find_source, unchanged
+from penstock.services.s3.copying import Source, busy, digests, find_source, tell_versions, unchanged
 from penstock.services.s3.listing import page_size
 from penstock.services.s3.records import PartRecord, Upload, decode_part, encode
 from penstock.services.s3.uploads import require_upload
@@ -123,7 +123,7 @@ async def upload_part_copy(call: Call, params: Params) -> Result:
             return True
 
         if await call.store.transact(body):
-            return {"CopyPartResult": _copy_result(part, upload)}
+            return {"CopyPartResult": _copy_result(part, upload), **tell_versions("", source)}
     raise busy()
 
 
@@ -178,7 +178,7 @@ async def _upload_small(
         received.segments, received.crc,
     )  # fmt: skip
     await received.commit(call, lambda txn: _put(txn, call, params, part))
-    return {"CopyPartResult": _copy_result(part, upload)}
+    return {"CopyPartResult": _copy_result(part, upload), **tell_versions("", source)}
 
 
 def _copy_result(part: PartRecord, upload: Upload) -> dict[str, Any]:

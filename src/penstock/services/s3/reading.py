@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncGenerator
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 from awscrt.checksums import crc64nvme
@@ -13,7 +14,7 @@ from penstock.blobs.api import BlobMissing
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params
-from penstock.services.s3 import keys, writing
+from penstock.services.s3 import versions, writing
 from penstock.services.s3.access import (
     access_denied,
     check_bucket,
@@ -24,7 +25,7 @@ from penstock.services.s3.access import (
     no_such_key,
 )
 from penstock.services.s3.records import Bucket, ObjectRecord, PartShape, Segment
-from penstock.services.s3.rules import check_key, check_version
+from penstock.services.s3.rules import check_key
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 from penstock.wire.message import OutgoingStream
@@ -34,12 +35,16 @@ _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
 
 class Found(NamedTuple):
-    """An object as one transaction saw it. inline: its body, if it is small and was asked for."""
+    """An object as one transaction saw it. inline: its body, if it is small and was asked for.
+
+    version_id: "" in a bucket that never had versions. The record may be a delete marker's.
+    """
 
     record: ObjectRecord
     segments: list[Segment]
     parts: list[PartShape]
     inline: bytes | None
+    version_id: str = ""
 
 
 class Sight(NamedTuple):
@@ -59,11 +64,14 @@ async def load_policy_and_object(call: Call, params: Params) -> str | None:
 
 
 def existing_tags(call: Call, params: Params) -> dict[str, Any]:
-    """The condition keys that tell an object's tags, from what `load_policy_and_object` has seen."""
+    """The condition keys that tell an object's tags and version, from what `load_policy_and_object` has seen."""
     sight = call.seen
-    if not isinstance(sight, Sight) or sight.found is None:
-        return {}
-    return {f"s3:ExistingObjectTag/{key}": value for key, value in sight.found.record.tags}
+    told: dict[str, Any] = {}
+    if isinstance(sight, Sight) and sight.found is not None:
+        told = {f"s3:ExistingObjectTag/{key}": value for key, value in sight.found.record.tags}
+    if "VersionId" in params:
+        told["s3:VersionId"] = params["VersionId"]
+    return told
 
 
 def _look(txn: Transaction, call: Call, params: Params) -> Sight:
@@ -71,31 +79,71 @@ def _look(txn: Transaction, call: Call, params: Params) -> Sight:
     bucket = get_bucket(txn, name)
     if bucket is None:
         return Sight(None, None, None)
-    record = writing.current(txn, name, key)
+    record = find_record(txn, bucket, params)
     found = None
     if record is not None:
+        version_id = versions.id_of(name, key, record) if bucket.versioning else ""
         if record.segments or record.far:
-            found = Found(record, *writing.extents(txn, name, key, record), None)
+            found = Found(record, *writing.extents(txn, name, key, record), None, version_id)
         else:
-            wanted = call.operation.name == "GetObject"
-            found = Found(record, [], record.parts, txn.get(keys.body(name, key)) if wanted else None)
+            wanted = call.operation.name == "GetObject" and not record.marker
+            body = txn.get(writing.body_key(name, key, record)) if wanted else None
+            found = Found(record, [], record.parts, body, version_id)
     return Sight(bucket, get_policy(txn, name, bucket), found)
+
+
+def find_record(txn: Transaction, bucket: Bucket, params: Params) -> ObjectRecord | None:
+    """The version that a call names, or the newest one; it may be a delete marker. Raises AwsError InvalidArgument."""
+    name, key = params["Bucket"], params["Key"]
+    if "VersionId" in params:
+        located = versions.locate(txn, name, key, params["VersionId"])
+        return None if located is None else located[1]
+    record = writing.current(txn, name, key)
+    if record is None and bucket.versioning:
+        record = versions.newest_aside(txn, name, key)
+    return record
+
+
+def check_there(params: Params, record: ObjectRecord | None, version_id: str) -> ObjectRecord:
+    """The record, if there is an object to it. Raises AwsError NoSuchKey, NoSuchVersion, MethodNotAllowed.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html
+    """
+    key = params["Key"]
+    if record is None:
+        if "VersionId" in params:
+            raise versions.no_such_version(key, params["VersionId"])
+        raise no_such_key(key)
+    if not record.marker:
+        return record
+    headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version_id}
+    if "VersionId" not in params:
+        error = no_such_key(key)
+        error.headers = headers
+        raise error
+    headers["Last-Modified"] = formatdate(record.modified_ms // 1000, usegmt=True)
+    headers["Allow"] = "DELETE"
+    raise AwsError(
+        "MethodNotAllowed", "The specified method is not allowed against this resource.", 405,
+        members={"Method": "GET", "ResourceType": "DeleteMarker"}, headers=headers,
+    )  # fmt: skip
 
 
 async def find_object(call: Call, params: Params) -> Found:
     """The object that a call names, with its body if it is small and the call a GetObject.
 
-    Raises AwsError NoSuchBucket, NoSuchKey, AccessDenied.
+    Raises AwsError NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker), AccessDenied.
     """
-    check_version(params)
     sight = call.seen if isinstance(call.seen, Sight) else None
     if sight is None:
         sight = await call.store.transact(lambda txn: _look(txn, call, params), read_only=True)
     check_bucket(sight.bucket, call, params)
-    if sight.found is None:
+    found = sight.found
+    if found is None or found.record.marker:
         await hide_from_strangers(call, params)
+        check_there(params, None if found is None else found.record, "" if found is None else found.version_id)
         raise no_such_key(params["Key"])
-    return sight.found
+    return found
 
 
 async def hide_from_strangers(call: Call, params: Params) -> None:

@@ -18,7 +18,10 @@ BLOCK_PUBLIC_POLICY, RESTRICT_PUBLIC_BUCKETS, ALL_BLOCKED, NO_BLOCK = 4, 8, 15, 
 
 
 class Bucket(msgspec.Struct, array_like=True, frozen=True):
-    """A bucket. created_ms: since the epoch. The flags say which settings are worth reading on every request."""
+    """A bucket. created_ms: since the epoch. The flags say which settings are worth reading on every request.
+
+    versioning: "" (never), "Enabled" or "Suspended".
+    """
 
     account: str
     region: str
@@ -27,6 +30,7 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     has_notification: bool = False
     public_access_block: int = ALL_BLOCKED
     has_public_policy: bool = False
+    versioning: str = ""
 
 
 class Listed(msgspec.Struct, array_like=True):
@@ -54,6 +58,8 @@ class ObjectRecord(Listed):
     segments: the blobs of one that is not (empty for an inline body). part_count: 0 unless it was a multipart upload.
     sequencer: grows with every write of the key, microseconds at heart. headers: the system headers by member name.
     far: segments and parts are at the extents key. upload_id: the multipart upload that made it, or "".
+    order: grows with every version of the key; 0 for a null version that was never anything but the current one. versioned:
+    it has a version id of its own. marker: no object, but a delete marker.
     """
 
     checksum_value: str = ""
@@ -67,6 +73,9 @@ class ObjectRecord(Listed):
     parts: list[PartShape] = []
     far: bool = False
     upload_id: str = ""
+    order: int = 0
+    versioned: bool = False
+    marker: bool = False
 
 
 class Extents(msgspec.Struct, array_like=True):

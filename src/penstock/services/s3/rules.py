@@ -104,17 +104,6 @@ def check_acl_parameters(params: Mapping[str, Any]) -> None:
         raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
 
 
-def check_version(params: Mapping[str, Any], name: str = "VersionId") -> None:
-    """Buckets have no versions yet, so that the only one there can be is "null". Raises AwsError."""
-    version = params.get(name)
-    if version is None or version == "null":
-        return
-    raise AwsError(
-        "InvalidArgument", "Invalid version id specified", 400,
-        members={"ArgumentName": "versionId", "ArgumentValue": version},
-    )  # fmt: skip
-
-
 UNSUPPORTED_WRITE: dict[str, tuple[Any, ...]] = {
     "ServerSideEncryption": (),
     "SSECustomerAlgorithm": (),

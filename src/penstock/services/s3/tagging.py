@@ -9,11 +9,11 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import events, keys, writing
-from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, no_such_key, require_bucket
-from penstock.services.s3.reading import existing_tags, load_policy_and_object
+from penstock.services.s3 import events, keys, versions, writing
+from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, require_bucket
+from penstock.services.s3.reading import check_there, existing_tags, load_policy_and_object
 from penstock.services.s3.records import Bucket, ObjectRecord, encode
-from penstock.services.s3.rules import BUCKET_TAGS, OBJECT_TAGS, check_version, tag_set
+from penstock.services.s3.rules import BUCKET_TAGS, OBJECT_TAGS, tag_set
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
@@ -93,21 +93,37 @@ async def delete_bucket_tagging(call: Call, params: Params) -> Result:
 # objects
 
 
-def _retag(txn: Transaction, call: Call, params: Params, tags: list[tuple[str, str]], event: str) -> None:
-    bucket, record = _find(txn, call, params)
+def _retag(txn: Transaction, call: Call, params: Params, tags: list[tuple[str, str]], event: str) -> Result:
+    bucket, at, record = find_version(txn, call, params)
     record.tags = tags
     record.sequencer = writing.next_sequencer(call, record)
-    txn.set(keys.record(params["Bucket"], params["Key"]), encode(record))
+    txn.set(at, encode(record))
     if bucket.has_notification:
         events.emit(txn, call, params["Bucket"], bucket, event, params["Key"], record)
+    return _told_version(bucket, params, record)
 
 
-def _find(txn: Transaction, call: Call, params: Params) -> tuple[Bucket, ObjectRecord]:
+def _told_version(bucket: Bucket, params: Params, record: ObjectRecord) -> Result:
+    version_id = versions.told_id(bucket, params["Bucket"], params["Key"], record)
+    return {"VersionId": version_id} if version_id else {}
+
+
+def find_version(txn: Transaction, call: Call, params: Params) -> tuple[Bucket, bytes, ObjectRecord]:
+    """(bucket, where the record is, the record) of the version that a call names.
+
+    Raises AwsError NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker).
+    """
+    name, key = params["Bucket"], params["Key"]
     bucket = require_bucket(txn, call, params)
-    record = writing.current(txn, params["Bucket"], params["Key"])
-    if record is None:
-        raise no_such_key(params["Key"])
-    return bucket, record
+    if "VersionId" in params:
+        located = versions.locate(txn, name, key, params["VersionId"])
+    else:
+        record = writing.current(txn, name, key)
+        if record is None and bucket.versioning:
+            record = versions.newest_aside(txn, name, key)
+        located = None if record is None else (keys.record(name, key), record)
+    at, found = (b"", None) if located is None else located
+    return bucket, at, check_there(params, found, "" if found is None else versions.id_of(name, key, found))
 
 
 def _tagging_conditions(call: Call, params: Params) -> dict[str, Any]:
@@ -116,26 +132,39 @@ def _tagging_conditions(call: Call, params: Params) -> dict[str, Any]:
     return {**existing_tags(call, params), **found, "s3:RequestObjectTagKeys": [tag.get("Key") for tag in tags]}
 
 
-@operation("s3:PutObjectTagging", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=_tagging_conditions)
+@operation(
+    "s3:PutObjectTagging",
+    action_of=versions.version_action("s3:PutObjectTagging", "s3:PutObjectVersionTagging"),
+    resource=OBJECT_ARN,
+    policy=load_policy_and_object,
+    conditions=_tagging_conditions,
+)
 async def put_object_tagging(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html"""
-    check_version(params)
     tags = tag_set(params["Tagging"].get("TagSet") or [], OBJECT_TAGS, what="Object")
-    await call.store.transact(lambda txn: _retag(txn, call, params, tags, "ObjectTagging:Put"))
-    return {}
+    return await call.store.transact(lambda txn: _retag(txn, call, params, tags, "ObjectTagging:Put"))
 
 
-@operation("s3:GetObjectTagging", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
+@operation(
+    "s3:GetObjectTagging",
+    action_of=versions.version_action("s3:GetObjectTagging", "s3:GetObjectVersionTagging"),
+    resource=OBJECT_ARN,
+    policy=load_policy_and_object,
+    conditions=existing_tags,
+)
 async def get_object_tagging(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html"""
-    check_version(params)
-    _, record = await call.store.transact(lambda txn: _find(txn, call, params), read_only=True)
-    return {"TagSet": _tag_list(record.tags)}
+    bucket, _, record = await call.store.transact(lambda txn: find_version(txn, call, params), read_only=True)
+    return {"TagSet": _tag_list(record.tags), **_told_version(bucket, params, record)}
 
 
-@operation("s3:DeleteObjectTagging", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
+@operation(
+    "s3:DeleteObjectTagging",
+    action_of=versions.version_action("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging"),
+    resource=OBJECT_ARN,
+    policy=load_policy_and_object,
+    conditions=existing_tags,
+)
 async def delete_object_tagging(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjectTagging.html"""
-    check_version(params)
-    await call.store.transact(lambda txn: _retag(txn, call, params, [], "ObjectTagging:Delete"))
-    return {}
+    return await call.store.transact(lambda txn: _retag(txn, call, params, [], "ObjectTagging:Delete"))

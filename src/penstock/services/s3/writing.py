@@ -6,8 +6,9 @@ import msgspec
 
 from penstock.blobs.api import Blobs
 from penstock.core.call import Call
-from penstock.services.s3 import keys
+from penstock.services.s3 import keys, versions
 from penstock.services.s3.records import (
+    Bucket,
     Extents,
     ObjectRecord,
     PartShape,
@@ -35,8 +36,17 @@ def extents(txn: Transaction, name: str, key: str, record: ObjectRecord) -> tupl
     """Where the object's bytes are, and its parts."""
     if not record.far:
         return record.segments, record.parts
-    found = decode_extents(get_large(txn, keys.extents(name, key)) or b"")
+    found = decode_extents(get_large(txn, _extents_key(name, key, record)) or b"")
     return found.segments, found.parts
+
+
+def body_key(name: str, key: str, record: ObjectRecord) -> bytes:
+    """Where a small body is."""
+    return keys.version_body(name, key, record.order) if record.order else keys.body(name, key)
+
+
+def _extents_key(name: str, key: str, record: ObjectRecord) -> bytes:
+    return keys.version_extents(name, key, record.order) if record.order else keys.extents(name, key)
 
 
 def next_sequencer(call: Call, old: ObjectRecord | None) -> int:
@@ -48,6 +58,7 @@ def next_sequencer(call: Call, old: ObjectRecord | None) -> int:
 def replace(
     txn: Transaction,
     call: Call,
+    bucket: Bucket,
     name: str,
     key: str,
     old: ObjectRecord | None,
@@ -56,30 +67,84 @@ def replace(
     *,
     adopted: bool = False,
 ) -> None:
-    """Make `new` the object. inline: its body, where it is kept in the store.
+    """Make `new` the object, a version of its own in a bucket with versions. inline: its body, if kept in the store.
 
     adopted: the new record takes its blobs over from another one (uploaded parts), so that they are not counted again.
     Sets the record's sequencer. Raises BlobMissing where a blob was swept meanwhile.
     """
-    new.sequencer = next_sequencer(call, old)
+    if bucket.versioning:
+        new.sequencer = next_sequencer(call, old or versions.newest_aside(txn, name, key))
+        old = _make_way(txn, call, bucket, name, key, old)
+        if bucket.versioning == versions.ENABLED:
+            new.order, new.versioned = new.sequencer, True
+    else:
+        new.sequencer = next_sequencer(call, old)
     if not adopted:
         for segment in new.segments:
             call.blobs.adopt(txn, segment[0])
     if old is not None:
-        _release(txn, call.blobs, name, key, old, keep_body=inline is not None)
+        _release(txn, call.blobs, name, key, old, keep_body=inline is not None and old.order == new.order)
     if len(new.segments) > NEAR or len(new.parts) > NEAR:
-        set_large(txn, keys.extents(name, key), encode(Extents(new.segments, new.parts)))
+        set_large(txn, _extents_key(name, key, new), encode(Extents(new.segments, new.parts)))
         txn.set(keys.record(name, key), encode(msgspec.structs.replace(new, segments=[], parts=[], far=True)))
     else:
         txn.set(keys.record(name, key), encode(new))
     if inline is not None:
-        txn.set(keys.body(name, key), inline)
+        txn.set(body_key(name, key, new), inline)
+
+
+def _make_way(
+    txn: Transaction, call: Call, bucket: Bucket, name: str, key: str, old: ObjectRecord | None
+) -> ObjectRecord | None:
+    """What is current steps aside, if it stays; else it is returned. While versioning is suspended, the null version goes."""
+    if old is not None and (old.versioned or bucket.versioning == versions.ENABLED):
+        versions.step_aside(txn, name, key, old)
+        old = None
+    if bucket.versioning == versions.SUSPENDED:
+        hidden = versions.take_null(txn, name, key)
+        if hidden is not None and not hidden.marker:
+            _release(txn, call.blobs, name, key, hidden, keep_body=False)
+    return old
 
 
 def remove(txn: Transaction, call: Call, name: str, key: str, old: ObjectRecord) -> None:
-    """Take the object away."""
+    """Take the object away, of a bucket that never had versions."""
     _release(txn, call.blobs, name, key, old, keep_body=False)
     txn.clear(keys.record(name, key))
+
+
+def mark_deleted(
+    txn: Transaction, call: Call, bucket: Bucket, name: str, key: str, old: ObjectRecord | None
+) -> ObjectRecord:
+    """Put a delete marker in front of the object's versions, and return it."""
+    sequencer = next_sequencer(call, old or versions.newest_aside(txn, name, key))
+    if old is not None:
+        gone = _make_way(txn, call, bucket, name, key, old)
+        if gone is not None:
+            _release(txn, call.blobs, name, key, gone, keep_body=False)
+        txn.clear(keys.record(name, key))
+    else:
+        _make_way(txn, call, bucket, name, key, None)
+    marker = ObjectRecord(
+        "", 0, int(call.now * 1000), sequencer=sequencer, order=sequencer, marker=True,
+        versioned=bucket.versioning == versions.ENABLED,
+    )  # fmt: skip
+    versions.put_aside(txn, name, key, marker)
+    return marker
+
+
+def remove_version(txn: Transaction, call: Call, name: str, key: str, at: bytes, record: ObjectRecord) -> None:
+    """Take one version away for good; the newest of the others becomes current if this one was. at: where its record is."""
+    if not record.marker:
+        _release(txn, call.blobs, name, key, record, keep_body=False)
+    current_place = keys.record(name, key)
+    if at == current_place:
+        txn.clear(at)
+        versions.promote(txn, name, key)
+        return
+    versions.take_aside(txn, name, key, record)
+    if txn.get(current_place) is None:
+        versions.promote(txn, name, key)
 
 
 def _release(txn: Transaction, blobs: Blobs, name: str, key: str, old: ObjectRecord, *, keep_body: bool) -> None:
@@ -87,6 +152,6 @@ def _release(txn: Transaction, blobs: Blobs, name: str, key: str, old: ObjectRec
         for segment in extents(txn, name, key, old)[0]:
             blobs.release(txn, segment[0])
         if old.far:
-            clear_large(txn, keys.extents(name, key))
+            clear_large(txn, _extents_key(name, key, old))
     elif not keep_body:
-        txn.clear(keys.body(name, key))
+        txn.clear(body_key(name, key, old))
