@@ -123,11 +123,9 @@ def test_what_every_bucket_is(s3: Any, bucket: str) -> None:
 
 
 def test_what_is_not_there_is_refused(s3: Any, bucket: str) -> None:
-    versioning = {"Status": "Enabled"}
-    assert (
-        error_of(s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration=versioning)["Code"]
-        == "NotImplemented"
-    )
+    versioning = {"Status": "Enabled", "MFADelete": "Enabled"}
+    error = error_of(s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration=versioning, MFA="serial 123456")
+    assert error["Code"] == "NotImplemented"
     error = error_of(s3.put_object, Bucket=bucket, Key="k", Body=b"", ServerSideEncryption="AES256")
     assert error["Code"] == "NotImplemented"
     assert "ServerSideEncryption" in error["Message"]
