@@ -2,10 +2,10 @@
 
 Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`, `account`,
 `backups`, `restores`, `recovery`, `exports`, `imports`, `stream_reading`), what takes long (`jobs`), what was before
-(`history`) and what streams tell (`streams`, `changes`), what they stand on (`table`, `records`, `pages`, `key_ranges`,
-`capacity`, `names`), attribute values (`attributes`, `numbers`), the expression language (`expressions/`), what came
-before it (`legacy`), and every key
-(`keys`). Items stay in wire form from request to disk to reply.
+(`history`) and what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), what they stand
+on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values (`attributes`, `numbers`), the
+expression language (`expressions/`), what came before it (`legacy`), and every key (`keys`). Items stay in wire form from
+request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """
 
@@ -27,6 +27,7 @@ from penstock.services.dynamodb import (
     stream_reading,
     tables,
     tags,
+    time_to_live,
     transactions,
     workers,
 )
@@ -37,5 +38,5 @@ patch("dynamodbstreams", Path(__file__).with_name("streams-model-patch.json"))
 
 __all__ = [
     "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items", "queries",
-    "recovery", "restores", "scans", "stream_reading", "tables", "tags", "transactions", "workers",
+    "recovery", "restores", "scans", "stream_reading", "tables", "tags", "time_to_live", "transactions", "workers",
 ]  # fmt: skip

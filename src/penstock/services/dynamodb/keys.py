@@ -26,6 +26,8 @@
     ("ddb", account, region, "backup", backup id)          backups.BackupRecord, JSON
     ("ddb", "backup part", backup id, number)              backups.Part, JSON: a blob with some of a backup's items
     ("ddb", "backup due", time, the backup's key)          nothing: backups that expire, in order of time
+    ("ddb", "expiring", table's key)                       time_to_live.Expiring, JSON: a table with a time to live
+    ("ddb", "expiration", table id) + second + place       nothing: items in order of when they expire
     ("ddb", "stream", account, region, table, label)       streams.StreamRecord, JSON
     ("ddb", "stream shard", table id, label, number)       streams.ShardRecord, JSON
     ("ddb", "stream log", table id, label, number)         a shard's changes.Change records (store.log)
@@ -35,7 +37,7 @@
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: 4
 bytes that spread partitions over the key space, in AWS's own order of them, which Scan and its segments follow.
-place: an item's key without ("ddb", "item", table id); time: 8 bytes of microseconds.
+place: an item's key without ("ddb", "item", table id); time: 8 bytes of microseconds; second: 8 bytes of seconds.
 partition and sort: the key's bytes (UTF-8, binary, or `numbers.order`), which sort as AWS sorts.
 """
 
@@ -353,3 +355,32 @@ def export_part(id: str, number: int) -> bytes:
 def export_parts(id: str) -> tuple[bytes, bytes]:
     """The range of the records of an export's files."""
     return range_of(("ddb", "export part", id))
+
+
+SECOND_BYTES = 8
+
+
+def second(seconds: int) -> bytes:
+    """A time in seconds since the epoch as keys hold it."""
+    return seconds.to_bytes(SECOND_BYTES, "big")
+
+
+def expirations(table_id: bytes) -> bytes:
+    """What all keys of a table's items in order of when they expire begin with."""
+    return pack(("ddb", "expiration", table_id))
+
+
+def expiring(record_key: bytes) -> bytes:
+    """There while a table has a time to live."""
+    return pack(("ddb", "expiring", record_key))
+
+
+def all_expiring() -> tuple[bytes, bytes]:
+    """The range of the tables that have a time to live."""
+    return range_of(("ddb", "expiring"))
+
+
+def record_of_expiring(key: bytes) -> bytes:
+    """The key of the table's record in a key of `expiring`."""
+    found: bytes = unpack(key)[2]
+    return found

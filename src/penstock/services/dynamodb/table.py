@@ -79,6 +79,8 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     """Jobs that read the table as it was: id -> that time in microseconds; its history is kept from there on."""
     history_after_us: int = 0
     """A time that all changes from here on count as later than, whatever a node's clock says."""
+    ttl_attribute: str = ""
+    """The attribute that says when an item expires; empty: none does."""
     stream_view: str = ""
     """What the stream tells of a change (StreamViewType); empty: there is no stream."""
     stream_label: str = ""
@@ -211,7 +213,7 @@ def _encoded(item: Item, name: str, kind: str, most_bytes: int) -> bytes | None:
 class Table(KeySpace):
     """A table's record with what item operations need at hand. Immutable: shared by all that saw the same bytes."""
 
-    __slots__ = ("has_local", "id", "indexes", "keeps_history", "key_names", "record", "shard")
+    __slots__ = ("expires", "has_local", "id", "indexes", "keeps_history", "key_names", "record", "shard")
 
     def __init__(self, record: TableRecord) -> None:
         self.id = uuid.UUID(record.id).bytes
@@ -220,6 +222,7 @@ class Table(KeySpace):
         self.key_names = self.own_key_names
         self.indexes = tuple(Index(each, record, self.id) for each in record.indexes)
         self.keeps_history = record.keeps_history
+        self.expires = bool(record.ttl_attribute)
         self.shard: Log | None = None
         """The log of the stream's open shard, where the table has a stream."""
         if record.stream_view:

@@ -15,7 +15,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import history, indexes, keys, names, streams, table
+from penstock.services.dynamodb import expirations, history, indexes, keys, names, streams, table
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
@@ -246,6 +246,8 @@ async def delete_table(call: Call, params: Params) -> Result:
             clear_items(txn, record)
         txn.clear(key)
         txn.clear(keys.recovered(key))
+        if record.ttl_attribute:
+            expirations.forget(txn, key, table_id)
         txn.clear(*keys.collections(table_id))
         indexes.clear(txn, table_id, record.indexes)
         for kept in (keys.tags(table_id), keys.item_count(table_id), keys.item_bytes(table_id)):

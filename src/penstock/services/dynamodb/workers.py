@@ -6,12 +6,13 @@ import asyncio
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
-from penstock.services.dynamodb import backups, jobs, keys, recovery, streams
+from penstock.services.dynamodb import backups, jobs, keys, recovery, streams, time_to_live
 from penstock.services.dynamodb.indexes import fill_some
 from penstock.services.dynamodb.tokens import forget_expired
 
 _EVERY_S = 60.0
 _KEPT_EVERY_S = 300.0
+_EXPIRED_EVERY_S = 5.0
 
 
 @worker("dynamodb:tokens")
@@ -60,3 +61,12 @@ async def tend_streams(node: Node) -> None:
     while True:
         await node.clock.sleep(_EVERY_S)
         await streams.tend(node)
+
+
+@worker("dynamodb:expired")
+async def take_expired(node: Node) -> None:
+    """Every few seconds, take away the items whose time to live is over."""
+    while True:
+        await node.clock.sleep(_EXPIRED_EVERY_S)
+        if removed := await time_to_live.expire(node):
+            node.telemetry.count("penstock_dynamodb_expired_items_total", removed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from penstock.core.node import Node
-from penstock.services.dynamodb import capacity, changes, keys, records
+from penstock.services.dynamodb import capacity, changes, expirations, keys, records
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.history import Moments, note
 from penstock.services.dynamodb.table import Index, KeySpace, Table
@@ -37,6 +37,8 @@ def save(
         note(txn, table, key, old, node.own(Moments).of(txn))
     if table.shard is not None:
         changes.saved(txn, table, key, old, item, body, size, node.clock.now())
+    if table.expires:
+        expirations.saved(txn, table, key, old, item)
     if table.indexes:
         for index in table.indexes:
             index.check(item)
@@ -70,6 +72,8 @@ def remove(
         note(txn, table, key, old, node.own(Moments).of(txn))
     if table.shard is not None:
         changes.removed(txn, table, key, old, node.clock.now(), expired=expired)
+    if table.expires:
+        expirations.saved(txn, table, key, old, None)
     if table.indexes:
         used = _index(txn, table, key, records.item_of(txn, table, key, old), records.size_of(old), None, 0)
     if records.is_large(old):
