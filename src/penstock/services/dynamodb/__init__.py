@@ -4,7 +4,7 @@ Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batc
 `backups`, `restores`, `recovery`, `exports`, `imports`, `stream_reading`), what takes long (`jobs`), what was before
 (`history`) and what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), what they stand
 on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values (`attributes`, `numbers`), the
-expression language (`expressions/`), what came before it (`legacy`), and every key (`keys`). Items stay in wire form from
+expression language (`expressions/`), what came before it (`legacy`), PartiQL (`partiql/`), and every key (`keys`). Items stay in wire form from
 request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """
@@ -20,6 +20,7 @@ from penstock.services.dynamodb import (
     import_objects,
     imports,
     items,
+    partiql,
     queries,
     recovery,
     restores,
@@ -37,6 +38,7 @@ patch("dynamodb", Path(__file__).with_name("model-patch.json"))
 patch("dynamodbstreams", Path(__file__).with_name("streams-model-patch.json"))
 
 __all__ = [
-    "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items", "queries",
+    "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items", "partiql",
+    "queries",
     "recovery", "restores", "scans", "stream_reading", "tables", "tags", "time_to_live", "transactions", "workers",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from penstock.services.dynamodb import names, pages, permissions, table
 from penstock.services.dynamodb.attributes import Item
 from penstock.services.dynamodb.errors import COUNT, invalid
 from penstock.services.dynamodb.expressions.request import Expressions
+from penstock.services.dynamodb.expressions.scope import Values
 from penstock.services.dynamodb.items import refuse_below_keys
 from penstock.services.dynamodb.key_ranges import KeyRange, key_range
 from penstock.services.dynamodb.legacy import compile_either
@@ -23,12 +24,19 @@ async def query(call: Call, params: Params) -> Result:
     """One page of the items that the key conditions mean."""
     check_expression_parameters(params, _EXPRESSIONS, _LEGACY)
     pages.check_select(params, COUNT)
-    start = pages.check_start_key(params)
     if "KeyConditionExpression" not in params and "KeyConditions" not in params:
         raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
     expressions, values = compile_either(params)
     if not 1 <= len(expressions.key_conditions) <= 2:
         raise invalid("Conditions can be of length 1 or 2 only")
+    return await run(call, params, expressions, values)
+
+
+async def run(
+    call: Call, params: Params, expressions: Expressions, values: Values, *, keys_in_filter: bool = False
+) -> Result:
+    """The page that compiled expressions mean. keys_in_filter: whether the filter may look at keys, as PartiQL's may."""
+    start = pages.check_start_key(params)
     reverse = params.get("ScanIndexForward") is False
     count_only = params.get("Select") == "COUNT" and expressions.filter is None
     record_key = names.record_key(call, params["TableName"])
@@ -40,7 +48,8 @@ async def query(call: Call, params: Params) -> Result:
         if start is not None:
             after = _start(source, wanted, start)
             begin, end = (begin, min(end, after)) if reverse else (max(begin, after + b"\0"), end)
-        check_filter(source, expressions, "QueryFilter" if "QueryFilter" in params else "Filter Expression")
+        if not keys_in_filter:
+            check_filter(source, expressions, "QueryFilter" if "QueryFilter" in params else "Filter Expression")
         page = pages.read(
             txn, source, begin, max(begin, end), limit=params.get("Limit", 0), reverse=reverse, count_only=count_only
         )

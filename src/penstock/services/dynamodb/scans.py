@@ -6,6 +6,8 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import keys, names, pages, permissions, table
 from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.expressions.request import Expressions
+from penstock.services.dynamodb.expressions.scope import Values
 from penstock.services.dynamodb.items import refuse_below_keys
 from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters, check_segments
@@ -19,9 +21,14 @@ async def scan(call: Call, params: Params) -> Result:
     """One page of the table or of a segment of it."""
     check_expression_parameters(params, ("ProjectionExpression", "FilterExpression"), _LEGACY)
     pages.check_select(params)
-    start = pages.check_start_key(params)
     check_segments(params)
     expressions, values = compile_either(params)
+    return await run(call, params, expressions, values)
+
+
+async def run(call: Call, params: Params, expressions: Expressions, values: Values) -> Result:
+    """The page that compiled expressions mean."""
+    start = pages.check_start_key(params)
     segment, total = params.get("Segment", 0), params.get("TotalSegments", 1)
     count_only = params.get("Select") == "COUNT" and expressions.filter is None
     record_key = names.record_key(call, params["TableName"])

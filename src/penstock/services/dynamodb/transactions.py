@@ -73,9 +73,16 @@ async def transact_write_items(call: Call, params: Params) -> Result:
     if len(given) > MAX_ACTIONS:
         raise invalid(f"Member must have length less than or equal to {MAX_ACTIONS}")
     await _require_permissions(call, params)
+    digest = b""
+    if "ClientRequestToken" in params:
+        digest = hashlib.sha256(msgspec.json.encode(given, order="sorted")).digest()
+    return await write(call, params, given, digest)
+
+
+async def write(call: Call, params: Params, given: list[dict[str, Any]], digest: bytes) -> Result:
+    """Carry out what is permitted already. digest: what makes the request the same as another of its token."""
     actions = [_check_action(call, each) for each in given]
     token = params.get("ClientRequestToken")
-    digest = b"" if token is None else hashlib.sha256(msgspec.json.encode(given, order="sorted")).digest()
 
     def body(txn: Transaction) -> list[Done]:
         if token is not None and tokens.is_repeated(txn, call.account, call.region, token, digest, call.now):
@@ -165,8 +172,13 @@ def _cancel_for(reasons: list[dict[str, Any]]) -> None:
     """Raises TransactionCanceledException if there is any reason to."""
     if all(reason is _NO_REASON for reason in reasons):
         return
+    raise cancelled(reasons)
+
+
+def cancelled(reasons: list[dict[str, Any]]) -> AwsError:
+    """The TransactionCanceledException for these reasons, one an action."""
     listed = ", ".join(reason["Code"] for reason in reasons)
-    raise AwsError(
+    return AwsError(
         "TransactionCanceledException",
         f"Transaction cancelled, please refer cancellation reasons for specific reasons [{listed}]",
         members={"CancellationReasons": reasons},
@@ -208,7 +220,13 @@ async def transact_get_items(call: Call, params: Params) -> Result:
     for each in params["TransactItems"]:
         get = each["Get"]
         check_item(get["Key"])
-        wanted.append((get, compile_request(get)[0], names.record_key(call, get["TableName"])))
+        wanted.append((get, compile_request(get)[0]))
+    return await read(call, params, wanted)
+
+
+async def read(call: Call, params: Params, gets: list[tuple[dict[str, Any], Expressions]]) -> Result:
+    """The items of Gets, each with its compiled expressions, in one transaction."""
+    wanted = [(get, expressions, names.record_key(call, get["TableName"])) for get, expressions in gets]
 
     def body(txn: Transaction) -> list[tuple[Table, bytes | None, bytes]]:
         found = []

@@ -39,8 +39,10 @@ class ParsedCondition:
     redundant_parentheses: bool
 
 
-def parse_condition(text: str) -> ParsedCondition:
-    """Parse a condition, filter or key condition expression."""
+def parse_condition(text: str | ParsedCondition) -> ParsedCondition:
+    """Parse a condition, filter or key condition expression; one that comes as a tree (PartiQL's) stays as it is."""
+    if not isinstance(text, str):
+        return text
     parser = _ConditionParser(text)
     root = parser.condition(parser.disjunction())
     parser.tokens.expect_end()
@@ -51,17 +53,21 @@ def parse_condition(text: str) -> ParsedCondition:
 class ParsedUpdate:
     """The clauses of an update in order, and the first section that is there twice ("" if none)."""
 
-    actions: list[Action]
+    actions: tuple[Action, ...]
     repeated_section: str
 
 
-def parse_update(text: str) -> ParsedUpdate:
-    """Parse an update expression."""
+def parse_update(text: str | ParsedUpdate) -> ParsedUpdate:
+    """Parse an update expression; one that comes as a tree stays as it is."""
+    if not isinstance(text, str):
+        return text
     return _UpdateParser(text).update()
 
 
-def parse_projection(text: str) -> list[PathNode]:
-    """Parse a projection expression into its paths."""
+def parse_projection(text: str | tuple[PathNode, ...]) -> list[PathNode]:
+    """Parse a projection expression into its paths; those that are there already stay as they are."""
+    if not isinstance(text, str):
+        return list(text)
     parser = _Parser(text, frozenset())
     paths = [parser.path()]
     while parser.tokens.take_symbol(","):
@@ -259,7 +265,7 @@ class _UpdateParser(_Parser):
                 found.append(self.action(section))
             if self.tokens.current.kind == "end":
                 break
-        return ParsedUpdate(found, repeated)
+        return ParsedUpdate(tuple(found), repeated)
 
     def action(self, section: str) -> Action:
         path = self.path()

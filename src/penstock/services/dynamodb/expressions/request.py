@@ -6,6 +6,7 @@ the closures each time. `Expressions.check` makes the few checks that need the v
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -17,13 +18,14 @@ from penstock.services.dynamodb.expressions.key_condition import KeyCondition, e
 from penstock.services.dynamodb.expressions.lexer import MAX_BYTES, ExpressionError
 from penstock.services.dynamodb.expressions.parser import (
     ParsedCondition,
+    ParsedUpdate,
     parse_condition,
     parse_projection,
     parse_update,
 )
 from penstock.services.dynamodb.expressions.projection import Projector, compile_projection
 from penstock.services.dynamodb.expressions.scope import Check, Scope, Values
-from penstock.services.dynamodb.expressions.syntax import Path
+from penstock.services.dynamodb.expressions.syntax import Path, PathNode
 from penstock.services.dynamodb.expressions.update import Update, compile_update
 from penstock.wire.errors import AwsError
 
@@ -49,6 +51,12 @@ class Expressions:
         self.projection: Projector | None = None
         self.projected: list[Path] = []
         self.checks: tuple[tuple[str, Check], ...] = ()
+
+    def showing(self, projection: Projector) -> Expressions:
+        """The same with another projection of the same paths."""
+        changed = copy.copy(self)
+        changed.projection = projection
+        return changed
 
     def check(self, values: Values) -> None:
         """What the types alone did not tell. Raises ValidationException."""
@@ -113,11 +121,11 @@ def _is_placeholder(name: str, sign: str) -> bool:
 
 @lru_cache(maxsize=512)
 def _compile(
-    update: str | None,
-    condition: str | None,
-    key_condition: str | None,
-    filter_: str | None,
-    projection: str | None,
+    update: str | ParsedUpdate | None,
+    condition: str | ParsedCondition | None,
+    key_condition: str | ParsedCondition | None,
+    filter_: str | ParsedCondition | None,
+    projection: str | tuple[PathNode, ...] | None,
     names: tuple[tuple[str, str], ...] | None,
     types: tuple[tuple[str, str], ...] | None,
 ) -> Expressions:
@@ -125,8 +133,8 @@ def _compile(
     compiled = Expressions(scope)
     checks: list[tuple[str, Check]] = []
 
-    def each(parameter: str, text: str, compile_: Callable[[], T]) -> T:
-        size = len(text.encode())
+    def each(parameter: str, text: object, compile_: Callable[[], T]) -> T:
+        size = len(text.encode()) if isinstance(text, str) else 0  # the length of trees is bounded by their statement's
         try:
             if size > MAX_BYTES:
                 raise ExpressionError(f"Expression size has exceeded the maximum allowed size; expression size: {size}")

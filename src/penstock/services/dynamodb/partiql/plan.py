@@ -1,0 +1,306 @@
+"""From a statement to the parameters of the operations that it means.
+
+Conditions on keys at the top of WHERE say what is read: an equality on the partition key makes a Query of a SELECT, IN makes
+several, anything else a Scan. UPDATE and DELETE need an equality on every key attribute; what is left is their condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from penstock.services.dynamodb.attributes import Item, Value, check_value
+from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.expressions.condition import walk
+from penstock.services.dynamodb.expressions.parser import ParsedCondition, ParsedUpdate
+from penstock.services.dynamodb.expressions.syntax import (
+    AndNode,
+    BetweenNode,
+    CallNode,
+    CompareNode,
+    Condition,
+    InNode,
+    Node,
+    Operand,
+    PathNode,
+    ValueNode,
+)
+from penstock.services.dynamodb.partiql.literals import value_of
+from penstock.services.dynamodb.partiql.syntax import Statement
+from penstock.services.dynamodb.table import KeySpace, Table
+
+MAX_PARTITIONS = 50
+"""Partition keys that IN may list."""
+NO_KEY = "Where clause does not contain a mandatory equality on all key attributes"
+_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+class Bound:
+    """A statement with the values of its parameters."""
+
+    __slots__ = ("_checked", "names", "parameters", "statement")
+
+    def __init__(self, statement: Statement, parameters: Sequence[Value]) -> None:
+        """Raises ValidationException where there are more or fewer parameters than question marks."""
+        if len(parameters) != statement.parameters:
+            raise invalid("Number of parameters in request and statement don't match.")
+        self.statement = statement
+        self.parameters = parameters
+        self.names = {f"#{number}": name for number, name in enumerate(statement.names)}
+        self._checked: dict[str, Value] = {}
+
+    def value(self, placeholder: str) -> Value:
+        """The value of a literal. Raises ValidationException where it is none."""
+        found = self._checked.get(placeholder)
+        if found is None:
+            found = value_of(self.statement.literals[int(placeholder[1:])], self.parameters)
+            check_value(found)
+            self._checked[placeholder] = found
+        return found
+
+    def name_of(self, node: Node) -> str:
+        """The attribute's name where the node is a path of one part, else nothing."""
+        if isinstance(node, PathNode) and len(node.parts) == 1:
+            return self.names[str(node.parts[0])]
+        return ""
+
+    def placeholders(self, nodes: Iterable[Node]) -> dict[str, Any]:
+        """ExpressionAttributeNames and ExpressionAttributeValues for what is in the nodes."""
+        names: dict[str, str] = {}
+        values: dict[str, Value] = {}
+        for root in nodes:
+            for node in walk(root):
+                if isinstance(node, PathNode):
+                    names.update((part, self.names[part]) for part in node.parts if isinstance(part, str))
+                elif isinstance(node, ValueNode):
+                    values[node.name] = self.value(node.name)
+        found: dict[str, Any] = {}
+        if names:
+            found["ExpressionAttributeNames"] = names
+        if values:
+            found["ExpressionAttributeValues"] = values
+        return found
+
+    def item(self) -> Item:
+        """What INSERT writes. Raises ValidationException where it is no map."""
+        assert self.statement.item is not None
+        found = value_of(self.statement.item, self.parameters)
+        if "M" not in found:
+            raise invalid("The value of an INSERT statement must be a map of attributes")
+        item: Item = found["M"]
+        return item
+
+
+def key_and_condition(bound: Bound, found: Table) -> tuple[Item, Condition | None]:
+    """The key that WHERE names, and what else it demands. Raises ValidationException where it names none."""
+    key: Item = {}
+    rest: list[Condition] = []
+    for condition in _conjuncts(bound.statement.where):
+        name, operator, operands = _about(bound, condition)
+        if name in found.key_names and operator == "=" and name not in key:
+            key[name] = bound.value(operands[0])
+        else:
+            rest.append(condition)
+    if len(key) != len(found.key_names):
+        raise invalid(NO_KEY)
+    return key, _all_of(rest)
+
+
+class Reads(NamedTuple):
+    """What a SELECT reads: a Query for each of `partitions`, or a Scan where there are none.
+
+    key_conditions: what the sort key must be. rest: what is tested after reading. is_exact: whether it is one item at most.
+    """
+
+    hash_name: str
+    partitions: list[Value]
+    sort_condition: Condition | None
+    rest: Condition | None
+    is_exact: bool
+    reverse: bool
+
+
+def reads(bound: Bound, found: Table) -> Reads:
+    """What a SELECT reads. Raises ValidationException for an index that is not there or an order that cannot be had."""
+    statement = bound.statement
+    space: KeySpace = found.index(statement.index) if statement.index else found
+    partitions: list[Value] = []
+    sort_condition: Condition | None = None
+    is_exact = not statement.index
+    rest: list[Condition] = []
+    conjuncts = _conjuncts(statement.where)
+    by_hash = next((c for c in conjuncts if _picks_partition(bound, c, space.hash_name)), None)
+    if by_hash is not None:
+        partitions = _partitions(bound, by_hash)
+        is_exact = is_exact and isinstance(by_hash, CompareNode)
+    for condition in conjuncts:
+        if condition is by_hash:
+            continue
+        name, operator, _ = _about(bound, condition)
+        if (
+            by_hash is not None
+            and sort_condition is None
+            and space.range_name
+            and name == space.range_name
+            and operator
+        ):
+            sort_condition = condition
+            is_exact = is_exact and operator == "="
+        else:
+            rest.append(condition)
+    if by_hash is None or (space.range_name and sort_condition is None):
+        is_exact = False
+    reverse = _order(bound, space, partitions, has_where=statement.where is not None)
+    return Reads(space.hash_name, partitions, sort_condition, _all_of(rest), is_exact, reverse)
+
+
+def _picks_partition(bound: Bound, condition: Condition, hash_name: str) -> bool:
+    if isinstance(condition, InNode):
+        return bound.name_of(condition.operand) == hash_name and all(
+            isinstance(choice, ValueNode) for choice in condition.choices
+        )
+    name, operator, _ = _about(bound, condition)
+    return name == hash_name and operator == "="
+
+
+def _partitions(bound: Bound, condition: Condition) -> list[Value]:
+    if not isinstance(condition, InNode):
+        return [bound.value(_about(bound, condition)[2][0])]
+    found: list[Value] = []
+    for choice in condition.choices:
+        assert isinstance(choice, ValueNode)
+        value = bound.value(choice.name)
+        if value not in found:
+            found.append(value)
+    if len(found) > MAX_PARTITIONS:
+        raise invalid(f"The IN operator is provided with too many operands; number of operands: {len(found)}")
+    return found
+
+
+def _order(bound: Bound, space: KeySpace, partitions: list[Value], *, has_where: bool) -> bool:
+    """Whether to read backwards; puts several partitions in order. Raises ValidationException."""
+    order = bound.statement.order
+    if not order:
+        return False
+    if not has_where:
+        raise invalid("Must have WHERE clause in the statement when using ORDER BY clause.")
+    if not partitions:
+        raise invalid(
+            "Must have at least one non-optional hash key condition in WHERE clause when using ORDER BY clause."
+        )
+    by = dict(order)
+    for name in by:
+        if name not in space.own_key_names:
+            raise invalid(f"Variable reference {name} in ORDER BY clause must be part of the primary key")
+    if space.hash_name in by:
+        partitions.sort(key=lambda v: space.hash_encode(v.get(space.hash_type, "")), reverse=by[space.hash_name])
+    elif len(partitions) > 1:
+        raise invalid(
+            "When using multiple values of the hash key in WHERE clause, ORDER BY clause must begin with the hash key"
+        )
+    return by.get(space.range_name, False)
+
+
+def read_parameters(bound: Bound, wanted: Reads, partition: Value | None) -> dict[str, Any]:
+    """The parameters of the Query of a partition, or of the Scan, without paging."""
+    statement = bound.statement
+    params: dict[str, Any] = {"TableName": statement.table}
+    if statement.index:
+        params["IndexName"] = statement.index
+    nodes: list[Node] = list(statement.shown)
+    if wanted.rest is not None:
+        params["FilterExpression"] = ParsedCondition(wanted.rest, False)
+        nodes.append(wanted.rest)
+    if statement.shown:
+        params["ProjectionExpression"] = statement.shown
+    if wanted.sort_condition is not None and partition is not None:
+        nodes.append(wanted.sort_condition)
+    params.update(bound.placeholders(nodes))
+    if partition is not None:
+        by_hash = CompareNode("=", PathNode(("#partition",)), ValueNode(":partition"))
+        params["KeyConditionExpression"] = ParsedCondition(
+            by_hash if wanted.sort_condition is None else AndNode((by_hash, wanted.sort_condition)), False
+        )
+        params.setdefault("ExpressionAttributeNames", {})["#partition"] = wanted.hash_name
+        params.setdefault("ExpressionAttributeValues", {})[":partition"] = partition
+        if wanted.reverse:
+            params["ScanIndexForward"] = False
+    return params
+
+
+def write_parameters(bound: Bound, found: Table) -> dict[str, Any]:
+    """The parameters of the PutItem, UpdateItem or DeleteItem (or ConditionCheck) that the statement means."""
+    statement = bound.statement
+    if statement.index:
+        raise invalid("Only a table can be written to, not an index")
+    params: dict[str, Any] = {"TableName": statement.table}
+    exists = PathNode(("#partition",))
+    condition: Condition | None
+    nodes: list[Node] = []
+    names: dict[str, str] = {}
+    if statement.kind == "INSERT":
+        params["Item"] = bound.item()
+        condition = CallNode("attribute_not_exists", (exists,))
+        names["#partition"] = found.hash_name
+    else:
+        params["Key"], condition = key_and_condition(bound, found)
+        if condition is not None:
+            nodes.append(condition)
+        if statement.kind in ("UPDATE", "EXISTS"):
+            there = CallNode("attribute_exists", (exists,))
+            condition = there if condition is None else AndNode((there, condition))
+            names["#partition"] = found.hash_name
+    if statement.kind == "UPDATE":
+        params["UpdateExpression"] = ParsedUpdate(statement.actions, "")
+        for action in statement.actions:
+            nodes.append(action.path)
+            if action.operand is not None:
+                nodes.append(action.operand)
+            if isinstance(action.operand, ValueNode) and action.section != "SET":
+                _require_set(bound.value(action.operand.name))
+    if condition is not None:
+        params["ConditionExpression"] = ParsedCondition(condition, False)
+    params.update(bound.placeholders(nodes))
+    if names:
+        params["ExpressionAttributeNames"] = {**params.get("ExpressionAttributeNames", {}), **names}
+    return params
+
+
+def _require_set(value: Value) -> None:
+    if not value.keys() & {"SS", "NS", "BS"}:
+        raise invalid("The second operand of set_add and set_delete must be a set")
+
+
+def _conjuncts(where: Condition | None) -> list[Condition]:
+    if where is None:
+        return []
+    if isinstance(where, AndNode):
+        return [below for operand in where.operands for below in _conjuncts(operand)]
+    return [where]
+
+
+def _all_of(conditions: list[Condition]) -> Condition | None:
+    if len(conditions) < 2:
+        return conditions[0] if conditions else None
+    return AndNode(tuple(conditions))
+
+
+def _about(bound: Bound, condition: Condition) -> tuple[str, str, list[str]]:
+    """(attribute, operator, literals) of a condition that a key could have; empty strings for any other."""
+    operands: tuple[Operand, ...]
+    match condition:
+        case CompareNode(operator, ValueNode() as left, PathNode() as right):
+            operator, operands = _MIRRORED[operator], (right, left)
+        case CompareNode(operator, left, right):
+            operands = (left, right)
+        case BetweenNode(operand, low, high):
+            operator, operands = "BETWEEN", (operand, low, high)
+        case CallNode("begins_with", args) if len(args) == 2:
+            operator, operands = "begins_with", args
+        case _:
+            return "", "", []
+    literals = [each.name for each in operands[1:] if isinstance(each, ValueNode)]
+    name = bound.name_of(operands[0])
+    if not name or operator == "<>" or len(literals) != len(operands) - 1:
+        return "", "", []
+    return name, operator, literals
