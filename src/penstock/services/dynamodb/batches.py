@@ -169,6 +169,7 @@ async def batch_write_item(call: Call, params: Params) -> Result:
 def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> list[_Write]:
     batch = []
     for name, requests in requested.items():
+        record_key = names.record_key(call, name)
         for request in requests:
             if len(request) != 1:
                 raise invalid(
@@ -181,11 +182,11 @@ def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> lis
                 size = check_item(item)
                 if size > MAX_ITEM_BYTES:
                     raise invalid("Item size has exceeded the maximum allowed size")
-                batch.append(_Write(names.record_key(call, name), item, records.encode(item), size))
+                batch.append(_Write(record_key, item, records.encode(item), size))
             else:
                 key = request["DeleteRequest"]["Key"]
                 check_item(key)
-                batch.append(_Write(names.record_key(call, name), key, b"", 0))
+                batch.append(_Write(record_key, key, b"", 0))
     if len(batch) > MAX_WRITES:
         raise invalid("Too many items requested for the BatchWriteItem call")
     return batch
@@ -207,8 +208,11 @@ def _resolve(txn: Transaction, batch: list[_Write]) -> list[tuple[Table, bytes]]
     """The table and key of each write. Raises ValidationException, also for a key that is there twice."""
     resolved = []
     seen: set[bytes] = set()
+    tables: dict[bytes, Table] = {}
     for write in batch:
-        found = table.load(txn, write.record_key)
+        found = tables.get(write.record_key)
+        if found is None:
+            found = tables[write.record_key] = table.load(txn, write.record_key)
         key = found.key_of(write.item) if write.body else found.key_of_key(write.item)
         if key in seen:
             raise invalid(_DUPLICATES)

@@ -87,6 +87,9 @@ def size(text: str) -> int:
     """
     if text == "0":
         return 1
+    if text.isdigit():  # by far the most, so without `parts`
+        n = len(text.rstrip("0"))
+        return 1 + (n + 1) // 2 + (not n & 1 and len(text) & 1)
     negative, exponent, digits = parts(text)
     n = len(digits)
     straddles = 0 if n & 1 or exponent & 1 else 1

@@ -213,7 +213,18 @@ def _encoded(item: Item, name: str, kind: str, most_bytes: int) -> bytes | None:
 class Table(KeySpace):
     """A table's record with what item operations need at hand. Immutable: shared by all that saw the same bytes."""
 
-    __slots__ = ("expires", "has_local", "id", "indexes", "keeps_history", "key_names", "record", "shard")
+    __slots__ = (
+        "counted",
+        "expires",
+        "has_local",
+        "id",
+        "indexes",
+        "keeps_history",
+        "key_names",
+        "record",
+        "shard",
+        "sized",
+    )
 
     def __init__(self, record: TableRecord) -> None:
         self.id = uuid.UUID(record.id).bytes
@@ -222,6 +233,8 @@ class Table(KeySpace):
         self.key_names = self.own_key_names
         self.indexes = tuple(Index(each, record, self.id) for each in record.indexes)
         self.keeps_history = record.keeps_history
+        self.counted = keys.item_count(self.id)
+        self.sized = keys.item_bytes(self.id)
         self.expires = bool(record.ttl_attribute)
         self.shard: Log | None = None
         """The log of the stream's open shard, where the table has a stream."""

@@ -143,8 +143,8 @@ def sizes(txn: Transaction, found: table.Table) -> Sized:
     """A table's record and sizes."""
     return Sized(
         found.record,
-        _counter(txn, keys.item_count(found.id)),
-        _counter(txn, keys.item_bytes(found.id)),
+        _counter(txn, found.counted),
+        _counter(txn, found.sized),
         {each.record.id: (_counter(txn, each.counted), _counter(txn, each.sized)) for each in found.indexes},
     )
 

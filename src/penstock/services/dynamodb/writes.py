@@ -46,10 +46,10 @@ def save(
         used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size)
     _store(txn, table, key, old, body, size)
     if old is None:
-        txn.add(keys.item_count(table.id), 1)
-        txn.add(keys.item_bytes(table.id), size)
+        txn.add(table.counted, 1)
+        txn.add(table.sized, size)
     elif (grown := size - records.size_of(old)) != 0:
-        txn.add(keys.item_bytes(table.id), grown)
+        txn.add(table.sized, grown)
     return used
 
 
@@ -79,8 +79,8 @@ def remove(
     if records.is_large(old):
         clear_large(txn, table.large_key(key))
     txn.clear(key)
-    txn.add(keys.item_count(table.id), -1)
-    txn.add(keys.item_bytes(table.id), -records.size_of(old))
+    txn.add(table.counted, -1)
+    txn.add(table.sized, -records.size_of(old))
     return used
 
 
