@@ -223,7 +223,6 @@ def test_another_accounts_function_is_out_of_reach(server: Served) -> None:
     "parameters",
     [
         {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}},
-        {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]},
         {"LoggingConfig": {"LogFormat": "JSON"}},
     ],
 )

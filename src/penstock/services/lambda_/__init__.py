@@ -14,6 +14,8 @@ from penstock.services.lambda_ import (
     event_invoke_configs,
     functions,
     invocations,
+    layer_permissions,
+    layers,
     output,
     permissions,
     recursion,
@@ -27,5 +29,6 @@ from penstock.services.lambda_ import (
 
 __all__ = [
     "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "functions", "invocations",
-    "output", "permissions", "recursion", "streaming", "tags", "url_requests", "urls", "versions", "workers",
+    "layer_permissions", "layers", "output", "permissions", "recursion", "streaming", "tags", "url_requests", "urls",
+    "versions", "workers",
 ]  # fmt: skip

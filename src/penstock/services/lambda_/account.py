@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import keys, packages, records
+from penstock.services.lambda_ import keys, packages, records, rules, storage
 from penstock.store import Transaction
-
-CODE_STORAGE_BYTES_MAX = 80_530_636_800
 
 
 @operation("lambda:GetAccountSettings")
@@ -16,18 +14,14 @@ async def get_account_settings(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> tuple[int, int, int]:
         found = [records.decode(raw) for _, raw in txn.scan(*keys.functions(call.account, call.region))]
-        size_bytes = 0
-        for function in found:
-            where = function.account, function.region, function.name
-            size_bytes += function.package.size_bytes
-            size_bytes += sum(version.package.size_bytes for version in records.versions(txn, *where))
+        size_bytes = storage.stored_bytes(txn, call.account, call.region)
         return len(found), size_bytes, sum(function.reserved or 0 for function in found)
 
     count, size_bytes, reserved = await call.store.transact(body, read_only=True)
     return {
         "AccountLimit": {
-            "TotalCodeSize": CODE_STORAGE_BYTES_MAX,
-            "CodeSizeUnzipped": packages.UNZIPPED_BYTES_MAX,
+            "TotalCodeSize": storage.BYTES_MAX,
+            "CodeSizeUnzipped": rules.UNZIPPED_BYTES_MAX,
             "CodeSizeZipped": packages.ZIPPED_BYTES_MAX,
             "ConcurrentExecutions": concurrency,
             "UnreservedConcurrentExecutions": concurrency - reserved,

@@ -7,7 +7,7 @@ from typing import Any
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, destinations, functions, records, rules
+from penstock.services.lambda_ import access, destinations, functions, layers, records, rules
 from penstock.store import Transaction
 
 _FIELDS = {
@@ -40,10 +40,19 @@ async def update_function_configuration(call: Call, params: Params) -> Result:
     if "Role" in params:
         await check_pass_role(call, params["Role"], "lambda.amazonaws.com")
 
+    if "Layers" in params:
+        changes["layers"] = await layers.used(call, params["Layers"])
+
     def body(txn: Transaction) -> records.Function:
         old = records.read(txn, account, region, name)
         records.check_revision(old.revision, params)
         new = records.changed(old, call.now, **changes)
+        if "layers" in changes:
+            rules.check_unzipped(new.package, new.layers)
+            for layer in new.layers:
+                call.blobs.adopt(txn, layer.package.blob)
+            for layer in old.layers:
+                call.blobs.release(txn, layer.package.blob)
         records.write(txn, new)
         return new
 

@@ -15,9 +15,11 @@ from penstock.services.lambda_ import (
     destinations,
     downloads,
     keys,
+    layers,
     packages,
     records,
     rules,
+    storage,
     versions,
 )
 from penstock.services.lambda_.records import LATEST, Function
@@ -31,7 +33,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "PublishTo": (),
     "VpcConfig": ({}, {"SubnetIds": [], "SecurityGroupIds": []}),
     "KMSKeyArn": ("",),
-    "Layers": ([],),
     "FileSystemConfigs": ([],),
     "CodeSigningConfigArn": ("",),
     "ImageConfig": ({},),
@@ -77,20 +78,22 @@ async def create_function(call: Call, params: Params) -> Result:
     if "ImageUri" in params["Code"] or "SourceKMSKeyArn" in params["Code"]:
         raise not_implemented("container images and encrypted packages as function code")
     package = await packages.store(call, await packages.body_of(call, params["Code"]))
+    used = await layers.used(call, params.get("Layers", []))
+    rules.check_unzipped(package, used)
     function = Function(
         name=name, account=account, region=region, runtime=params["Runtime"], role=params["Role"],
         handler=params["Handler"], package=package, revision=records.new_revision(), modified_at=call.now,
         incarnation=uuid.uuid4().hex, description=params.get("Description", ""), timeout_s=params.get("Timeout", 3),
         memory_mb=params.get("MemorySize", 128), ephemeral_mb=params.get("EphemeralStorage", {}).get("Size", 512),
         environment=variables, tags=params.get("Tags", {}),
-        log_group=rules.check_logging(params.get("LoggingConfig", {})), dead_letter=dead_letter,
+        log_group=rules.check_logging(params.get("LoggingConfig", {})), dead_letter=dead_letter, layers=used,
         tracing=params.get("TracingConfig", {}).get("Mode", "PassThrough"),
     )  # fmt: skip
 
     def body(txn: Transaction) -> Function:
         if txn.get(keys.function(account, region, name)) is not None:
             raise rules.conflict(f"Function already exist: {name}")
-        call.blobs.adopt(txn, package.blob)
+        storage.hold_function(call, txn, function)
         records.write(txn, function)
         return versions.publish(call, txn, function)[0] if params.get("Publish") else function
 
@@ -175,8 +178,8 @@ async def delete_function(call: Call, params: Params) -> Result:
             version = versions.delete(call, txn, account, region, name, qualifier)
             return version.key if version else ""
         for version in records.versions(txn, account, region, name):
-            call.blobs.release(txn, version.package.blob)
-        call.blobs.release(txn, function.package.blob)
+            storage.drop_function(call, txn, version)
+        storage.drop_function(call, txn, function)
         concurrency.release(txn, function)
         records.clear_all(txn, account, region, name)
         return f"{function.incarnation}/"
@@ -204,10 +207,11 @@ async def update_function_code(call: Call, params: Params) -> Result:
         old = records.read(txn, *where)
         records.check_revision(old.revision, params)
         new = records.changed(old, call.now, package=package)
+        rules.check_unzipped(package, new.layers)
         if dry_run:
             return new, None
-        call.blobs.adopt(txn, package.blob)
-        call.blobs.release(txn, old.package.blob)
+        storage.hold(call, txn, *where[:2], package)
+        storage.drop(call, txn, *where[:2], old.package)
         records.write(txn, new)
         return new, versions.publish(call, txn, new)[0] if params.get("Publish") else None
 

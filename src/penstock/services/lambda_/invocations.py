@@ -127,13 +127,14 @@ class Ready:
         if spec is not None and spec.key == function.key:
             return spec
         code = await self._folders.folder(function.package)
+        layers = tuple([await self._folders.folder(layer.package) for layer in function.layers])
         if spec is not None:
             await self._node.runtime.retire(spec.key)
         if len(self._specs) > 10_000:
             self._specs.clear()
         spec = self._specs[key] = FunctionSpec(
             key=function.key, arn=function.arn, name=function.name, version=function.version, handler=function.handler,
-            runtime=function.runtime, code=code, timeout_s=function.timeout_s, memory_mb=function.memory_mb,
+            runtime=function.runtime, code=code, layers=layers, timeout_s=function.timeout_s, memory_mb=function.memory_mb,
             ephemeral_mb=function.ephemeral_mb, log_group=records.log_group(function),
             environment={**(function.environment or {}), "AWS_REGION": function.region, "AWS_DEFAULT_REGION": function.region},
         )  # fmt: skip

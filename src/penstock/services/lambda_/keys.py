@@ -10,6 +10,10 @@
 | ("lambda", "versions", account, region, name) | i64 counter: versions ever published; outlives the function |
 | ("lambda", "of", account, region, name, "url", alias or "") | `urls.Url`, msgpack |
 | ("lambda", "of", account, region, name, "invoke", qualifier) | `event_invoke_configs.EventInvokeConfig`, msgpack |
+| ("lambda", "layer", account, region, name, version) | `layers.LayerVersion`, msgpack |
+| ("lambda", "layer policy", account, region, name, version) | its resource policy, JSON text |
+| ("lambda", "layer versions", account, region, name) | i64 counter: versions ever published |
+| ("lambda", "code", account, region) | i64 counter: bytes of packages kept |
 | ("lambda", "reserved", account, region) | i64 counter: concurrency reserved for functions |
 | ("lambda", "url", id) | key of the `urls.Url` with that id |
 | ("lambda", "async") + the queue's own suffixes | events waiting for an asynchronous invocation |
@@ -73,3 +77,27 @@ def url(id: str) -> bytes:
 
 def reserved(account: str, region: str) -> bytes:
     return pack(("lambda", "reserved", account, region))
+
+
+def layer_version(account: str, region: str, name: str, version: int) -> bytes:
+    return pack(("lambda", "layer", account, region, name, version))
+
+
+def layer_versions(account: str, region: str, name: str) -> tuple[bytes, bytes]:
+    return range_of(("lambda", "layer", account, region, name))
+
+
+def layers(account: str, region: str) -> tuple[bytes, bytes]:
+    return range_of(("lambda", "layer", account, region))
+
+
+def layer_policy(account: str, region: str, name: str, version: int) -> bytes:
+    return pack(("lambda", "layer policy", account, region, name, version))
+
+
+def layer_versions_made(account: str, region: str, name: str) -> bytes:
+    return pack(("lambda", "layer versions", account, region, name))
+
+
+def code_bytes(account: str, region: str) -> bytes:
+    return pack(("lambda", "code", account, region))

@@ -19,13 +19,12 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.node import Node
-from penstock.services.lambda_.rules import invalid
+from penstock.services.lambda_.rules import UNZIPPED_BYTES_MAX, invalid
 from penstock.wire.errors import AwsError
 from penstock.wire.message import OutgoingStream
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ZIPPED_BYTES_MAX = 50 * 1024 * 1024
-UNZIPPED_BYTES_MAX = 262_144_000
 ENTRIES_MAX = 100_000
 
 _BAD_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
@@ -37,10 +36,11 @@ class Package(msgspec.Struct, frozen=True, array_like=True):
     blob: str
     size_bytes: int
     sha256: str
+    unzipped_bytes: int = 0
 
 
-async def body_of(call: Call, code: dict[str, object]) -> bytes:
-    """The zip that a FunctionCode names: inline, or read from S3 with the caller's own permissions.
+async def body_of(call: Call, code: dict[str, object], what: str = "function") -> bytes:
+    """The zip that a FunctionCode or LayerVersionContent names: inline, or read from S3 with the caller's own permissions.
 
     Raises InvalidParameterValueException, RequestEntityTooLargeException, and what S3 raises, in Lambda's words.
     """
@@ -56,7 +56,7 @@ async def body_of(call: Call, code: dict[str, object]) -> bytes:
             )
         return inline
     if "S3Bucket" not in code or "S3Key" not in code:
-        raise invalid("Please provide a source for function code.")
+        raise invalid(f"Please provide a source for {what} code.")
     source = {"Bucket": code["S3Bucket"], "Key": code["S3Key"]}
     if "S3ObjectVersion" in code:
         source["VersionId"] = code["S3ObjectVersion"]
@@ -79,7 +79,7 @@ async def body_of(call: Call, code: dict[str, object]) -> bytes:
 
 async def store(call: Call, body: bytes) -> Package:
     """Check the zip and keep it as a blob, durable but not adopted. Raises InvalidParameterValueException."""
-    await asyncio.to_thread(check, body)
+    unzipped_bytes = await asyncio.to_thread(check, body)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
     writer = await call.blobs.create()
     try:
@@ -88,11 +88,14 @@ async def store(call: Call, body: bytes) -> Package:
     except BaseException:
         await writer.abort()
         raise
-    return Package(writer.name, len(body), base64.b64encode(digest).decode())
+    return Package(writer.name, len(body), base64.b64encode(digest).decode(), unzipped_bytes)
 
 
-def check(body: bytes) -> None:
-    """Raises InvalidParameterValueException for what is no zip, or would unpack to something harmful."""
+def check(body: bytes) -> int:
+    """How many bytes the zip unpacks to.
+
+    Raises InvalidParameterValueException for what is no zip, or would unpack to something harmful.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             entries = archive.infolist()
@@ -102,6 +105,7 @@ def check(body: bytes) -> None:
                 raise invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES_MAX} bytes")
             for entry in entries:
                 _check_entry(archive, entry)
+            return sum(entry.file_size for entry in entries)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, RuntimeError) as error:
         raise invalid(_BAD_ZIP) from error
 

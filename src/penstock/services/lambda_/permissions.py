@@ -12,8 +12,6 @@ from penstock.services.lambda_.records import LATEST
 from penstock.store import Transaction
 from penstock.wire.errors import AwsError
 
-POLICY_BYTES_MAX = 20 * 1024
-
 
 @operation("lambda:AddPermission", resource=rules.resource, policy=access.load_policy)
 async def add_permission(call: Call, params: Params) -> Result:
@@ -132,11 +130,7 @@ def _read(txn: Transaction, account: str, region: str, name: str, qualifier: str
 
 def _write(txn: Transaction, account: str, region: str, name: str, qualifier: str, policy: dict[str, Any]) -> None:
     text = json.dumps({"revision": records.new_revision(), "policy": policy}, separators=(",", ":")).encode()
-    if len(text) > POLICY_BYTES_MAX:
-        raise AwsError(
-            "PolicyLengthExceededException", f"The final policy size ({len(text)}) is bigger than the limit "
-            f"({POLICY_BYTES_MAX}).", 400, members={"Type": "User"},
-        )  # fmt: skip
+    rules.check_policy_length(len(text))
     txn.set(keys.policy(account, region, name, qualifier), text)
 
 

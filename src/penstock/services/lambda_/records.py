@@ -20,6 +20,13 @@ LATEST = "$LATEST"
 _DECODED_MAX = 4096
 
 
+class LayerUse(msgspec.Struct, frozen=True, array_like=True):
+    """A layer version that a function uses, with its package: the layer itself may be gone by now."""
+
+    arn: str
+    package: Package
+
+
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """A function's record, or a published version's. Times in seconds since the epoch, sizes as AWS counts them."""
 
@@ -49,6 +56,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     update_status: str = "Successful"
     tracing: str = "PassThrough"
     dead_letter: str = ""
+    layers: tuple[LayerUse, ...] = ()
     reserved: int | None = None
     """Of $LATEST only, for all versions together: concurrency that is the function's alone."""
     recursion: str = "Terminate"
@@ -185,6 +193,12 @@ def changed(function: Function, now: float, **changes: Any) -> Function:
     )
 
 
+def timestamp(at: float) -> str:
+    """A time as Lambda writes it."""
+    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}+0000"
+
+
 def new_revision() -> str:
     """A RevisionId."""
     return str(uuid.uuid4())
@@ -221,7 +235,6 @@ def check_revision(revision: str, params: Params) -> None:
 
 def listed(function: Function, arn: str = "") -> Result:
     """The FunctionConfiguration document as lists have it: without states. arn: as the caller named the function."""
-    modified = datetime.datetime.fromtimestamp(function.modified_at, datetime.UTC)
     result: Result = {
         "FunctionName": function.name,
         "FunctionArn": arn or function.arn,
@@ -232,7 +245,7 @@ def listed(function: Function, arn: str = "") -> Result:
         "Description": function.description,
         "Timeout": function.timeout_s,
         "MemorySize": function.memory_mb,
-        "LastModified": modified.strftime("%Y-%m-%dT%H:%M:%S.") + f"{modified.microsecond // 1000:03}+0000",
+        "LastModified": timestamp(function.modified_at),
         "CodeSha256": function.package.sha256,
         "Version": function.version,
         "TracingConfig": {"Mode": function.tracing},
@@ -243,6 +256,8 @@ def listed(function: Function, arn: str = "") -> Result:
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": log_group(function)},
     }
+    if function.layers:
+        result["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.package.size_bytes} for layer in function.layers]
     if function.dead_letter:
         result["DeadLetterConfig"] = {"TargetArn": function.dead_letter}
     if function.environment is not None:

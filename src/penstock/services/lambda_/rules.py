@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import platform
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.core import paging
 from penstock.core.call import Call
 from penstock.wire.errors import AwsError, not_implemented
+
+if TYPE_CHECKING:
+    from penstock.services.lambda_.packages import Package
+    from penstock.services.lambda_.records import LayerUse
+
+Where: TypeAlias = tuple[str, str, str]
+"""Account, region and name."""
 
 _REFERENCE = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:)?(?:(?P<region>[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?(?:(?P<account>\d{12}):)?"
@@ -23,6 +31,8 @@ RESERVED_VARIABLES = frozenset(
     AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR""".split()
 )
 ENVIRONMENT_BYTES_MAX = 4096
+UNZIPPED_BYTES_MAX = 262_144_000
+POLICY_BYTES_MAX = 20 * 1024
 ARCHITECTURE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}.get(
     platform.machine(), platform.machine()
 )
@@ -64,6 +74,20 @@ def reference(call: Call, text: str, qualifier: str | None = None) -> tuple[str,
     if region != call.region:
         raise missing(f"Functions from '{region}' are not reachable in this region ('{call.region}')")
     return match["account"] or call.account, region, match["name"], qualifier or inside
+
+
+def denied_to_others(action: str) -> AwsError:
+    """For what only the owner may do, whatever a policy says."""
+    return AwsError("AccessDeniedException", f"{action} is for the layer's own account.", 403, members={"Type": "User"})
+
+
+def check_policy_length(length_bytes: int) -> None:
+    """Raises PolicyLengthExceededException."""
+    if length_bytes > POLICY_BYTES_MAX:
+        raise AwsError(
+            "PolicyLengthExceededException", f"The final policy size ({length_bytes}) is bigger than the limit "
+            f"({POLICY_BYTES_MAX}).", 400, members={"Type": "User"},
+        )  # fmt: skip
 
 
 def unqualified(call: Call, text: str) -> tuple[str, str, str]:
@@ -122,3 +146,16 @@ def check_logging(config: dict[str, Any]) -> str:
             'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel or set LogFormat to "JSON".'
         )
     return str(config.get("LogGroup", ""))
+
+
+def check_unzipped(package: Package, layers: Iterable[LayerUse]) -> None:
+    """Raises InvalidParameterValueException where code and layers together are too large.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+    size_bytes = package.unzipped_bytes + sum(layer.package.unzipped_bytes for layer in layers)
+    if size_bytes > UNZIPPED_BYTES_MAX:
+        raise invalid(
+            f"Function code combined with layers exceeds the maximum allowed size of {UNZIPPED_BYTES_MAX} bytes. The "
+            f"actual size is {size_bytes} bytes."
+        )

@@ -9,7 +9,7 @@ import msgspec
 from penstock.core import paging
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, keys, records, rules
+from penstock.services.lambda_ import access, keys, records, rules, storage
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
 
@@ -41,7 +41,7 @@ def publish(call: Call, txn: Transaction, latest: Function, description: str | N
         reserved=None,
         **changes,
     )
-    call.blobs.adopt(txn, version.package.blob)
+    storage.hold_function(call, txn, version)
     records.write(txn, version)
     records.write(txn, msgspec.structs.replace(latest, revision=records.new_revision()))
     txn.add(counter, 1)
@@ -103,5 +103,5 @@ def delete(call: Call, txn: Transaction, account: str, region: str, name: str, n
     version = records.decode(raw)
     txn.clear(keys.version(account, region, name, int(number)))
     records.clear_qualifier(txn, account, region, name, number)
-    call.blobs.release(txn, version.package.blob)
+    storage.drop_function(call, txn, version)
     return version
