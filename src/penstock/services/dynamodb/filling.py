@@ -18,7 +18,7 @@ def create(txn: Transaction, call: Call, record: TableRecord, exists: str) -> No
     key = keys.table(call.account, call.region, record.name)
     if txn.get(key) is not None:
         raise AwsError(exists, f"Table already exists: {record.name}")
-    tables.check_count(txn, call)
+    tables.check_count(txn, call, call.region)
     txn.set(key, table.encode(record))
 
 

@@ -34,6 +34,13 @@
     ("ddb", account, region, "export", export id)          exports.ExportRecord, JSON; "import": imports.ImportRecord
     ("ddb", "export part", export id, number)              exports.DataFile, JSON: a file that has been written
     ("ddb", account, region, "export token", token)        job_tokens.Token, JSON; "import token" likewise
+    ("ddb", "global", the table's key)                     nothing: a table that has replicas
+    ("ddb", "version", table id) + place                   when (time) and in which region an item was last written
+    ("ddb", "tombstone", table id) + time + place          nothing: places of deleted items in order of time
+    ("ddb", "unreplicated", table id)                      places that replicas have not been told of yet (store.log)
+    ("ddb", "replicated", table id, region)                position in that log up to which a replica has been told
+    ("ddb", "replications")                                changes when there is something to tell
+    ("ddb", "replica", table id as text)                   replication.Copy, JSON: how far a new replica is filled
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: 4
 bytes that spread partitions over the key space, in AWS's own order of them, which Scan and its segments follow.
@@ -384,3 +391,53 @@ def record_of_expiring(key: bytes) -> bytes:
     """The key of the table's record in a key of `expiring`."""
     found: bytes = unpack(key)[2]
     return found
+
+
+REPLICATIONS = pack(("ddb", "replications"))
+
+
+def global_table(record_key: bytes) -> bytes:
+    """There while a table has replicas."""
+    return pack(("ddb", "global", record_key))
+
+
+def global_tables() -> tuple[bytes, bytes]:
+    """The range of all tables that have replicas."""
+    return range_of(("ddb", "global"))
+
+
+def record_of_global(key: bytes) -> bytes:
+    """The key of the table's record in a key of `global_table`."""
+    found: bytes = unpack(key)[2]
+    return found
+
+
+def version(table_id: bytes) -> bytes:
+    """What the keys of the versions of a table's items begin with."""
+    return pack(("ddb", "version", table_id))
+
+
+def tombstones(table_id: bytes) -> bytes:
+    """What the keys of a table's deleted places begin with."""
+    return pack(("ddb", "tombstone", table_id))
+
+
+def unreplicated(table_id: bytes) -> bytes:
+    """The prefix of the log of places that a table's replicas have not been told of."""
+    return pack(("ddb", "unreplicated", table_id))
+
+
+def replicated(table_id: bytes, region: str) -> bytes:
+    """Where it is noted how far a replica has been told of a table's changes."""
+    return pack(("ddb", "replicated", table_id, region))
+
+
+def of_replicas(table_id: bytes) -> list[tuple[bytes, bytes]]:
+    """The ranges of all that a table with replicas keeps for them."""
+    whole = [version(table_id), tombstones(table_id), unreplicated(table_id)]
+    return [*((each, prefix_end(each)) for each in whole), range_of(("ddb", "replicated", table_id))]
+
+
+def replica(table_id: str) -> bytes:
+    """Where the state of filling a new replica is."""
+    return pack(("ddb", "replica", table_id))

@@ -46,6 +46,17 @@ class Restored(msgspec.Struct, omit_defaults=True):
     table_arn: str = ""
 
 
+class ReplicaRecord(msgspec.Struct, omit_defaults=True):
+    """What a table of a global table knows of another one. read_units, table_class, index_reads: what was overridden."""
+
+    region: str
+    status: str = "ACTIVE"
+    """CREATING: its items are being copied; DELETING: its last changes are being carried to the others."""
+    read_units: int = 0
+    table_class: str = ""
+    index_reads: dict[str, int] = {}
+
+
 class TableRecord(msgspec.Struct, omit_defaults=True):
     """What is stored of a table. Times are seconds since the epoch, 0: never. Fields are only ever added."""
 
@@ -87,6 +98,10 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     """The label of the stream, or of the last one that there was."""
     stream_shard: int = 0
     """The number of the shard that changes go to now."""
+    replicas: list[ReplicaRecord] = []
+    """Of a global table: the tables of its other regions."""
+    leaving: bool = False
+    """Whether the table is being deleted once its last changes are with the other replicas; it takes no requests."""
 
     @property
     def keeps_history(self) -> bool:
@@ -224,6 +239,7 @@ class Table(KeySpace):
         "record",
         "shard",
         "sized",
+        "unreplicated",
     )
 
     def __init__(self, record: TableRecord) -> None:
@@ -240,7 +256,14 @@ class Table(KeySpace):
         """The log of the stream's open shard, where the table has a stream."""
         if record.stream_view:
             self.shard = Log(keys.stream_log(self.id, record.stream_label, record.stream_shard))
+        self.unreplicated = Log(keys.unreplicated(self.id)) if record.replicas else None
+        """Of a global table: places that its other replicas have not been told of."""
         self.has_local = any(not each.is_global for each in record.indexes)
+
+    @property
+    def region(self) -> str:
+        """The region that the table is in."""
+        return self.record.arn.split(":", 4)[3]
 
     def index(self, name: str) -> Index:
         """The index of that name. Raises ValidationException where there is none, or it cannot be read yet."""
@@ -324,7 +347,7 @@ def load(txn: Transaction, key: bytes) -> Table:
     if stored is None:
         raise table_missing()
     found = decode(stored)
-    if found.record.filling:
+    if found.record.filling or found.record.leaving:
         raise table_missing()
     return found
 

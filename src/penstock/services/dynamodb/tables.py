@@ -15,7 +15,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import expirations, history, indexes, keys, names, streams, table
+from penstock.services.dynamodb import expirations, history, indexes, keys, names, replicas, streams, table
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
@@ -45,9 +45,8 @@ _NOT_CREATED = {
 }
 _NOT_UPDATED = {
     "VectorIndexUpdates": ([],),
-    "ReplicaUpdates": ([],),
     "GlobalTableWitnessUpdates": ([],),
-    "MultiRegionConsistency": (),
+    "MultiRegionConsistency": ("EVENTUAL",),
     "DisassociationProtectionEnabled": (False,),
     **_NOT_YET,
 }
@@ -92,7 +91,7 @@ async def create_table(call: Call, params: Params) -> Result:
     def body(txn: Transaction) -> TableRecord:
         if txn.get(key) is not None:
             raise AwsError("ResourceInUseException", f"Table already exists: {name}")
-        check_count(txn, call)
+        check_count(txn, call, call.region)
         made = streams.open_stream(txn, key, record, view, call.now) if view else record
         txn.set(key, table.encode(made))
         save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
@@ -101,11 +100,11 @@ async def create_table(call: Call, params: Params) -> Result:
     return {"TableDescription": describe(Sized(await call.store.transact(body), 0, 0, {}), "CREATING")}
 
 
-def check_count(txn: Transaction, call: Call) -> None:
+def check_count(txn: Transaction, call: Call, region: str) -> None:
     """Raises LimitExceededException where the account has as many tables in the region as it may."""
     if not call.node.settings.limits:
         return
-    if sum(1 for _ in txn.scan(*keys.tables(call.account, call.region))) >= MAX_TABLES:
+    if sum(1 for _ in txn.scan(*keys.tables(call.account, region))) >= MAX_TABLES:
         raise AwsError("LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables")
 
 
@@ -119,7 +118,12 @@ async def describe_table(call: Call, params: Params) -> Result:
         return _read(txn, key, name)
 
     found = await call.store.transact(body, read_only=True)
-    return {"Table": describe(found, "CREATING" if found.record.filling else "ACTIVE")}
+    return {"Table": describe(found, status_of(found.record))}
+
+
+def status_of(record: TableRecord) -> str:
+    """The TableStatus of a table that nothing is being done to by this very call."""
+    return "DELETING" if record.leaving else "CREATING" if record.filling else "ACTIVE"
 
 
 class Sized(NamedTuple):
@@ -185,6 +189,7 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
     }
     found.update(indexes.describe(record, status, sized.indexes))
     found.update(streams.describe(record))
+    found.update(replicas.describe(record))
     if record.on_demand:
         summary: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
         if status != "CREATING":
@@ -213,7 +218,9 @@ def _restore_summary(restored: table.Restored, under_way: bool) -> dict[str, Any
 
 def refuse_busy(record: TableRecord) -> None:
     """Raises ResourceInUseException for a table that is being filled or copied, and so not to be changed or deleted."""
-    if record.filling:
+    if record.leaving:
+        what = f"Table is being deleted: {record.name}"
+    elif record.filling:
         what = f"Table is being created: {record.name}"
     elif record.holds:
         what = f"Table is being backed up or exported: {record.name}"
@@ -224,40 +231,44 @@ def refuse_busy(record: TableRecord) -> None:
 
 @operation("dynamodb:DeleteTable", resource=names.resource)
 async def delete_table(call: Call, params: Params) -> Result:
-    """Remove a table with all its items."""
+    """Remove a table with all its items; one of a global table once its last changes are with the others."""
     name = params["TableName"]
     key = names.record_key(call, name)
 
     def body(txn: Transaction) -> Sized:
         found = _read(txn, key, name)
-        record = found.record
-        if record.deletion_protection:
-            raise invalid(
-                "Resource cannot be deleted as it is currently protected against deletion. "
-                "Disable deletion protection first."
-            )
-        refuse_busy(record)
-        if record.stream_view:
-            record = streams.close_stream(txn, record, call.now)
-        table_id = uuid.UUID(record.id).bytes
-        if record.recovery_since:
-            keep_deleted(txn, call, table.encode(record), found.items, found.size_bytes)
+        replicas.refuse_protected(found.record)
+        refuse_busy(found.record)
+        if found.record.replicas:
+            replicas.leave(txn, call, key, found.record)
         else:
-            clear_items(txn, record)
-        txn.clear(key)
-        txn.clear(keys.recovered(key))
-        if record.ttl_attribute:
-            expirations.forget(txn, key, table_id)
-        txn.clear(*keys.collections(table_id))
-        indexes.clear(txn, table_id, record.indexes)
-        for kept in (keys.tags(table_id), keys.item_count(table_id), keys.item_bytes(table_id)):
-            txn.clear(kept)
+            erase(txn, call, key, found)
         return found
 
     shown = describe(await call.store.transact(body), "DELETING")
     for name in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
         del shown[name]
     return {"TableDescription": shown}
+
+
+def erase(txn: Transaction, call: Call, key: bytes, found: Sized) -> None:
+    """Remove a table, whose record is at `key`, and all that belongs to it."""
+    record = found.record
+    if record.stream_view:
+        record = streams.close_stream(txn, record, call.now)
+    table_id = uuid.UUID(record.id).bytes
+    if record.recovery_since:
+        keep_deleted(txn, call, table.encode(record), found.items, found.size_bytes)
+    else:
+        clear_items(txn, record)
+    txn.clear(key)
+    txn.clear(keys.recovered(key))
+    if record.ttl_attribute:
+        expirations.forget(txn, key, table_id)
+    txn.clear(*keys.collections(table_id))
+    indexes.clear(txn, table_id, record.indexes)
+    for kept in (keys.tags(table_id), keys.item_count(table_id), keys.item_bytes(table_id)):
+        txn.clear(kept)
 
 
 def clear_items(txn: Transaction, record: TableRecord) -> None:
@@ -291,7 +302,7 @@ async def list_tables(call: Call, params: Params) -> Result:
 
 @operation("dynamodb:UpdateTable", resource=names.resource, unsupported=_NOT_UPDATED)
 async def update_table(call: Call, params: Params) -> Result:
-    """Change billing mode, throughput, class, deletion protection, indexes or the stream."""
+    """Change billing mode, throughput, class, deletion protection, indexes, replicas or the stream."""
     if not params.keys() & {
         "ProvisionedThroughput",
         "BillingMode",
@@ -299,6 +310,7 @@ async def update_table(call: Call, params: Params) -> Result:
         "DeletionProtectionEnabled",
         "GlobalSecondaryIndexUpdates",
         "StreamSpecification",
+        "ReplicaUpdates",
     }:
         raise invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
@@ -308,21 +320,61 @@ async def update_table(call: Call, params: Params) -> Result:
         check_throughput(params)
     elif "ProvisionedThroughput" in params:
         check_units(params["ProvisionedThroughput"])
+    if params.get("ReplicaUpdates"):
+        await replicas.check(call, params)
     name = params["TableName"]
     key = names.record_key(call, name)
 
     def body(txn: Transaction) -> Sized:
         sized = _read(txn, key, name)
-        if sized.record.filling:
+        if sized.record.filling or sized.record.leaving:
             refuse_busy(sized.record)
-        given = {each["AttributeName"]: each["AttributeType"] for each in params.get("AttributeDefinitions", ())}
-        changed = streams.change(txn, key, _changed(sized.record, params, call.now), params, call.now)
-        if params.get("GlobalSecondaryIndexUpdates"):
-            changed = indexes.change(txn, key, changed, params["GlobalSecondaryIndexUpdates"], given)
+        replicas.refuse_streamless(sized.record, params)
+        changed = _update(txn, key, sized.record, params, call.now)
         txn.set(key, table.encode(changed))
+        for other_key, other in replicas.others(txn, changed):
+            txn.set(other_key, table.encode(_update(txn, other_key, other, _shared(params, other), call.now)))
+        if params.get("ReplicaUpdates"):
+            for region in replicas.created(params):
+                check_count(txn, call, region)
+            changed = replicas.change(txn, call, changed, params["ReplicaUpdates"])
+            txn.set(key, table.encode(changed))
         return sized._replace(record=changed)
 
     return {"TableDescription": describe(await call.store.transact(body), "UPDATING")}
+
+
+def _update(txn: Transaction, key: bytes, record: TableRecord, params: Params, now: float) -> TableRecord:
+    given = {each["AttributeName"]: each["AttributeType"] for each in params.get("AttributeDefinitions", ())}
+    changed = streams.change(txn, key, _changed(record, params, now), params, now)
+    if params.get("GlobalSecondaryIndexUpdates"):
+        changed = indexes.change(txn, key, changed, params["GlobalSecondaryIndexUpdates"], given)
+    return changed
+
+
+def _shared(params: Params, replica: TableRecord) -> Params:
+    """What an UpdateTable changes on a replica too: indexes, billing mode, write capacity."""
+    shared: Params = {name: params[name] for name in ("AttributeDefinitions", "BillingMode") if name in params}
+    if "GlobalSecondaryIndexUpdates" in params:
+        shared["GlobalSecondaryIndexUpdates"] = [
+            _of_replica(each, replica) for each in params["GlobalSecondaryIndexUpdates"]
+        ]
+    throughput = params.get("ProvisionedThroughput")
+    if throughput and (replica.on_demand or throughput["WriteCapacityUnits"] != replica.write_units):
+        reads = throughput["ReadCapacityUnits"] if replica.on_demand else replica.read_units
+        shared["ProvisionedThroughput"] = {**throughput, "ReadCapacityUnits": reads}
+    return shared
+
+
+def _of_replica(update: dict[str, Any], replica: TableRecord) -> dict[str, Any]:
+    """The change of an index as a replica has it: its reads stay its own."""
+    given = update.get("Update")
+    reads = next((each.read_units for each in replica.indexes if given and each.name == given["IndexName"]), 0)
+    if not given or not reads:
+        return update
+    return {
+        "Update": {**given, "ProvisionedThroughput": {**given["ProvisionedThroughput"], "ReadCapacityUnits": reads}}
+    }
 
 
 def _changed(record: TableRecord, params: Params, now: float) -> TableRecord:

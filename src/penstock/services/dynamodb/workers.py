@@ -6,7 +6,7 @@ import asyncio
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
-from penstock.services.dynamodb import backups, jobs, keys, recovery, streams, time_to_live
+from penstock.services.dynamodb import backups, jobs, keys, recovery, replication, streams, time_to_live
 from penstock.services.dynamodb.indexes import fill_some
 from penstock.services.dynamodb.tokens import forget_expired
 
@@ -43,6 +43,12 @@ async def fill_indexes(node: Node) -> None:
 async def do_jobs(node: Node) -> None:
     """Backups, restores, exports and imports."""
     await jobs.work(node)
+
+
+@worker("dynamodb:replication")
+async def replicate(node: Node) -> None:
+    """Carry the writes of each region's tables to their replicas in other regions."""
+    await replication.work(node)
 
 
 @worker("dynamodb:kept")

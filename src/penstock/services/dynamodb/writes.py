@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from penstock.core.node import Node
-from penstock.services.dynamodb import capacity, changes, expirations, keys, records
+from penstock.services.dynamodb import capacity, changes, expirations, keys, records, versions
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.history import Moments, note
 from penstock.services.dynamodb.table import Index, KeySpace, Table
@@ -26,10 +26,12 @@ NO_UNITS: list[IndexUnits] = []
 
 
 def save(
-    txn: Transaction, table: Table, key: bytes, old: bytes | None, item: Item, body: bytes, size: int, node: Node
-) -> list[IndexUnits]:
+    txn: Transaction, table: Table, key: bytes, old: bytes | None, item: Item, body: bytes, size: int, node: Node,
+    version: bytes = b"",
+) -> list[IndexUnits]:  # fmt: skip
     """Write an item of `size` bytes, whose JSON is `body`, over `old` (as stored). Returns what its indexes took.
 
+    version: of an item that comes from another replica of a global table, where it was checked.
     Raises ValidationException where an attribute cannot be an index's key.
     """
     used = NO_UNITS
@@ -39,9 +41,12 @@ def save(
         changes.saved(txn, table, key, old, item, body, size, node.clock.now())
     if table.expires:
         expirations.saved(txn, table, key, old, item)
+    if table.unreplicated is not None:
+        versions.note(txn, table, key, node.own(Moments).of(txn), gone=False, version=version)
     if table.indexes:
-        for index in table.indexes:
-            index.check(item)
+        if not version:
+            for index in table.indexes:
+                index.check(item)
         old_item = None if old is None else records.item_of(txn, table, key, old)
         used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size)
     _store(txn, table, key, old, body, size)
@@ -64,9 +69,12 @@ def _store(txn: Transaction, space: KeySpace, key: bytes, old: bytes | None, bod
 
 
 def remove(
-    txn: Transaction, table: Table, key: bytes, old: bytes, node: Node, *, expired: bool = False
+    txn: Transaction, table: Table, key: bytes, old: bytes, node: Node, *, expired: bool = False, version: bytes = b""
 ) -> list[IndexUnits]:
-    """Remove the item stored as `old`. expired: by its time to live, which streams tell. Returns what its indexes took."""
+    """Remove the item stored as `old`. Returns what its indexes took.
+
+    expired: by its time to live, which streams tell. version: see `save`.
+    """
     used = NO_UNITS
     if table.keeps_history:
         note(txn, table, key, old, node.own(Moments).of(txn))
@@ -74,6 +82,8 @@ def remove(
         changes.removed(txn, table, key, old, node.clock.now(), expired=expired)
     if table.expires:
         expirations.saved(txn, table, key, old, None)
+    if table.unreplicated is not None:
+        versions.note(txn, table, key, node.own(Moments).of(txn), gone=True, version=version)
     if table.indexes:
         used = _index(txn, table, key, records.item_of(txn, table, key, old), records.size_of(old), None, 0)
     if records.is_large(old):

@@ -1,0 +1,312 @@
+"""The tables of a global table (version 2019.11.21): how UpdateTable adds, changes and removes them, and how they are shown.
+
+Each region's table has a record of its own, which names the others; all of them are changed in one transaction. What
+replicas share (indexes, billing mode, write capacity) is changed on all at once; the rest is each one's own.
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2globaltables_HowItWorks.html
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from penstock.core.authz import require as require_permission
+from penstock.core.call import Call
+from penstock.core.operation import Params
+from penstock.services.dynamodb import jobs, keys, names, streams, table, versions
+from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.services.dynamodb.table import ReplicaRecord, Table, TableRecord
+from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError, not_implemented
+
+VERSION = "2019.11.21"
+STREAM_VIEW = "NEW_AND_OLD_IMAGES"
+"""Of the stream that every table of a global table has."""
+_ACTIONS = ("Create", "Update", "Delete")
+_REGION = re.compile(r"[a-z]{2,3}(-[a-z]+){1,2}-[0-9]{1,2}\Z").match
+_NOT_YET = ("KMSMasterKeyId", "OnDemandThroughputOverride")
+_NOT_PART = "Update global table operation failed because one or more replicas were not part of the global table."
+
+
+class Copy(msgspec.Struct):
+    """How far a new replica is filled. after: the place that was copied last."""
+
+    name: str
+    source_region: str
+    target_region: str
+    after: bytes = b""
+
+
+encode_copy = msgspec.json.Encoder().encode
+decode_copy = msgspec.json.Decoder(Copy).decode
+
+
+def describe(record: TableRecord) -> dict[str, Any]:
+    """The members of a TableDescription about replicas."""
+    if not record.replicas:
+        return {}
+    shown = []
+    for replica in record.replicas:
+        each: dict[str, Any] = {"RegionName": replica.region, "ReplicaStatus": replica.status}
+        if replica.read_units:
+            each["ProvisionedThroughputOverride"] = {"ReadCapacityUnits": replica.read_units}
+        if replica.index_reads:
+            each["GlobalSecondaryIndexes"] = [
+                {"IndexName": name, "ProvisionedThroughputOverride": {"ReadCapacityUnits": units}}
+                for name, units in replica.index_reads.items()
+            ]
+        if replica.table_class:
+            each["ReplicaTableClassSummary"] = {"TableClass": replica.table_class}
+        shown.append(each)
+    return {"GlobalTableVersion": VERSION, "Replicas": shown}
+
+
+async def check(call: Call, params: Params) -> None:
+    """What can be told of ReplicaUpdates without the tables. Raises ValidationException, AccessDeniedException."""
+    named = set()
+    for update in params["ReplicaUpdates"]:
+        if "Disassociate" in update:
+            raise not_implemented("dynamodb:UpdateTable with ReplicaUpdates.Disassociate")
+        kinds = [kind for kind in _ACTIONS if kind in update]
+        if len(kinds) != 1:
+            raise invalid(f"{INVALID}Exactly one action must be specified for a replica update")
+        given = update[kinds[0]]
+        region = given["RegionName"]
+        _check_settings(given)
+        if region == call.region:
+            raise invalid(
+                f"{INVALID}Cannot add, delete, or update the local region through ReplicaUpdates. Use CreateTable, "
+                "DeleteTable, or UpdateTable as required."
+            )
+        if not _REGION(region):
+            raise invalid(f"{INVALID}Invalid region specified: {region}")
+        if region in named:
+            raise invalid(f"{INVALID}Only one action per replica can be specified: {region}")
+        named.add(region)
+        action = {"Create": "dynamodb:CreateTableReplica", "Delete": "dynamodb:DeleteTableReplica"}.get(kinds[0])
+        if action is not None:
+            name = names.resolve(call.account, call.region, params["TableName"])
+            await require_permission(call, params, action, names.arn(call.account, region, name))
+
+
+def _check_settings(given: dict[str, Any]) -> None:
+    for holder in (given, *given.get("GlobalSecondaryIndexes", ())):
+        for name in _NOT_YET:
+            if name in holder:
+                raise not_implemented(f"dynamodb:UpdateTable with a replica's {name}")
+
+
+def refuse_streamless(record: TableRecord, params: Params) -> None:
+    """Raises ValidationException for an UpdateTable that takes a replica's stream away."""
+    if record.replicas and streams.wanted(params) == "":
+        raise invalid(f"{INVALID}The stream of a table with replicas cannot be disabled: {record.name}")
+
+
+def created(params: Params) -> list[str]:
+    """The regions that get a new replica."""
+    return [each["Create"]["RegionName"] for each in params.get("ReplicaUpdates") or () if "Create" in each]
+
+
+def others(txn: Transaction, record: TableRecord) -> Iterator[tuple[bytes, TableRecord]]:
+    """The (key, record) of each other table of a global table."""
+    for replica in record.replicas:
+        key = key_of(record, replica.region)
+        yield key, table.decode(txn.get(key) or b"").record
+
+
+def key_of(record: TableRecord, region: str) -> bytes:
+    """Where the record of a table's replica in a region is."""
+    return keys.table(record.arn.split(":", 5)[4], region, record.name)
+
+
+def change(txn: Transaction, call: Call, record: TableRecord, updates: list[dict[str, Any]]) -> TableRecord:
+    """Carry out checked ReplicaUpdates; the caller saves the record that is returned. Raises ValidationException."""
+    for update in updates:
+        if "Create" in update:
+            record = _create(txn, call, record, update["Create"])
+        elif "Update" in update:
+            record = _update(txn, record, update["Update"])
+        else:
+            record = _delete(txn, call, record, update["Delete"]["RegionName"])
+    return record
+
+
+def _create(txn: Transaction, call: Call, record: TableRecord, given: dict[str, Any]) -> TableRecord:
+    region = given["RegionName"]
+    key = key_of(record, region)
+    if txn.get(key) is not None:
+        raise invalid(
+            f"Failed to create a the new replica of table with name: '{record.name}' because one or more replicas "
+            "already existed as tables."
+        )
+    if record.stream_view not in ("", STREAM_VIEW):
+        raise invalid(f"{INVALID}Table must have DynamoDB Streams enabled with StreamViewType set to {STREAM_VIEW}")
+    new = _overridden(record, ReplicaRecord(region, "CREATING"), given)
+    others_of_new = [msgspec.structs.replace(each) for each in record.replicas]
+    target = TableRecord(
+        name=record.name,
+        arn=names.arn(call.account, region, record.name),
+        id=str(uuid.uuid4()),
+        created_at=call.now,
+        attributes=record.attributes,
+        hash_key=record.hash_key,
+        range_key=record.range_key,
+        on_demand=record.on_demand,
+        on_demand_since=call.now if record.on_demand else 0.0,
+        read_units=new.read_units or record.read_units,
+        write_units=record.write_units,
+        table_class=new.table_class or record.table_class,
+        indexes=[
+            msgspec.structs.replace(each, backfilling=False, read_units=new.index_reads.get(each.name, each.read_units))
+            for each in record.indexes
+        ],
+        last_index_id=record.last_index_id,
+        filling=True,
+        replicas=[ReplicaRecord(call.region), *others_of_new],
+    )
+    for other_key, other in others(txn, record):
+        txn.set(other_key, table.encode(table.changed(other, replicas=[*other.replicas, new])))
+    txn.set(key, table.encode(target))
+    txn.set(keys.global_table(key), b"")
+    txn.set(keys.global_table(key_of(record, call.region)), b"")
+    txn.set(keys.replica(target.id), encode_copy(Copy(record.name, call.region, region)))
+    jobs.start(txn, call, "replica", target.id)
+    if not record.stream_view:
+        record = streams.open_stream(txn, key_of(record, call.region), record, STREAM_VIEW, call.now)
+    return table.changed(record, replicas=[*record.replicas, new])
+
+
+def _overridden(record: TableRecord, replica: ReplicaRecord, given: dict[str, Any]) -> ReplicaRecord:
+    """The replica with the settings that an update gives it. Raises ValidationException."""
+    reads = {
+        each["IndexName"]: each["ProvisionedThroughputOverride"]["ReadCapacityUnits"]
+        for each in given.get("GlobalSecondaryIndexes", ())
+        if "ReadCapacityUnits" in each.get("ProvisionedThroughputOverride", {})
+    }
+    units = given.get("ProvisionedThroughputOverride", {}).get("ReadCapacityUnits", 0)
+    if record.on_demand and (units or reads):
+        raise invalid(
+            f"{INVALID}ProvisionedThroughputOverride cannot be specified for a replica when BillingMode is "
+            "PAY_PER_REQUEST"
+        )
+    for each in given.get("GlobalSecondaryIndexes", ()):
+        if not any(index.is_global and index.name == each["IndexName"] for index in record.indexes):
+            raise invalid(f"{INVALID}Global Secondary Index: {each['IndexName']} does not exist on the table")
+    return msgspec.structs.replace(
+        replica,
+        read_units=units or replica.read_units,
+        table_class=given.get("TableClassOverride") or replica.table_class,
+        index_reads={**replica.index_reads, **reads},
+    )
+
+
+def _update(txn: Transaction, record: TableRecord, given: dict[str, Any]) -> TableRecord:
+    if not given.keys() - {"RegionName"}:
+        raise invalid(f"{INVALID}At least one setting must be specified to update a replica")
+    replica = _find(record, given["RegionName"])
+    changed = _overridden(record, replica, given)
+    _tell_others(txn, record, changed)
+    key = key_of(record, replica.region)
+    theirs = table.decode(txn.get(key) or b"").record
+    theirs = table.changed(
+        theirs,
+        read_units=changed.read_units or theirs.read_units,
+        table_class=changed.table_class or theirs.table_class,
+        indexes=[
+            msgspec.structs.replace(each, read_units=changed.index_reads.get(each.name, each.read_units))
+            for each in theirs.indexes
+        ],
+    )
+    txn.set(key, table.encode(theirs))
+    return _with(record, changed)
+
+
+def _find(record: TableRecord, region: str) -> ReplicaRecord:
+    """The replica. Raises ValidationException where there is none, ResourceInUseException while it is being made."""
+    found = next((each for each in record.replicas if each.region == region), None)
+    if found is None:
+        raise invalid(_NOT_PART)
+    if found.status != "ACTIVE":
+        raise in_use(f"Replica {region} of table {record.name} is {found.status}")
+    return found
+
+
+def in_use(what: str) -> AwsError:
+    """What is said of a table or replica that is being changed already."""
+    return AwsError("ResourceInUseException", f"Attempt to change a resource which is still in use: {what}")
+
+
+def _with(record: TableRecord, replica: ReplicaRecord) -> TableRecord:
+    replicas = [replica if each.region == replica.region else each for each in record.replicas]
+    return table.changed(record, replicas=replicas)
+
+
+def _tell_others(txn: Transaction, record: TableRecord, replica: ReplicaRecord) -> None:
+    """Have all other tables but the replica's own know of its new state."""
+    for key, other in others(txn, record):
+        if any(each.region == replica.region for each in other.replicas):
+            txn.set(key, table.encode(_with(other, replica)))
+
+
+def _delete(txn: Transaction, call: Call, record: TableRecord, region: str) -> TableRecord:
+    _find(record, region)
+    key, own_key = key_of(record, region), key_of(record, call.region)
+    txn.set(own_key, table.encode(record))
+    leave(txn, call, key, table.decode(txn.get(key) or b"").record)
+    return table.decode(txn.get(own_key) or b"").record
+
+
+def leave(txn: Transaction, call: Call, key: bytes, record: TableRecord) -> TableRecord:
+    """Begin to delete one table of a global table: a job carries its last changes to the others first.
+
+    Raises ValidationException for a protected one, ResourceInUseException while another one is being filled from it.
+    """
+    refuse_protected(record)
+    if record.filling or record.leaving or any(each.status == "CREATING" for each in record.replicas):
+        raise in_use(f"Replicas of table {record.name} are being created")
+    region = record.arn.split(":", 4)[3]
+    for other_key, other in others(txn, record):
+        mine = next(each for each in other.replicas if each.region == region)
+        txn.set(other_key, table.encode(_with(other, msgspec.structs.replace(mine, status="DELETING"))))
+    left = table.changed(record, leaving=True)
+    txn.set(key, table.encode(left))
+    txn.set(keys.replica(record.id), encode_copy(Copy(record.name, region, "")))
+    jobs.start(txn, call, "replica", record.id)
+    return left
+
+
+def refuse_protected(record: TableRecord) -> None:
+    """Raises ValidationException for a table that is protected against deletion."""
+    if record.deletion_protection:
+        raise invalid(
+            "Resource cannot be deleted as it is currently protected against deletion. "
+            "Disable deletion protection first."
+        )
+
+
+def filled(txn: Transaction, key: bytes, record: TableRecord, now: float) -> None:
+    """A new replica has all items of its source: it is ACTIVE, has a stream from now on, and all tables know."""
+    opened = table.changed(streams.open_stream(txn, key, record, STREAM_VIEW, now), filling=False)
+    txn.set(key, table.encode(opened))
+    region = record.arn.split(":", 4)[3]
+    for other_key, other in others(txn, record):
+        mine = next(each for each in other.replicas if each.region == region)
+        txn.set(other_key, table.encode(_with(other, msgspec.structs.replace(mine, status="ACTIVE"))))
+
+
+def left(txn: Transaction, gone: Table) -> None:
+    """A table is deleted: the others forget it, and the last one is global no more."""
+    for key, other in others(txn, gone.record):
+        remaining = [each for each in other.replicas if each.region != gone.region]
+        txn.set(key, table.encode(table.changed(other, replicas=remaining)))
+        other_id = uuid.UUID(other.id).bytes
+        txn.clear(keys.replicated(other_id, gone.region))
+        if not remaining:
+            txn.clear(keys.global_table(key))
+            versions.forget(txn, other_id)
+    txn.clear(keys.global_table(key_of(gone.record, gone.region)))
+    versions.forget(txn, gone.id)
