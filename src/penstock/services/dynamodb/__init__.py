@@ -2,10 +2,10 @@
 
 Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`, `account`,
 `backups`, `restores`, `recovery`, `exports`, `imports`, `stream_reading`), what takes long (`jobs`), what was before
-(`history`) and what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), what they stand
-on (`table`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values (`attributes`, `numbers`), the
-expression language (`expressions/`), what came before it (`legacy`), PartiQL (`partiql/`), and every key (`keys`).
-Items stay in wire form from request to disk to reply.
+(`history`) and what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), tables in
+several regions (`replicas`, `replication`, `versions`), what they stand on (`table`, `records`, `pages`, `key_ranges`,
+`capacity`, `names`), attribute values (`attributes`, `numbers`), the expression language (`expressions/`), what came
+before it (`legacy`), PartiQL (`partiql/`), and every key (`keys`). Items stay in wire form from request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """
 

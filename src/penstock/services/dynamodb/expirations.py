@@ -6,11 +6,14 @@ and leaves all others alone. Source: "Using time to live (TTL) in DynamoDB" of t
 
 from __future__ import annotations
 
+import uuid
 from decimal import Decimal, InvalidOperation
+
+import msgspec
 
 from penstock.services.dynamodb import keys, records
 from penstock.services.dynamodb.attributes import Item
-from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table import Table, TableRecord, changed
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 
@@ -58,6 +61,26 @@ def due(txn: Transaction, table: Table, now: float, most: int) -> list[tuple[byt
     found = txn.scan(prefix, prefix + keys.second(int(now) + 1), most)
     cut = len(prefix) + keys.SECOND_BYTES
     return [(key, int.from_bytes(key[len(prefix) : cut], "big"), table.prefix + key[cut:]) for key, _ in found]
+
+
+class Expiring(msgspec.Struct, omit_defaults=True):
+    """What is stored of a table with a time to live. after: the last item whose time has been noted."""
+
+    table_id: str
+    filled: bool = False
+    after: bytes = b""
+
+
+encode = msgspec.json.Encoder().encode
+
+
+def switch(txn: Transaction, record_key: bytes, record: TableRecord, attribute: str) -> TableRecord:
+    """Have a table's items expire by an attribute, or not at all ("" for none). The caller saves what is returned."""
+    if attribute:
+        txn.set(keys.expiring(record_key), encode(Expiring(record.id)))
+    else:
+        forget(txn, record_key, uuid.UUID(record.id).bytes)
+    return changed(record, ttl_attribute=attribute)
 
 
 def forget(txn: Transaction, record_key: bytes, table_id: bytes) -> None:

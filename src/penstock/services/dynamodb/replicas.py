@@ -17,7 +17,7 @@ import msgspec
 from penstock.core.authz import require as require_permission
 from penstock.core.call import Call
 from penstock.core.operation import Params
-from penstock.services.dynamodb import jobs, keys, names, streams, table, versions
+from penstock.services.dynamodb import expirations, jobs, keys, names, streams, table, versions
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.table import ReplicaRecord, Table, TableRecord
 from penstock.store.api import Transaction
@@ -170,6 +170,8 @@ def _create(txn: Transaction, call: Call, record: TableRecord, given: dict[str, 
     )
     for other_key, other in others(txn, record):
         txn.set(other_key, table.encode(table.changed(other, replicas=[*other.replicas, new])))
+    if record.ttl_attribute:
+        target = expirations.switch(txn, key, target, record.ttl_attribute)
     txn.set(key, table.encode(target))
     txn.set(keys.global_table(key), b"")
     txn.set(keys.global_table(key_of(record, call.region)), b"")

@@ -14,8 +14,9 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import expirations, keys, names, records, table
+from penstock.services.dynamodb import expirations, keys, names, records, replicas, table
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
+from penstock.services.dynamodb.expirations import Expiring, encode
 from penstock.services.dynamodb.table import Table
 from penstock.services.dynamodb.tables import refuse_busy
 from penstock.services.dynamodb.writes import remove
@@ -27,16 +28,7 @@ _FILLED_AT_ONCE = 200
 _FILLED_BYTES = 1_000_000
 
 
-class Expiring(msgspec.Struct, omit_defaults=True):
-    """What is stored of a table with a time to live. after: the last item whose time has been noted."""
-
-    table_id: str
-    filled: bool = False
-    after: bytes = b""
-
-
 _decode = msgspec.json.Decoder(Expiring).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def _load(txn: Transaction, key: bytes, name: str) -> Table:
@@ -64,11 +56,9 @@ async def update_time_to_live(call: Call, params: Params) -> Result:
             raise invalid(
                 f"TimeToLive is active on a different AttributeName: current AttributeName is {record.ttl_attribute}"
             )
-        if wanted["Enabled"]:
-            txn.set(keys.expiring(key), _encode(Expiring(record.id)))
-        else:
-            expirations.forget(txn, key, found.id)
-        txn.set(key, table.encode(table.changed(record, ttl_attribute=attribute if wanted["Enabled"] else "")))
+        for each_key, each in ((key, record), *replicas.others(txn, record)):
+            switched = expirations.switch(txn, each_key, each, attribute if wanted["Enabled"] else "")
+            txn.set(each_key, table.encode(switched))
 
     await call.store.transact(body)
     return {"TimeToLiveSpecification": wanted}
@@ -122,7 +112,7 @@ def _fill_some(txn: Transaction, state_key: bytes) -> bool:
         if size_bytes > _FILLED_BYTES:
             break
     state.filled = seen < _FILLED_AT_ONCE and size_bytes <= _FILLED_BYTES
-    txn.set(state_key, _encode(state))
+    txn.set(state_key, encode(state))
     return not state.filled
 
 
