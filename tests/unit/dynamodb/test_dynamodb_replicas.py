@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamodb_calls import ACCOUNT, Calls
-from penstock.services.dynamodb import jobs, keys, replication, table
+from penstock.services.dynamodb import jobs, keys, replication, table, time_to_live
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1")
 
@@ -259,5 +259,32 @@ def test_shared_settings_change_everywhere() -> None:
         mine = (await call("DescribeTable", TableName="tab"))["Table"]
         assert mine["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
         assert "TableClassSummary" not in mine
+
+    asyncio.run(body())
+
+
+def test_items_expire_in_all_regions() -> None:
+    async def body() -> None:
+        regions = Regions()
+        here, there = regions[REGIONS[0]], regions[REGIONS[1]]
+        await here.table()
+        spec = {"AttributeName": "ends", "Enabled": True}
+        await here("UpdateTimeToLive", TableName="tab", TimeToLiveSpecification=spec)
+        await regions.add(REGIONS[1])
+        async with regions.jobs():
+            pass
+        shown = await there("DescribeTimeToLive", TableName="tab")
+        assert shown["TimeToLiveDescription"] == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ends"}
+        ends = {"N": str(int(regions.node.clock.now()) + 60)}
+        await here("PutItem", TableName="tab", Item={**put("a", "short"), "ends": ends})
+        await replication.carry_all(regions.node)
+        assert await regions.items(REGIONS[1]) == {"a": "short"}
+        regions.node.clock.advance(100)
+        assert await time_to_live.expire(regions.node) == 2
+        await replication.carry_all(regions.node)
+        assert await regions.items(REGIONS[0]) == await regions.items(REGIONS[1]) == {}
+        await there("UpdateTimeToLive", TableName="tab", TimeToLiveSpecification={**spec, "Enabled": False})
+        shown = await here("DescribeTimeToLive", TableName="tab")
+        assert shown["TimeToLiveDescription"] == {"TimeToLiveStatus": "DISABLED"}
 
     asyncio.run(body())
