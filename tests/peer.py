@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gzip
 import random
@@ -15,7 +16,7 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 from botocore.utils import parse_timestamp
 
-from penstock.wire import catalog, models
+from penstock.wire import catalog, models, query_models
 from penstock.wire.message import Request, Response
 
 _loader = Loader()
@@ -29,8 +30,28 @@ def ours(name: str) -> models.ServiceModel:
     return models.load(gzip.decompress((models.DATA / name / entry.version / "service-2.json.gz").read_bytes()), entry)
 
 
-def service_model(name: str) -> ServiceModel:
-    return ServiceModel(_loader.load_service_model(name, "service-2", models.service(name).entry.version), name)
+def service_model(name: str, protocol: str = "") -> ServiceModel:
+    """botocore's model. protocol: "query" for its names there, where the model itself no longer tells them."""
+    raw = _loader.load_service_model(name, "service-2", models.service(name).entry.version)
+    if protocol == "query":
+        raw = _in_query(copy.deepcopy(raw), name)
+    return ServiceModel(raw, name)
+
+
+def _in_query(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    model = query_models.model(models.service(name))
+    for shape_name, shape in raw["shapes"].items():
+        ours = model.shapes[shape_name]
+        for member, target in shape.get("members", {}).items():
+            if wire := ours.members[member].location_name:
+                target["locationName"] = wire
+        for part in ("member", "key", "value"):
+            if part in shape and (wire := getattr(ours, part).location_name):
+                shape[part]["locationName"] = wire
+    for operation_name, operation in raw["operations"].items():
+        if "output" in operation:
+            operation["output"]["resultWrapper"] = model.operations[operation_name].output.result_wrapper
+    return raw
 
 
 class Values:

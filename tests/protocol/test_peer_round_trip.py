@@ -39,15 +39,15 @@ NOT_READ = {
 }
 
 
-def _operations(service: str, left_out: dict[str, dict[str, str]]) -> list[OperationModel]:
-    model = peer.service_model(service)
+def _operations(service: str, left_out: dict[str, dict[str, str]], protocol: str) -> list[OperationModel]:
+    model = peer.service_model(service, protocol)
     names = [n for n in model.operation_names if n not in left_out.get(service, {})]
     return [model.operation_model(name) for name in names]
 
 
 @pytest.mark.parametrize(("service", "protocol"), PAIRS)
 def test_what_botocore_sends_is_read(service: str, protocol: str) -> None:
-    for operation in _operations(service, NOT_SENT):
+    for operation in _operations(service, NOT_SENT, protocol):
         for seed in SEEDS:
             params = peer.Values(seed).of(operation.input_shape) if operation.input_shape else {}
             params = _sendable(service, params)
@@ -80,7 +80,7 @@ def _sendable(service: str, params: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("service", "protocol"), PAIRS)
 def test_what_is_written_is_read_by_botocore(service: str, protocol: str) -> None:
-    for operation in _operations(service, NOT_READ):
+    for operation in _operations(service, NOT_READ, protocol):
         if operation.has_event_stream_output:
             continue
         for seed in SEEDS:

@@ -226,9 +226,9 @@ def test_query() -> None:
 def test_query_compatible_services_say_the_old_code() -> None:
     answer = error_response("sqs", "json", "GetQueueUrl", AwsError("QueueDoesNotExist", "x"), "r")
     assert json.loads(answer.body)["__type"] == "com.amazonaws.sqs#QueueDoesNotExist"
-    assert ("x-amzn-query-error", "QueueDoesNotExist;Sender") in answer.headers
+    assert ("x-amzn-query-error", "AWS.SimpleQueueService.NonExistentQueue;Sender") in answer.headers
     answer = error_response("sqs", "query", "GetQueueUrl", AwsError("QueueDoesNotExist", "x"), "r")
-    assert b"<Code>QueueDoesNotExist</Code>" in answer.body
+    assert b"<Code>AWS.SimpleQueueService.NonExistentQueue</Code>" in answer.body
 
 
 @pytest.mark.parametrize(

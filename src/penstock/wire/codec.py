@@ -18,6 +18,7 @@ from penstock.wire import (
     json_words,
     models,
     query_in,
+    query_models,
     querystring,
     rest_in,
     rest_out,
@@ -70,6 +71,7 @@ def make(model: models.ServiceModel, operation: str, protocol: str) -> Codec:
         case "json":
             return Codec(_json_parse(model, operation), _json_serialize(model, operation), False)
         case "query":
+            model = query_models.model(model)
             return Codec(_query_parse(model, operation), _query_serialize(model, operation), False)
         case "rest-json" | "rest-xml":
             reader, writer = _rest(model, protocol)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.wire import catalog, json_out, models, rest_out, rpc_cbor, s3_quirks, xml_out
+from penstock.wire import catalog, json_out, models, query_models, rest_out, rpc_cbor, s3_quirks, xml_out
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Response
 from penstock.wire.models import Shape
@@ -88,7 +88,11 @@ def render(
 ) -> Response:
     """`response` by any model."""
     code = error.code
+    if model is not None and protocol == "query":
+        model = query_models.model(model)
     shape = model.error_shape(code) if model else None
+    if model and shape is None and model.query_compatible:
+        shape = query_models.error_shape(model, code)
     if model and shape is None:
         alias = _ALIASES.get(protocol, {}).get(code)
         if alias is not None:
@@ -153,7 +157,7 @@ def _query_error(
     """The header in which a service that once spoke query says the code it had there."""
     if model is None or not model.query_compatible:
         return []
-    query_code = str(shape.error.get("code", wire_code)) if shape else wire_code
+    query_code = query_models.code_of(model, shape) if shape else wire_code
     return [("x-amzn-query-error", f"{query_code};{'Receiver' if status >= 500 else 'Sender'}")]
 
 
