@@ -2,9 +2,9 @@
 
 A file a noun: `buckets` and their settings (`tagging`, `policies`, `notifications`; `defaults` for what cannot be
 changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and `bodies`, `copying`, `deleting`, `listing`,
-`attributes`, versions in `versions` and `versioning`, and multipart uploads in `uploads`, `parts` and `completion`.
-`access` says whose a bucket is, `events` what a write tells the bucket's notification targets, `rules` how things may be
-named. Key bytes are built in `keys` alone. This folder knows no other service and no HTTP.
+`attributes`, versions in `versions` and `versioning`, Object Lock in `locks`, and multipart uploads in `uploads`, `parts` and
+`completion`. `access` says whose a bucket is, `events` what a write tells the bucket's notification targets, `rules` how
+things may be named. Key bytes are built in `keys` alone. This folder knows no other service and no HTTP.
 """
 
 from pathlib import Path
@@ -17,6 +17,7 @@ from penstock.services.s3 import (
     defaults,
     deleting,
     listing,
+    locks,
     notifications,
     objects,
     parts,
@@ -38,6 +39,7 @@ __all__ = [
     "defaults",
     "deleting",
     "listing",
+    "locks",
     "notifications",
     "objects",
     "parts",

@@ -6,12 +6,15 @@ import base64
 import binascii
 from typing import Any
 
+import msgspec
+
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import keys, rules
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.records import Bucket, decode_bucket, encode
 from penstock.services.s3.uploads import forget_upload
+from penstock.services.s3.versions import ENABLED
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError, not_implemented
@@ -81,7 +84,7 @@ def _create_conditions(call: Call, params: Params) -> dict[str, Any]:
     "s3:CreateBucket",
     resource=BUCKET_ARN,
     conditions=_create_conditions,
-    unsupported={"ObjectLockEnabledForBucket": (False,), "BucketNamespace": ("global",)},
+    unsupported={"BucketNamespace": ("global",)},
 )
 async def create_bucket(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html"""
@@ -102,7 +105,10 @@ async def create_bucket(call: Call, params: Params) -> Result:
             raise AwsError(
                 "TooManyBuckets", "You have attempted to create more buckets than allowed", 400
             )  # fmt: skip
-        txn.set(keys.bucket(name), encode(Bucket(call.account, region, int(call.now * 1000))))
+        bucket = Bucket(call.account, region, int(call.now * 1000))
+        if params.get("ObjectLockEnabledForBucket"):
+            bucket = msgspec.structs.replace(bucket, versioning=ENABLED, object_lock=True)
+        txn.set(keys.bucket(name), encode(bucket))
         txn.set(mine + name.encode(), b"")
         if tags:
             txn.set(keys.setting(name, keys.TAGS), encode(tags))

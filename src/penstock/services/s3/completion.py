@@ -9,7 +9,7 @@ from urllib.parse import quote
 from penstock.blobs.checksums import COMBINABLE, CRC64NVME, combine, decode, digest, encode
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, keys, rules, versions, writing
+from penstock.services.s3 import checksums, conditions, events, keys, locks, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.copying import etag_of_parts
 from penstock.services.s3.objects import write_conditions
@@ -35,11 +35,7 @@ def _named_parts(params: Params) -> list[Named]:
     """The request's list of parts. Raises AwsError MalformedXML, InvalidPartOrder."""
     items = (params.get("MultipartUpload") or {}).get("Parts") or []
     if not items or len(items) > MOST_PARTS or any("PartNumber" not in item or "ETag" not in item for item in items):
-        raise AwsError(
-            "MalformedXML",
-            "The XML you provided was not well-formed or did not validate against our published schema",
-            400,
-        )
+        raise rules.malformed_xml()
     named = [Named(item["PartNumber"], item["ETag"].strip('"'), checksums.given(item)) for item in items]
     if any(a.number >= b.number for a, b in itertools.pairwise(named)):
         raise AwsError(
@@ -185,6 +181,7 @@ def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) 
                 call.blobs.release(txn, segment[0])
     txn.clear(begin, end)
     txn.clear(keys.upload(name, key, upload_id))
+    locks.put_on(call, bucket, record, upload.lock)
     writing.replace(txn, call, bucket, name, key, old, record, None, adopted=True)
     if bucket.has_notification:
         events.emit(txn, call, name, bucket, "ObjectCreated:CompleteMultipartUpload", key, record)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from penstock.blobs.checksums import Running, encode, running
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, reading, rules, versions, writing
+from penstock.services.s3 import checksums, conditions, events, locks, reading, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.objects import system_headers, write_conditions
 from penstock.services.s3.records import ObjectRecord
@@ -128,6 +128,7 @@ async def copy_object(call: Call, params: Params) -> Result:
     conditions.check_write_parameters(params)
     if "Metadata" in params:
         rules.check_metadata(params["Metadata"])
+    lock = await locks.asked_for(call, params)
     await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
     for _ in range(_ATTEMPTS):
         source = await find_source(call, params)
@@ -140,6 +141,7 @@ async def copy_object(call: Call, params: Params) -> Result:
                 return None
             old = writing.current(txn, name, key)
             conditions.check_write(params, old)
+            locks.put_on(call, bucket, record, lock)
             writing.replace(txn, call, bucket, name, key, old, record, source.found.inline)
             if bucket.has_notification:
                 events.emit(txn, call, name, bucket, "ObjectCreated:Copy", key, record)

@@ -137,11 +137,6 @@ _ABSENT = {
         "ReplicationConfigurationNotFoundError",
         "The replication configuration was not found",
     ),
-    "GetObjectLockConfiguration": (
-        "s3:GetBucketObjectLockConfiguration",
-        "ObjectLockConfigurationNotFoundError",
-        "Object Lock configuration does not exist for this bucket",
-    ),
 }
 """Settings that no bucket can have here: operation -> IAM action, and AWS's error for a bucket without one."""
 

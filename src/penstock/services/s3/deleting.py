@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import conditions, events, rules, versions, writing
+from penstock.services.s3 import conditions, events, locks, rules, versions, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.records import Bucket, ObjectRecord
 from penstock.store.api import Transaction, TransactionTooLarge
@@ -27,23 +27,25 @@ def _delete_conditions(call: Call, params: Params) -> dict[str, Any]:
     resource=OBJECT_ARN,
     policy=load_policy,
     conditions=_delete_conditions,
-    unsupported={"MFA": (), "BypassGovernanceRetention": (False,)},
+    unsupported={"MFA": ()},
 )
 async def delete_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html"""
     rules.check_key(params["Key"])
+    bypass = await locks.may_bypass(call, params)
 
     def body(txn: Transaction) -> Result:
         bucket = require_bucket(txn, call, params)
-        return _delete(txn, call, params["Bucket"], bucket, params["Key"], params)
+        return _delete(txn, call, params["Bucket"], bucket, params, bypass=bypass)
 
     return await call.store.transact(body)
 
 
-def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, key: str, params: Params) -> Result:
+def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Params, *, bypass: bool) -> Result:
     """Delete what the parameters name: a version for good, the object, or (with versions) put a marker in front of it."""
+    key = params["Key"]
     if "VersionId" in params:
-        return _delete_version(txn, call, name, bucket, key, params)
+        return _delete_version(txn, call, name, bucket, params, bypass=bypass)
     old = writing.current(txn, name, key)
     conditions.check_delete(params, old)
     if bucket.versioning:
@@ -58,15 +60,16 @@ def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, key: str, p
     return {}
 
 
-def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, key: str, params: Params) -> Result:
+def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Params, *, bypass: bool) -> Result:
     """That there is no such version is as good as that it was deleted."""
-    version_id = params["VersionId"]
+    key, version_id = params["Key"], params["VersionId"]
     located = versions.locate(txn, name, key, version_id)
     conditions.check_delete(params, None if located is None else located[1])
     told: Result = {"VersionId": version_id} if bucket.versioning or version_id != versions.NULL else {}
     if located is None:
         return told
     at, record = located
+    locks.check_delete(call, record, bypass=bypass)
     writing.remove_version(txn, call, name, key, at, record)
     if record.marker:
         told["DeleteMarker"] = True
@@ -84,7 +87,7 @@ def _tell(txn: Transaction, call: Call, name: str, bucket: Bucket, event: str, k
     "s3:DeleteObjects",
     action="",  # each key is authorized as a DeleteObject of its own
     resource=BUCKET_ARN,
-    unsupported={"MFA": (), "BypassGovernanceRetention": (False,)},
+    unsupported={"MFA": ()},
 )
 async def delete_objects(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
@@ -93,20 +96,19 @@ async def delete_objects(call: Call, params: Params) -> Result:
     """
     wanted = params["Delete"]["Objects"]
     if not 1 <= len(wanted) <= MOST:
-        raise AwsError(
-            "MalformedXML",
-            "The XML you provided was not well-formed or did not validate against our published schema",
-            400,
-        )
+        raise rules.malformed_xml()
     await load_policy(call, params)
     await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
     quiet = params["Delete"].get("Quiet", False)
     deleted: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     allowed = [item for item in wanted if await _may_delete(call, params["Bucket"], item, errors)]
+    bypassing = frozenset(
+        {(item["Key"], item.get("VersionId")) for item in allowed if await _may_bypass(call, params, item)}
+    )
     for at in range(0, len(allowed), _PER_TRANSACTION):
         batch = allowed[at : at + _PER_TRANSACTION]
-        await _delete_together(call, params, batch, deleted, errors)
+        await _delete_together(call, params, batch, bypassing, deleted, errors)
     result: Result = {}
     if deleted and not quiet:
         result["Deleted"] = deleted
@@ -116,22 +118,34 @@ async def delete_objects(call: Call, params: Params) -> Result:
 
 
 async def _delete_together(
-    call: Call, params: Params, batch: list[dict[str, Any]], deleted: list[dict[str, Any]], errors: list[dict[str, Any]]
+    call: Call,
+    params: Params,
+    batch: list[dict[str, Any]],
+    bypassing: frozenset[tuple[str, str | None]],
+    deleted: list[dict[str, Any]],
+    errors: list[dict[str, Any]],
 ) -> None:
     """In one transaction, or in two where that would be too large: objects of thousands of parts have much to give up."""
     try:
         done, failed = await call.store.transact(
-            functools.partial(_delete_batch, call=call, params=params, batch=batch)
+            functools.partial(_delete_batch, call=call, params=params, batch=batch, bypassing=bypassing)
         )
     except TransactionTooLarge:
         if len(batch) == 1:
             raise
         half = len(batch) // 2
-        await _delete_together(call, params, batch[:half], deleted, errors)
-        await _delete_together(call, params, batch[half:], deleted, errors)
+        await _delete_together(call, params, batch[:half], bypassing, deleted, errors)
+        await _delete_together(call, params, batch[half:], bypassing, deleted, errors)
         return
     deleted += done
     errors += failed
+
+
+async def _may_bypass(call: Call, params: Params, item: dict[str, Any]) -> bool:
+    """Whether governance may be bypassed for this item; asked only where the request says so."""
+    if not params.get("BypassGovernanceRetention") or "VersionId" not in item:
+        return False
+    return await locks.may_bypass(call, {**params, "Key": item["Key"]})
 
 
 async def _may_delete(call: Call, name: str, item: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
@@ -148,7 +162,11 @@ async def _may_delete(call: Call, name: str, item: dict[str, Any], errors: list[
 
 
 def _delete_batch(
-    txn: Transaction, call: Call, params: Params, batch: list[dict[str, Any]]
+    txn: Transaction,
+    call: Call,
+    params: Params,
+    batch: list[dict[str, Any]],
+    bypassing: frozenset[tuple[str, str | None]],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     name = params["Bucket"]
     bucket = require_bucket(txn, call, params)
@@ -163,7 +181,8 @@ def _delete_batch(
         if "Size" in item:
             condition["IfMatchSize"] = item["Size"]
         try:
-            done = _delete(txn, call, name, bucket, item["Key"], condition)
+            bypass = (item["Key"], item.get("VersionId")) in bypassing
+            done = _delete(txn, call, name, bucket, condition, bypass=bypass)
         except AwsError as error:
             errors.append(_error(item, error))
         else:

@@ -7,7 +7,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, rules, versions, writing
+from penstock.services.s3 import checksums, conditions, events, locks, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.bodies import receive
 from penstock.services.s3.reading import (
@@ -101,6 +101,7 @@ async def put_object(call: Call, params: Params) -> Result:
     headers = system_headers(params)
     if not isinstance(params.get("Body", b""), bytes):
         await call.store.transact(lambda txn: _may_write(txn, call, params), read_only=True)
+    lock = await locks.asked_for(call, params)
     received = await receive(call, params)
     etag = received.md5.hex()
     record = ObjectRecord(
@@ -113,6 +114,7 @@ async def put_object(call: Call, params: Params) -> Result:
         old = writing.current(txn, name, key)
         conditions.check_write(params, old)
         record.segments = received.segments
+        locks.put_on(call, bucket, record, lock)
         writing.replace(txn, call, bucket, name, key, old, record, received.inline)
         if bucket.has_notification:
             by_form = call.context is not None and call.context.get("s3:authType") == "POST"
@@ -180,6 +182,8 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
     }
     if found.version_id:
         result["VersionId"] = found.version_id
+    if record.lock is not None:
+        result.update(locks.told(record))
     if record.metadata:
         result["Metadata"] = record.metadata
     if record.tags:

@@ -17,6 +17,22 @@ BLOCK_PUBLIC_POLICY, RESTRICT_PUBLIC_BUCKETS, ALL_BLOCKED, NO_BLOCK = 4, 8, 15, 
 """Bits of a bucket's Block Public Access, in AWS's order of the four settings; NO_BLOCK: the setting was deleted."""
 
 
+class Retention(msgspec.Struct, array_like=True, frozen=True):
+    """A bucket's default retention, in days or in years. mode: "" where it has none."""
+
+    mode: str = ""
+    days: int = 0
+    years: int = 0
+
+
+class Lock(msgspec.Struct, array_like=True, frozen=True):
+    """A version's Object Lock. mode: "" without retention. until_ms: since the epoch. hold: "ON", "OFF" or ""."""
+
+    mode: str = ""
+    until_ms: int = 0
+    hold: str = ""
+
+
 class Bucket(msgspec.Struct, array_like=True, frozen=True):
     """A bucket. created_ms: since the epoch. The flags say which settings are worth reading on every request.
 
@@ -31,6 +47,8 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     public_access_block: int = ALL_BLOCKED
     has_public_policy: bool = False
     versioning: str = ""
+    object_lock: bool = False
+    retention: Retention = Retention()
 
 
 class Listed(msgspec.Struct, array_like=True):
@@ -76,6 +94,7 @@ class ObjectRecord(Listed):
     order: int = 0
     versioned: bool = False
     marker: bool = False
+    lock: Lock | None = None
 
 
 class Extents(msgspec.Struct, array_like=True):
@@ -95,6 +114,7 @@ class Upload(msgspec.Struct, array_like=True):
     headers: dict[str, str] = {}
     metadata: dict[str, str] = {}
     tags: list[tuple[str, str]] = []
+    lock: Lock | None = None
 
 
 class PartRecord(msgspec.Struct, array_like=True):

@@ -113,9 +113,6 @@ UNSUPPORTED_WRITE: dict[str, tuple[Any, ...]] = {
     "SSEKMSEncryptionContext": (),
     "BucketKeyEnabled": (False,),
     "StorageClass": ("STANDARD",),
-    "ObjectLockMode": (),
-    "ObjectLockRetainUntilDate": (),
-    "ObjectLockLegalHoldStatus": (),
     "ObjectLockEventHold": (),
     "ObjectLockEventHoldDurationDays": (),
     "ObjectLockEventHoldDurationYears": (),
@@ -133,6 +130,14 @@ UNSUPPORTED_READ: dict[str, tuple[Any, ...]] = {
     "SSECustomerKey": (),
     "SSECustomerKeyMD5": (),
 }
+
+
+def malformed_xml() -> AwsError:
+    return AwsError(
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+        400,
+    )
 
 
 def refuse_member(structure: Mapping[str, Any], names: Iterable[str], where: str) -> None:

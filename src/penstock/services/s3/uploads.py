@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, keys, rules
+from penstock.services.s3 import checksums, keys, locks, rules
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.listing import encoder, list_conditions, page_size
 from penstock.services.s3.objects import system_headers, write_conditions
@@ -59,12 +59,14 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
     upload = Upload(
         int(call.now * 1000), call.principal.arn, algorithm, checksums.upload_type(algorithm, params.get("ChecksumType")),
         headers=system_headers(params), metadata=metadata,
-        tags=parse_header(params["Tagging"]) if "Tagging" in params else [],
+        tags=parse_header(params["Tagging"]) if "Tagging" in params else [], lock=await locks.asked_for(call, params),
     )  # fmt: skip
     upload_id = f"{upload.initiated_ms:012x}{secrets.token_urlsafe(32)}"
 
     def body(txn: Transaction) -> None:
-        require_bucket(txn, call, params)
+        bucket = require_bucket(txn, call, params)
+        if upload.lock is not None and not bucket.object_lock:
+            raise locks.no_configuration()
         txn.set(keys.upload(name, key, upload_id), encode(upload))
 
     await call.store.transact(body)

@@ -39,6 +39,12 @@ async def put_bucket_versioning(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> None:
         bucket = require_bucket(txn, call, params)
+        if bucket.object_lock and status != versions.ENABLED:
+            raise AwsError(
+                "InvalidBucketState",
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+                409,
+            )
         txn.set(keys.bucket(params["Bucket"]), encode(msgspec.structs.replace(bucket, versioning=status)))
 
     await call.store.transact(body)
