@@ -5,11 +5,12 @@ Events and answers have the payload format 2.0: https://docs.aws.amazon.com/lamb
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -20,7 +21,8 @@ from penstock.core.identity import ANONYMOUS, Kind, Principal
 from penstock.core.operation import Operation, Params, Result
 from penstock.core.web import Visit, site
 from penstock.runtime.api import Outcome
-from penstock.services.lambda_ import access, invocations, urls
+from penstock.runtime.streams import ResponseStream
+from penstock.services.lambda_ import access, invocations, url_cors, urls
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.urls import Url
 from penstock.store import Transaction
@@ -38,6 +40,8 @@ _FORBIDDEN = (
 _TEXT = ("text/", "application/json", "application/javascript", "application/xml")
 _JSON = ("Content-Type", "application/json")
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length"})
+WITH_PRELUDE = "application/vnd.awslambda.http-integration-response"
+PRELUDE_BYTES_MAX = 1024 * 1024
 PRELUDE_END = bytes(8)
 """Between the metadata and the body of a streamed answer, as AWS's streaming libraries write it."""
 
@@ -76,8 +80,8 @@ async def answer(visit: Visit) -> Response:
         return _refused(403, None)
     url, target = found
     assert target is not None
-    if url.cors is not None and is_preflight(request):
-        return preflight(url.cors, request)
+    if url.cors is not None and url_cors.is_preflight(request):
+        return url_cors.preflight(url.cors, request)
     await visit.collect(invocations.SYNC_PAYLOAD_BYTES_MAX)
     try:
         principal = await _authorized(visit, url)
@@ -85,16 +89,17 @@ async def answer(visit: Visit) -> Response:
         log.info("a request to the URL of %s was refused: %s", url.arn, error)
         return _refused(403, _FORBIDDEN)
     event = msgspec.json.encode(event_of(request, url, principal, visit.request_id, node.clock.now()))
+    trace = request.headers.get("x-amzn-trace-id", "")
     try:
-        outcome = await invocations.run(
-            node, target, visit.request_id, event, trace=request.headers.get("x-amzn-trace-id", "")
-        )
+        if url.invoke_mode == "RESPONSE_STREAM":
+            response = await _streamed(visit, target, event, trace)
+        else:
+            response = respond(await invocations.run(node, target, visit.request_id, event, trace=trace))
     except AwsError as error:
         return _refused(429 if error.status == 429 else 502, error.message)
-    response = respond(outcome, streaming=url.invoke_mode == "RESPONSE_STREAM")
     response.headers.append(("x-amzn-RequestId", visit.request_id))
     if url.cors is not None:
-        allow(url.cors, request, response)
+        url_cors.allow(url.cors, request, response)
     return response
 
 
@@ -192,28 +197,77 @@ def _put_body(event: dict[str, Any], body: bytes, content_type: str) -> None:
     event["isBase64Encoded"] = True
 
 
-def respond(outcome: Outcome, *, streaming: bool = False) -> Response:
-    """The response that a function's answer is. streaming: the answer is the body itself, unless it has a prelude."""
+def respond(outcome: Outcome) -> Response:
+    """The response that a function's answer is."""
     if outcome.error:
-        return Response(502, [_JSON], b"Internal Server Error")
-    if streaming:
-        head, found, body = outcome.payload.partition(PRELUDE_END)
-        if not found:
-            return Response(200, [("Content-Type", "application/octet-stream")], outcome.payload)
-        answered: Any = _parsed(head)
-        return (
-            _as_said(answered, body) if isinstance(answered, dict) else Response(502, [_JSON], b"Internal Server Error")
-        )
+        return _bad_gateway()
     answered = _parsed(outcome.payload)
-    if isinstance(answered, dict) and "statusCode" in answered:
-        body = answered.get("body", "")
-        if answered.get("isBase64Encoded") is True:
-            try:
-                body = base64.b64decode(body, validate=True)
-            except (binascii.Error, ValueError, TypeError):
-                return Response(502, [_JSON], b"Internal Server Error")
-        return _as_said(answered, _as_bytes(body))
-    return Response(200, [_JSON], _as_bytes(answered))
+    if not isinstance(answered, dict) or "statusCode" not in answered:
+        return Response(200, [_JSON], _as_bytes(answered))
+    body = answered.get("body", "")
+    if answered.get("isBase64Encoded") is True:
+        try:
+            body = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            return _bad_gateway()
+    return _as_said(answered, _as_bytes(body))
+
+
+def _bad_gateway() -> Response:
+    return Response(502, [_JSON], b"Internal Server Error")
+
+
+async def _streamed(visit: Visit, target: Target, event: bytes, trace: str) -> Response:
+    """The response of a function whose URL streams: what it sends is the body, after a prelude where it has one.
+
+    One that does not stream is sent as it is. Raises AwsError.
+    """
+    stream = ResponseStream()
+    task = asyncio.ensure_future(
+        invocations.run(visit.node, target, visit.request_id, event, trace=trace, stream=stream)
+    )
+    begun = asyncio.ensure_future(stream.begun())
+    try:
+        await asyncio.wait((task, begun), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        begun.cancel()
+    if not stream.content_type:
+        outcome = await task
+        if outcome.error:
+            return _bad_gateway()
+        return Response(200, [("Content-Type", "application/octet-stream")], outcome.payload)
+    pieces = aiter(stream)
+    if stream.content_type != WITH_PRELUDE:
+        return Response(200, [("Content-Type", stream.content_type)], stream=_rest(b"", pieces, stream, task))
+    head = b""
+    async for piece in pieces:
+        head += piece
+        if PRELUDE_END in head or len(head) > PRELUDE_BYTES_MAX:
+            break
+    head, found, first = head.partition(PRELUDE_END)
+    answered = _parsed(head)
+    response = _as_said(answered, b"") if found and isinstance(answered, dict) else _bad_gateway()
+    if response.status == 502:
+        stream.abandon()
+        return response
+    response.stream = _rest(first, pieces, stream, task)
+    return response
+
+
+async def _rest(
+    first: bytes, pieces: AsyncIterator[bytes], stream: ResponseStream, task: asyncio.Future[Outcome]
+) -> AsyncIterator[bytes]:
+    """What follows. Raises AwsError where the function broke off: the connection ends without the body's end."""
+    try:
+        if first:
+            yield first
+        async for piece in pieces:
+            yield piece
+        outcome = await task
+        if outcome.error:
+            raise AwsError("InternalFailure", "The function ended before its response did.", 502)
+    finally:
+        stream.abandon()
 
 
 def _parsed(payload: bytes) -> Any:
@@ -242,9 +296,9 @@ def _as_said(answered: dict[str, Any], body: bytes) -> Response:
         ]
         headers += [("Set-Cookie", str(cookie)) for cookie in answered.get("cookies") or ()]
     except (ValueError, TypeError, AttributeError):
-        return Response(502, [_JSON], b"Internal Server Error")
+        return _bad_gateway()
     if any(_breaks_out(name) or _breaks_out(value) for name, value in headers):
-        return Response(502, [_JSON], b"Internal Server Error")
+        return _bad_gateway()
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(_JSON)
     return Response(status, headers, body)
@@ -257,45 +311,3 @@ def _text(value: Any) -> str:
 def _breaks_out(text: str) -> bool:
     """Whether the text would end the header that it stands in."""
     return not text.isascii() or "\r" in text or "\n" in text or "\0" in text
-
-
-def is_preflight(request: Request) -> bool:
-    """Whether a browser asks if it may send a request."""
-    headers = request.headers
-    return request.method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
-
-
-def preflight(cors: Mapping[str, Any], request: Request) -> Response:
-    """The answer that the URL's rules give; the function does not see the question."""
-    response = Response(200, [])
-    if allow(cors, request, response):
-        methods = ",".join(cors.get("AllowMethods") or ("*",))
-        response.headers.append(("Access-Control-Allow-Methods", methods))
-        if allowed := cors.get("AllowHeaders"):
-            response.headers.append(("Access-Control-Allow-Headers", ",".join(allowed)))
-        if "MaxAge" in cors:
-            response.headers.append(("Access-Control-Max-Age", str(cors["MaxAge"])))
-    return response
-
-
-def allow(cors: Mapping[str, Any], request: Request, response: Response) -> bool:
-    """Add what lets the request's page read the response, in place of what the function says of it; whether it may."""
-    response.headers = [
-        (name, value) for name, value in response.headers if not name.lower().startswith("access-control-")
-    ]
-    origin = request.headers.get("origin")
-    if origin is None or not any(_matches(pattern, origin) for pattern in cors.get("AllowOrigins", ())):
-        return False
-    every = "*" in cors["AllowOrigins"] and not cors.get("AllowCredentials")
-    response.headers.append(("Access-Control-Allow-Origin", "*" if every else origin))
-    if not every:
-        response.headers.append(("Vary", "Origin"))
-    if cors.get("AllowCredentials"):
-        response.headers.append(("Access-Control-Allow-Credentials", "true"))
-    if exposed := cors.get("ExposeHeaders"):
-        response.headers.append(("Access-Control-Expose-Headers", ",".join(exposed)))
-    return True
-
-
-def _matches(pattern: str, origin: str) -> bool:
-    return pattern == "*" or pattern.lower() == origin.lower()
