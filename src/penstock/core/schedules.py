@@ -35,7 +35,7 @@ class Schedule:
         """Raises BadScheduleError."""
         try:
             self._zone = ZoneInfo(zone or "UTC")
-        except (ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise BadScheduleError(f"no such time zone: {zone}") from error
         self._at: float | None = None
         self._rate_s = 0

@@ -67,6 +67,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "cloudformation", "2010-05-15", "cloudformation", _QUERY, validation="ValidationError", fraction=3
     ),
+    Entry(
+        "application-autoscaling", "2016-02-06", "application-autoscaling", _JSON, "AnyScaleFrontendService",
+    ),
     Entry("resourcegroupstaggingapi", "2017-01-26", "tagging", _JSON, "ResourceGroupsTaggingAPI_20170126"),
 )  # fmt: skip
 

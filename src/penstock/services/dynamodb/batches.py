@@ -10,7 +10,7 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, permissions, records, table, writes
+from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.projection import Projector
@@ -80,7 +80,8 @@ async def batch_get_item(call: Call, params: Params) -> Result:
         if got.unread:
             unprocessed[gets.name] = {**gets.params, "Keys": got.unread}
     result: Result = {"Responses": responses, "UnprocessedKeys": unprocessed}
-    add_consumed(params, result, [Done(got.table, got.units, writes.NO_UNITS) for got in found])
+    read = [Done(got.table, got.units, writes.NO_UNITS) for got in found]
+    add_consumed(call, params, result, read, consumption.READ)
     return result
 
 
@@ -161,7 +162,7 @@ async def batch_write_item(call: Call, params: Params) -> Result:
 
         done += await call.store.transact(body)
     result: Result = {"UnprocessedItems": {}}
-    add_consumed(params, result, done)
+    add_consumed(call, params, result, done, consumption.WRITE)
     add_collections(result, done)
     return result
 
@@ -235,8 +236,11 @@ def _carry_out(txn: Transaction, batch: list[_Write], params: Params, node: Node
     return done
 
 
-def add_consumed(params: Params, result: Result, done: Iterable[Done], which: str = "") -> None:
-    """Add ConsumedCapacity to a result, summed by table. which: see `capacity.consumed`."""
+def add_consumed(call: Call, params: Params, result: Result, done: list[Done], kind: str, which: str = "") -> None:
+    """Note units (kind: see `consumption`), and add ConsumedCapacity to a result, summed by table. which: see
+    `capacity.consumed`."""
+    for each in done:
+        consumption.note(call, each.table, kind, each.units, each.used)
     if params.get("ReturnConsumedCapacity", "NONE") == "NONE":
         return
     units: dict[str, float] = {}

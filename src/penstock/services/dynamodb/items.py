@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, permissions, records, table, writes
+from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import INVALID, detected, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate
@@ -60,10 +60,11 @@ async def get_item(call: Call, params: Params) -> Result:
             result["Item"] = msgspec.Raw(item_json)
         else:
             result["Item"] = projection(records.decode(item_json))
-    if not bare:
+    if not bare or not found.record.on_demand:
         units = capacity.read_units(
             0 if stored is None else records.size_of(stored), bool(params.get("ConsistentRead"))
         )
+        consumption.note(call, found, consumption.READ, units)
         used = capacity.consumed(params, found.record.name, units)
         if used is not None:
             result["ConsumedCapacity"] = used
@@ -115,7 +116,7 @@ async def put_item(call: Call, params: Params) -> Result:
         return Written(found, size, old, used, shown, None if bare else measured(txn, params, found, item))
 
     done = await call.store.transact(body)
-    return {} if bare else reply(params, done)
+    return {} if bare and done.table.record.on_demand else reply(call, params, done)
 
 
 def require(
@@ -148,12 +149,13 @@ class Written(NamedTuple):
     collection: dict[str, Any] | None = None
 
 
-def reply(params: Params, done: Written) -> Result:
-    """The reply of a single write."""
+def reply(call: Call, params: Params, done: Written) -> Result:
+    """The reply of a single write, whose units are noted."""
     result: Result = {}
     if done.attributes:
         result["Attributes"] = done.attributes
     units = capacity.write_units(done.size, 0 if done.old is None else records.size_of(done.old))
+    consumption.note(call, done.table, consumption.WRITE, units, done.used)
     used = capacity.consumed(params, done.table.record.name, units, done.used)
     if used is not None:
         result["ConsumedCapacity"] = used
@@ -198,7 +200,7 @@ async def delete_item(call: Call, params: Params) -> Result:
         shown = msgspec.Raw(old_json) if old_json else None
         return Written(found, 0, old, used, shown, measured(txn, params, found, key))
 
-    return reply(params, await call.store.transact(body))
+    return reply(call, params, await call.store.transact(body))
 
 
 @operation("dynamodb:UpdateItem", resource=permissions.resource)
@@ -234,7 +236,7 @@ async def update_item(call: Call, params: Params) -> Result:
             shown = before or _shown(wanted, "NEW", item, update)
         return Written(found, size, old, used, shown, measured(txn, params, found, key))
 
-    return reply(params, await call.store.transact(body))
+    return reply(call, params, await call.store.transact(body))
 
 
 def _shown(wanted: str, which: str, item: Item, update: Update | None) -> Any:

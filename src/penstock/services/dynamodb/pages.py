@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from penstock.core.call import Call
 from penstock.core.operation import Params, Result
-from penstock.services.dynamodb import capacity, records
+from penstock.services.dynamodb import capacity, consumption, records
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.errors import INVALID, KEY_MISMATCH, invalid
 from penstock.services.dynamodb.expressions.request import Expressions
@@ -171,7 +172,7 @@ def start_key_of(source: Source, start: Item) -> bytes:
         raise invalid(f"The provided starting key is invalid: {error.message}") from None
 
 
-def reply(params: Params, source: Source, page: Page, expressions: Expressions, values: Values) -> Result:
+def reply(call: Call, params: Params, source: Source, page: Page, expressions: Expressions, values: Values) -> Result:
     """The result of a page: filtered, cut down, counted."""
     found: list[Any]
     count = page.scanned
@@ -190,13 +191,15 @@ def reply(params: Params, source: Source, page: Page, expressions: Expressions, 
         result["Items"] = found
     if page.last:
         result["LastEvaluatedKey"] = source.table.key_attributes(records.decode(page.last), source.secondary)
-    if params.get("ReturnConsumedCapacity", "NONE") != "NONE":
+    wanted = params.get("ReturnConsumedCapacity", "NONE") != "NONE"
+    if wanted or not source.table.record.on_demand:
         consistent = bool(params.get("ConsistentRead"))
         units = capacity.read_units(page.size_bytes, consistent)
-        name, index = source.table.record.name, source.secondary
-        if index is None:
-            result["ConsumedCapacity"] = capacity.consumed(params, name, units)
-        else:
-            fetched = capacity.read_units(page.fetched_bytes, consistent) if source.whole else 0.0
-            result["ConsumedCapacity"] = capacity.consumed(params, name, fetched, [(index, units)])
+        indexes: list[tuple[Index, float]] = []
+        if source.secondary is not None:
+            indexes = [(source.secondary, units)]
+            units = capacity.read_units(page.fetched_bytes, consistent) if source.whole else 0.0
+        consumption.note(call, source.table, consumption.READ, units, indexes)
+        if wanted:
+            result["ConsumedCapacity"] = capacity.consumed(params, source.table.record.name, units, indexes)
     return result

@@ -56,7 +56,7 @@ async def run(
         return source, page
 
     source, page = await call.store.transact(body, read_only=True)
-    return pages.reply(params, source, page, expressions, values)
+    return pages.reply(call, params, source, page, expressions, values)
 
 
 def _start(source: pages.Source, wanted: KeyRange, start: Item) -> bytes:

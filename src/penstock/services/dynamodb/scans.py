@@ -50,4 +50,4 @@ async def run(call: Call, params: Params, expressions: Expressions, values: Valu
         return source, page
 
     source, page = await call.store.transact(body, read_only=True)
-    return pages.reply(params, source, page, expressions, values)
+    return pages.reply(call, params, source, page, expressions, values)

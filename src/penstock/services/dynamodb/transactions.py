@@ -15,7 +15,7 @@ from penstock.core.authz import require as require_permission
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, names, permissions, records, table, tokens, writes
+from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, tokens, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.batches import Done, add_collections, add_consumed
 from penstock.services.dynamodb.errors import invalid
@@ -111,7 +111,7 @@ async def write(call: Call, params: Params, given: list[dict[str, Any]], digest:
 
     result: Result = {}
     done = await call.store.transact(body)
-    add_consumed(params, result, done, "WriteCapacityUnits")
+    add_consumed(call, params, result, done, consumption.WRITE, "WriteCapacityUnits")
     add_collections(result, done)
     return result
 
@@ -263,5 +263,5 @@ async def read(call: Call, params: Params, gets: list[tuple[dict[str, Any], Expr
     result: Result = {"Responses": responses}
     sizes = [(its_table, 0 if stored is None else records.size_of(stored)) for its_table, stored, _ in found]
     used = [Done(each, 2 * capacity.read_units(size, True), writes.NO_UNITS) for each, size in sizes]
-    add_consumed(params, result, used, "ReadCapacityUnits")
+    add_consumed(call, params, result, used, consumption.READ, "ReadCapacityUnits")
     return result
