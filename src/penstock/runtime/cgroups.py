@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -21,12 +22,20 @@ _MAX_V1 = 1 << 62
 class Group(Protocol):
     """One environment's group."""
 
+    def limit(self, memory_bytes: int, processes: int, cpu_weight: int) -> None:
+        """Set what it may use. cpu_weight: 1024 for one that may use a CPU in full. Raises OSError."""
+        ...
+
     def open_procs(self) -> list[int]:
         """Descriptors to which a process writes 0 to join; the caller closes them."""
         ...
 
     def used_bytes(self) -> int | None:
         """Memory that only this environment holds, its /tmp included, files it cached aside; None: nobody counts."""
+        ...
+
+    def charged_bytes(self) -> int:
+        """An upper bound of `used_bytes`, files it cached included, that costs next to nothing; 0 if nobody counts."""
         ...
 
     def out_of_memory(self) -> bool:
@@ -47,8 +56,8 @@ class Groups(Protocol):
 
     how: str
 
-    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
-        """Make an environment's group. cpu_weight: 1024 for one that may use a CPU in full. Raises OSError."""
+    def create(self, name: str) -> Group:
+        """Make an environment's group, without limits yet. Raises OSError."""
         ...
 
     def close(self) -> bool:
@@ -107,6 +116,14 @@ def _removed(folder: Path) -> bool:
     return True
 
 
+def _write(path: Path, value: int) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, b"%d" % value)
+    finally:
+        os.close(fd)
+
+
 def _read_int(path: Path) -> int:
     text = path.read_text().strip()
     return _MAX_V1 if text == "max" else int(text)
@@ -126,17 +143,23 @@ class _Version1:
         if limit_file.exists() and (limit := _read_int(limit_file)) < _MAX_V1:
             (self._folders["memory"] / "memory.limit_in_bytes").write_text(str(limit))
 
-    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
-        folders = [folder / name for folder in self._folders.values()]
-        for folder in folders:
+    def create(self, name: str) -> Group:
+        folders = {controller: folder / name for controller, folder in self._folders.items()}
+        for folder in folders.values():
             folder.mkdir()
-        memory = self._folders["memory"] / name
-        (memory / "memory.limit_in_bytes").write_text(str(memory_bytes))
-        with contextlib.suppress(OSError):  # no swap accounting on this kernel
-            (memory / "memory.memsw.limit_in_bytes").write_text(str(memory_bytes))
-        (self._folders["pids"] / name / "pids.max").write_text(str(processes))
-        (self._folders["cpu"] / name / "cpu.shares").write_text(str(max(2, cpu_weight)))
-        return _Group(folders, memory / "memory.stat", ("total_rss", "total_shmem"), memory / "memory.oom_control")
+        memory = folders["memory"]
+
+        def limit(memory_bytes: int, processes: int, cpu_weight: int) -> None:
+            _write(memory / "memory.limit_in_bytes", memory_bytes)
+            with contextlib.suppress(OSError):  # no swap accounting on this kernel
+                _write(memory / "memory.memsw.limit_in_bytes", memory_bytes)
+            _write(folders["pids"] / "pids.max", processes)
+            _write(folders["cpu"] / "cpu.shares", max(2, cpu_weight))
+
+        counted = ("total_rss", "total_shmem")
+        return _Group(
+            list(folders.values()), memory, "memory.usage_in_bytes", counted, memory / "memory.oom_control", limit
+        )
 
     def close(self) -> bool:
         left = [folder for folder in self._folders.values() if not _removed(folder)]
@@ -151,24 +174,32 @@ class _Version2:
         self._folder.mkdir(exist_ok=True)
         (self._folder / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in _CONTROLLERS))
 
-    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
+    def create(self, name: str) -> Group:
         folder = self._folder / name
         folder.mkdir()
-        (folder / "memory.max").write_text(str(memory_bytes))
-        with contextlib.suppress(OSError):
-            (folder / "memory.swap.max").write_text("0")
-        (folder / "pids.max").write_text(str(processes))
-        (folder / "cpu.weight").write_text(str(max(1, min(10_000, cpu_weight * 100 // 1024))))
-        return _Group([folder], folder / "memory.stat", ("anon", "shmem"), folder / "memory.events")
+
+        def limit(memory_bytes: int, processes: int, cpu_weight: int) -> None:
+            _write(folder / "memory.max", memory_bytes)
+            with contextlib.suppress(OSError):
+                _write(folder / "memory.swap.max", 0)
+            _write(folder / "pids.max", processes)
+            _write(folder / "cpu.weight", max(1, min(10_000, cpu_weight * 100 // 1024)))
+
+        return _Group([folder], folder, "memory.current", ("anon", "shmem"), folder / "memory.events", limit)
 
     def close(self) -> bool:
         return _removed(self._folder)
 
 
 class _Group:
-    def __init__(self, folders: list[Path], stat: Path, counted: tuple[str, str], events: Path) -> None:
+    def __init__(
+        self, folders: list[Path], memory: Path, charged: str, counted: tuple[str, str], events: Path,
+        limit: Callable[[int, int, int], None],
+    ) -> None:  # fmt: skip
+        self.limit = limit
         self._folders = folders
-        self._stat = stat
+        self._stat = memory / "memory.stat"
+        self._charged_fd = os.open(memory / charged, os.O_RDONLY | os.O_CLOEXEC)
         self._counted = counted
         self._events = events
 
@@ -187,6 +218,11 @@ class _Group:
             return 0
         return total
 
+    def charged_bytes(self) -> int:
+        if self._charged_fd < 0:
+            return 0
+        return int(os.pread(self._charged_fd, 32, 0))
+
     def out_of_memory(self) -> bool:
         try:
             counts = dict(line.split() for line in self._events.read_text().splitlines())
@@ -199,6 +235,9 @@ class _Group:
             _kill_all(folder)
 
     def remove(self) -> bool:
+        if self._charged_fd >= 0:
+            os.close(self._charged_fd)
+            self._charged_fd = -1
         self._folders = [folder for folder in self._folders if not _removed(folder)]
         return not self._folders
 
@@ -210,7 +249,7 @@ class NoGroups:
         self.how = ""
         self.reason = reason
 
-    def create(self, name: str, memory_bytes: int, processes: int, cpu_weight: int) -> Group:
+    def create(self, name: str) -> Group:
         return _NoGroup()
 
     def close(self) -> bool:
@@ -218,11 +257,17 @@ class NoGroups:
 
 
 class _NoGroup:
+    def limit(self, memory_bytes: int, processes: int, cpu_weight: int) -> None:
+        return
+
     def open_procs(self) -> list[int]:
         return []
 
     def used_bytes(self) -> int | None:
         return None
+
+    def charged_bytes(self) -> int:
+        return 0
 
     def out_of_memory(self) -> bool:
         return False

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _CONNECTIONS_MAX = 64
 _MAKING_S_MAX = 60.0
 _MB = 1024 * 1024
+_SMALL_BYTES = 24 * _MB
+"""What holds less has nothing to be killed for, and its use is looked up when its time is over."""
 
 
 class State(Enum):
@@ -177,6 +179,8 @@ class Environment:
 
     def check_memory(self) -> None:
         """Kill it if it holds more than its memory (what it keeps in /tmp is not counted, as on AWS)."""
+        if 0 < self._processes.group.charged_bytes() <= max(self._used_bytes, _SMALL_BYTES):
+            return
         used = self._processes.memory_used_bytes()
         self._used_bytes = max(self._used_bytes, used)
         if used > self.spec.memory_mb * _MB and self.state is not State.ENDED:
@@ -343,14 +347,14 @@ class Environment:
         line = f"{at}Z {request_id} Task timed out after {self.spec.timeout_s:.2f} seconds\n"
         self._fail(outcomes.timed_out(request_id, self.spec.timeout_s), "Status: timeout", line)
 
-    def _running(self) -> None:
+    def _running(self, at: float) -> None:
         """The runtime's process has begun: the init phase runs from here, however long a busy host took until now."""
         if self.state is State.STARTING:
-            self._began = self._loop.time()
+            self._began = min(at, self._loop.time())
             if self._timer is not None:
                 self._timer.cancel()
             limit_s = self.spec.timeout_s if self._init_in_invoke else self.spec.init_timeout_s
-            self._timer = self._loop.call_later(limit_s, self._init_timed_out)
+            self._timer = self._loop.call_at(self._began + limit_s, self._init_timed_out)
 
     def _not_made(self) -> None:
         self._failed("Sandbox.Failure", f"it was not ready within {_MAKING_S_MAX:.0f} seconds")

@@ -29,6 +29,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _MOUNT_SETATTR = 442
+_MADV_COLLAPSE, _HUGE_BYTES = 25, 1 << 21
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
 
@@ -96,6 +97,24 @@ def pivot_root(new: str, old: str) -> None:
     number = _PIVOT_ROOT[platform.machine()]
     arguments = ctypes.c_char_p(os.fsencode(new)), ctypes.c_char_p(os.fsencode(old))
     _check(_libc.syscall(ctypes.c_long(number), *arguments), "pivot_root")
+
+
+def collapse_memory(proc: str) -> None:
+    """Have this process's own memory in huge pages where that can be: a fork then copies a five-hundredth of the tables.
+
+    A fork's write splits a huge page again, so what is shared stays shared in pages of 4 KB. Since Linux 6.1; before,
+    nothing changes. proc: where proc is mounted.
+    """
+    with open(f"{proc}/self/maps") as f:
+        lines = f.read().splitlines()
+    for line in lines:
+        place, rights, _, _, inode, *name = line.split(None, 5)
+        if rights != "rw-p" or inode != "0" or (name and name[0] != "[heap]"):
+            continue
+        begin, end = (int(text, 16) for text in place.split("-"))
+        begin, end = -(-begin // _HUGE_BYTES) * _HUGE_BYTES, end // _HUGE_BYTES * _HUGE_BYTES
+        if end > begin:
+            _libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_COLLAPSE)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import resource
-import secrets
 import socket
 import sys
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from penstock.runtime.cgroups import Groups, open_groups
 from penstock.runtime.environment import Environment, InitTimedOut, NeverDelivered
 from penstock.runtime.interpreters import Interpreter, Interpreters
 from penstock.runtime.logs import FunctionLog
-from penstock.runtime.processes import Processes
+from penstock.runtime.shells import Shells
 from penstock.runtime.spawner import Zygote, ZygoteFailed
 
 log = logging.getLogger(__name__)
@@ -40,9 +39,8 @@ _PROCESSES_MAX = 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 1,024 processes and threads."""
 _VCPU_MB = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: one vCPU at 1,769 MB."""
-_DESCRIPTORS = 10
-"""An environment takes a control socket, a pidfd, a pipe, its /tmp, two listeners and their connections."""
-_UID_FIRST = 1_600_000_000
+_DESCRIPTORS = 11
+"""An environment takes a control socket, a pidfd, a pipe, its /tmp, its memory counter, two listeners and their connections."""
 _MEMORY_CHECK_S = 0.05
 _REAP_EVERY_S = 1.0
 _CLOSE_EVERY_S, _CLOSE_TRIES = 0.02, 500
@@ -68,7 +66,7 @@ class LocalRuntime:
         self._all: set[Environment] = set()
         self._available: dict[str, list[Environment]] = {}
         self._starting = 0
-        self._uids = 0
+        self._shells: dict[Zygote, Shells] = {}
         self._checker: asyncio.TimerHandle | None = None
         self._reaper: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -191,45 +189,32 @@ class LocalRuntime:
         init_in_invoke: bool,
         last_try: bool,
     ) -> Environment:
-        name = secrets.token_hex(16)
+        shell = await self._shells[zygote].take()
+        if self._closed:
+            shell.discard()
+            raise RuntimeUnsupported("the server is shutting down")
+        processes, name = shell.processes, shell.name
         stream = f"{datetime.fromtimestamp(self._clock.now(), UTC):%Y/%m/%d}/[{spec.version}]{name}"
-        assert self._groups is not None  # opened with the zygote
         limit = (spec.memory_mb + spec.ephemeral_mb) * _MB
-        group = self._groups.create(name, limit, _PROCESSES_MAX, spec.memory_mb * 1024 // _VCPU_MB)
-        self._uids = (self._uids + 1) % 100_000_000
-        processes = Processes(group, _UID_FIRST + self._uids, own_pids=not zygote.found["pid"])
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(reader, False)
-        function_log = FunctionLog(reader, self._clock.now, lambda lines: self._write_log(spec, stream, lines))
+        processes.group.limit(limit, _PROCESSES_MAX, spec.memory_mb * 1024 // _VCPU_MB)
+        function_log = FunctionLog(shell.log_fd, self._clock.now, lambda lines: self._write_log(spec, stream, lines))
         environment = Environment(
             spec, self._clock, processes, function_log, invocation, expires_at=credentials.expires_at,
             init_in_invoke=init_in_invoke, last_try=last_try,
             shared_network=self._host_network or bool(zygote.found.get("net")),
         )  # fmt: skip
         environment.freed, environment.ended = self._freed, self._ended
-        processes.listening = lambda sockets: self._serve(environment, sockets)
         self._all.add(environment)
-        procs = group.open_procs()
-        try:
-            request = self._request(zygote, name, spec, credentials, processes.uid, stream)
-            _, pidfd = await zygote.spawn(request, [processes.theirs.fileno(), writer, *procs], processes.ended)
-        except ZygoteFailed:
-            environment.end()
-            processes.abandon()
-            raise
-        finally:
-            for fd in (writer, *procs):
-                os.close(fd)
-        processes.spawned(pidfd)
+        shell.listening = lambda sockets: self._serve(environment, sockets)
+        if shell.sockets:
+            self._serve(environment, shell.sockets)
+        processes.become(self._request(zygote, spec, credentials, stream))
         self._watch()
         return environment
 
-    def _request(
-        self, zygote: Zygote, name: str, spec: FunctionSpec, credentials: Credentials, uid: int, stream: str
-    ) -> dict[str, Any]:
+    def _request(self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, stream: str) -> dict[str, Any]:
         isolated = not self._host_network and not zygote.found.get("net")
-        port = self._settings.port or 4566
-        endpoint = f"http://127.0.0.1:{port}" if isolated else self.endpoint
+        endpoint = f"http://127.0.0.1:{self._settings.port or 4566}" if isolated else self.endpoint
         mounted = not zygote.found.get("mount")
         layers = [os.path.realpath(layer) for layer in spec.layers]
         code = os.path.realpath(spec.code)
@@ -237,13 +222,9 @@ class LocalRuntime:
         if program is not None and not mounted:
             program = program.unmounted()
         return {
-            "id": name,
-            "uid": uid,
             "code": code,
             "layers": layers,
             "ephemeral_mb": spec.ephemeral_mb,
-            "endpoint_port": port,
-            "host_network": self._host_network,
             "program": None if program is None else list(program.arguments),
             "program_logs": program is not None and program.logs,
             "shown": list(program.shown) if program is not None else [],
@@ -274,6 +255,11 @@ class LocalRuntime:
             raise
         if self._groups is None:
             self._groups = open_groups()
+        self._shells = {z: shells for z, shells in self._shells.items() if z.alive}
+        shells = self._shells[zygote] = Shells(
+            zygote, self._groups, port=self._settings.port or 4566, host_network=self._host_network
+        )
+        shells.warm()
         for weakness in protections.weaknesses(zygote.found, self._groups):
             if weakness not in self._warned:
                 self._warned.add(weakness)
@@ -374,6 +360,8 @@ class LocalRuntime:
                 timer.cancel()
         for environment in list(self._all):
             environment.end()
+        for shells in self._shells.values():
+            shells.close()
         for task in self._zygotes.values():
             if not task.done():
                 task.cancel()

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from penstock.runtime.cgroups import Group
 
@@ -34,7 +35,8 @@ class Processes:
         self.tmp_fd = -1
         """The environment's /tmp, to see how full it is; -1 where it has none of its own."""
         self.listening: Callable[[list[socket.socket]], None] = lambda _: None
-        self.running: Callable[[], None] = lambda: None
+        self.running: Callable[[float], None] = lambda _: None
+        """(when, on the monotonic clock): the runtime's process begins."""
         self.exited: Callable[[int], None] = lambda _: None
         self.failed: Callable[[str, str], None] = lambda _, __: None
         """(error type, reason): no runtime came to run."""
@@ -57,6 +59,17 @@ class Processes:
             return
         self._pidfd = pidfd
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._over
+
+    def become(self, request: dict[str, Any]) -> None:
+        """Tell the waiting processes which function they are of. Nothing happens if they are gone."""
+        if self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.send(json.dumps(request).encode())
+
     def _read(self) -> None:
         assert self._control is not None
         try:
@@ -78,14 +91,14 @@ class Processes:
         event = json.loads(text)
         kind = event["event"]
         if kind == "listening":
-            listeners = event["listeners"]
+            self.listening([socket.socket(fileno=fd) for fd in fds])
+        elif kind == "furnished":
             self.uid = event["uid"]
-            for fd in fds[listeners:]:
+            for fd in fds:
                 self.tmp_fd = fd
-            self.listening([socket.socket(fileno=fd) for fd in fds[:listeners]])
         elif kind == "running":
             self.runtime_pid = pid
-            self.running()
+            self.running(event["at"])
         elif kind == "exit":
             self._status = event["status"]
             self.exited(event["status"])

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 from penstock.runtime import linux, rootfs, seccomp
 
 RUNTIME_API_PORT = 9001
+MESSAGE_BYTES = 200_000
 _LOG_FD, _CONTROL_FD = 3, 4
 _USER = 993
 _FILES_MAX = _PROCESSES_MAX = 1024
@@ -46,18 +47,29 @@ class Host(NamedTuple):
     filters_calls: bool
 
 
-def enter(request: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
-    """Become an environment. fds: control socket, log pipe, then cgroup.procs files to join. Never returns."""
+def enter(blank: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
+    """Become an environment: first one of no function, then the one that the control socket says. Never returns.
+
+    blank: uid, endpoint_port, host_network. fds: control socket, log pipe, then cgroup.procs files to join.
+    """
     control_fd = _own_descriptors(fds)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control_fd)
     own_pids = "pid" in host.namespaces
     try:
         if own_pids:
             linux.die_with_parent()
-        _isolate(request, host, control)
+        runtime_api = _isolate(blank, host, control)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
         child = os.fork()
         if child == 0:
-            _become_runtime(request, host, control)
+            os.close(writer)
+            _become_runtime(reader, blank["uid"], host, control)
+        os.close(reader)
+        request = _awaited(control)
+        request["runtime_api"] = runtime_api
+        _furnish(request, blank["uid"], host, control)
+        with os.fdopen(writer, "wb") as f:
+            f.write(json.dumps(request).encode())
         linux.drop_privileges(request["uid"])
         if own_pids:
             linux.die_with_parent()
@@ -66,6 +78,15 @@ def enter(request: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
     except BaseException as error:
         _tell(control, {"event": "failed", "kind": "Sandbox.Failure", "reason": f"{type(error).__name__}: {error}"})
         os._exit(71)
+
+
+def _awaited(control: socket.socket) -> dict[str, Any]:
+    """The function to become an environment of. Ends this process if the server has gone."""
+    text = control.recv(MESSAGE_BYTES)
+    if not text:
+        os._exit(0)
+    request: dict[str, Any] = json.loads(text)
+    return request
 
 
 def _own_descriptors(fds: list[int]) -> int:
@@ -82,12 +103,11 @@ def _own_descriptors(fds: list[int]) -> int:
     return _CONTROL_FD
 
 
-def _isolate(request: dict[str, Any], host: Host, control: socket.socket) -> None:
-    if "uid" not in host.namespaces or not ("mount" in host.namespaces or _reaches(request["uid"], request["code"])):
-        request["uid"] = os.geteuid()
+def _isolate(blank: dict[str, Any], host: Host, control: socket.socket) -> str:
+    """Enter the namespaces and hand the listening sockets over. Returns the Runtime API's address."""
     flags = 0
     for name, flag in _FLAGS.items():
-        if name in host.namespaces and not (name == "net" and request["host_network"]):
+        if name in host.namespaces and not (name == "net" and blank["host_network"]):
             flags |= flag
     if flags:
         linux.unshare(flags)
@@ -96,26 +116,31 @@ def _isolate(request: dict[str, Any], host: Host, control: socket.socket) -> Non
         linux.loopback_up()
     if flags & linux.CLONE_NEWUTS:
         socket.sethostname("sandbox")
-    ports = [RUNTIME_API_PORT, request["endpoint_port"]] if own_network else [0]
+    ports = [RUNTIME_API_PORT, blank["endpoint_port"]] if own_network else [0]
     listeners = [_listen(port) for port in ports]
-    request["runtime_api"] = f"127.0.0.1:{listeners[0].getsockname()[1]}"
-    if "mount" in host.namespaces:
-        rootfs.enter_environment(
-            request["code"],
-            request["layers"],
-            request["ephemeral_mb"],
-            request["shown"],
-            own_proc="pid" in host.namespaces,
-        )
-        os.chdir("/")
-    passed = [s.fileno() for s in listeners]
-    if "mount" in host.namespaces:
-        passed.append(os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY))  # noqa: S108
-    event = json.dumps({"event": "listening", "listeners": len(listeners), "uid": request["uid"]})
-    socket.send_fds(control, [event.encode()], passed)
+    socket.send_fds(control, [b'{"event":"listening"}'], [s.fileno() for s in listeners])
+    address = f"127.0.0.1:{listeners[0].getsockname()[1]}"
     for s in listeners:
         s.close()
-    for fd in passed[len(listeners) :]:
+    return address
+
+
+def _furnish(request: dict[str, Any], uid: int, host: Host, control: socket.socket) -> None:
+    """Mount what the function sees, and tell the server whose processes these are."""
+    mounted = "mount" in host.namespaces
+    if "uid" not in host.namespaces or not (mounted or _reaches(uid, request["code"])):
+        uid = os.geteuid()
+    request["uid"] = uid
+    tmp = []
+    if mounted:
+        rootfs.enter_environment(
+            request["code"], request["layers"], request["ephemeral_mb"], request["shown"],
+            own_proc="pid" in host.namespaces,
+        )  # fmt: skip
+        os.chdir("/")
+        tmp.append(os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY))  # noqa: S108
+    socket.send_fds(control, [json.dumps({"event": "furnished", "uid": uid}).encode()], tmp)
+    for fd in tmp:
         os.close(fd)
 
 
@@ -186,26 +211,34 @@ def _tell(control: socket.socket, event: dict[str, Any]) -> None:
         pass
 
 
-def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket) -> NoReturn:
+def _become_runtime(reader: int, uid: int, host: Host, control: socket.socket) -> NoReturn:
+    """uid: to become where that can be told before the function is known, which is wherever its code is mounted."""
     status = 1
     try:
         if "pid" not in host.namespaces:
             linux.die_with_parent()
         os.setsid()
         own_user = {"user", "pid", "mount"} <= host.namespaces
-        if own_user:
+        early = "mount" in host.namespaces and not own_user
+        if early:
+            _give_up_rights(own_user, uid if "uid" in host.namespaces else os.geteuid(), host)
+        with os.fdopen(reader, "rb") as f:
+            text = f.read()
+        if not text:
+            os._exit(0)
+        request = json.loads(text)
+        if own_user:  # needs /proc, which has just come
             linux.show_memory()
             linux.enter_user_namespace(_USER)  # one of its own: its processes are counted apart from all others
-        _limit(counted=own_user or request["uid"] != os.geteuid(), data_bytes=request["data_bytes"])
-        linux.drop_privileges(os.geteuid() if own_user else request["uid"])
-        linux.show_memory()
-        if "pid" not in host.namespaces:
-            linux.die_with_parent()
+        if not early:
+            _give_up_rights(own_user, request["uid"], host)
+        if request["data_bytes"]:
+            _lower(resource.RLIMIT_DATA, request["data_bytes"])
         with open("/proc/self/oom_score_adj", "w") as f:
             f.write("500")
-        if host.filters_calls:
-            seccomp.refuse_dangerous_calls()
-        _tell(control, {"event": "running"})  # the kernel adds our process id, as the server knows it
+        _tell(
+            control, {"event": "running", "at": time.monotonic()}
+        )  # the kernel adds our process id, as the server knows it
         os.umask(0o022)
         task = rootfs.TASK if "mount" in host.namespaces else request["code"]
         os.chdir(task)
@@ -233,18 +266,24 @@ def _become_runtime(request: dict[str, Any], host: Host, control: socket.socket)
             os._exit(status & 0xFF)
 
 
-def _limit(*, counted: bool, data_bytes: int) -> None:
-    """counted: the user id is this environment's alone, so its processes can be limited by number."""
-    for limit, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, _FILES_MAX),
-        (resource.RLIMIT_NPROC, _PROCESSES_MAX if counted else 0),
-        (resource.RLIMIT_DATA, data_bytes),
-    ):
-        if value or limit == resource.RLIMIT_CORE:
-            _, hard = resource.getrlimit(limit)
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(limit, (value, value))
+def _give_up_rights(own_user: bool, uid: int, host: Host) -> None:
+    """Become the unprivileged user that the function's code runs as, for good."""
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_NOFILE, _FILES_MAX)
+    if own_user or uid != os.geteuid():  # the user is this environment's alone: its processes can be counted
+        _lower(resource.RLIMIT_NPROC, _PROCESSES_MAX)
+    linux.drop_privileges(os.geteuid() if own_user else uid)
+    linux.show_memory()
+    if "pid" not in host.namespaces:
+        linux.die_with_parent()
+    if host.filters_calls:
+        seccomp.refuse_dangerous_calls()
+
+
+def _lower(limit: int, value: int) -> None:
+    _, hard = resource.getrlimit(limit)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))
 
 
 def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str], control: socket.socket) -> NoReturn:

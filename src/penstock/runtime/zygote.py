@@ -20,7 +20,6 @@ from typing import Any
 
 from penstock.runtime import linux, probe, rootfs, sandbox, warmth
 
-MESSAGE_BYTES = 200_000
 _IDLE_MS = 50
 
 
@@ -54,13 +53,16 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     user_agent, replaceable = _preload(boot["preload"], own_network="net" in namespaces and not boot["host_network"])
     pending = list(boot["services"])
     warmth.make_client(pending.pop(0))  # the first also fills what all clients share
+    proc = f"{rootfs.HOST}/proc" if "mount" in namespaces else "/proc"
     gc.collect()
     gc.freeze()
+    linux.collapse_memory(proc)
     server.send(json.dumps({"event": "ready", "found": found}).encode())
     _serve(
         server,
         sandbox.Host(namespaces, runtime_path, user_agent, replaceable, pid_namespace, not found["seccomp"]),
         pending,
+        proc,
     )
 
 
@@ -121,7 +123,7 @@ def _import_runtime_client() -> str:
     return asked[0]
 
 
-def _serve(server: socket.socket, host: sandbox.Host, pending: list[str]) -> None:
+def _serve(server: socket.socket, host: sandbox.Host, pending: list[str], proc: str) -> None:
     wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
@@ -134,13 +136,15 @@ def _serve(server: socket.socket, host: sandbox.Host, pending: list[str]) -> Non
         if not ready:
             warmth.make_client(pending.pop(0))
             gc.freeze()
+            if not pending:
+                linux.collapse_memory(proc)
         for fd, _ in ready:
             if fd == wake_r:
                 os.read(wake_r, 4096)
                 _reap(server, children)
                 continue
             try:
-                text, fds, _, _ = socket.recv_fds(server, MESSAGE_BYTES, 8)
+                text, fds, _, _ = socket.recv_fds(server, sandbox.MESSAGE_BYTES, 8)
             except ConnectionResetError:
                 return
             if not text:
