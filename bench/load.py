@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-import json
 import os
 import statistics
 import subprocess
@@ -17,7 +16,7 @@ import tempfile
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,10 @@ import boto3
 import httptools
 import psutil
 import uvloop
-from botocore.auth import S3SigV4Auth, SigV4Auth
-from botocore.awsrequest import AWSRequest
+import workloads
 from botocore.config import Config
-from botocore.credentials import Credentials
 
 SRC = Path(__file__).resolve().parent.parent / "src"
-POOL = 1500
-ITEM = {"pk": {"S": ""}, "data": {"S": "x" * 900}, "n": {"N": "1"}, "flag": {"BOOL": True}}
 
 
 class Server:
@@ -68,21 +63,6 @@ class Server:
         self.process.terminate()
         self.process.wait(20)
         self._data.cleanup()
-
-
-def signed(port: int, service: str, method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
-    """A whole request as bytes, signed by botocore."""
-    request = AWSRequest(method, f"http://127.0.0.1:{port}{path}", headers=headers, data=body)
-    kind = S3SigV4Auth if service == "s3" else SigV4Auth
-    kind(Credentials("test", "test"), service, "us-east-1").add_auth(request)
-    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Content-Length: {len(body)}"]
-    lines += [f"{k}: {v}" for k, v in request.headers.items() if k.lower() not in ("host", "content-length")]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def dynamodb(port: int, operation: str, body: dict[str, Any]) -> bytes:
-    headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{operation}"}
-    return signed(port, "dynamodb", "POST", "/", headers, json.dumps(body, separators=(",", ":")).encode())
 
 
 class _Connection(asyncio.Protocol):
@@ -147,47 +127,6 @@ def load(server: Server, pool: list[bytes], connections: int, seconds: float) ->
     }
 
 
-def _prepare(server: Server) -> None:
-    server.client("dynamodb").create_table(
-        TableName="bench", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}], BillingMode="PAY_PER_REQUEST",
-    )  # fmt: skip
-    server.client("s3").create_bucket(Bucket="bench")
-
-
-def put_item(server: Server) -> list[bytes]:
-    items = [{**ITEM, "pk": {"S": f"k{i}"}} for i in range(POOL)]
-    return [dynamodb(server.port, "PutItem", {"TableName": "bench", "Item": item}) for item in items]
-
-
-def get_item(server: Server) -> list[bytes]:
-    keys = [{"pk": {"S": f"k{i}"}} for i in range(POOL)]
-    return [dynamodb(server.port, "GetItem", {"TableName": "bench", "Key": key}) for key in keys]
-
-
-def update_item(server: Server) -> list[bytes]:
-    change = {"UpdateExpression": "SET n = n + :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
-    keys = [{"pk": {"S": f"k{i}"}} for i in range(POOL)]
-    return [dynamodb(server.port, "UpdateItem", {"TableName": "bench", "Key": key, **change}) for key in keys]
-
-
-def put_object(server: Server) -> list[bytes]:
-    return [signed(server.port, "s3", "PUT", f"/bench/k{i}", {}, os.urandom(4096)) for i in range(POOL)]
-
-
-def get_object(server: Server) -> list[bytes]:
-    return [signed(server.port, "s3", "GET", f"/bench/k{i}", {}, b"") for i in range(POOL)]
-
-
-WORKLOADS: dict[str, tuple[Callable[[Server], list[bytes]], int]] = {
-    "PutItem 1 KB, 16 connections": (put_item, 16),
-    "GetItem 1 KB, 16 connections": (get_item, 16),
-    "UpdateItem counter, 16 connections": (update_item, 16),
-    "PutObject 4 KB, 16 connections": (put_object, 16),
-    "GetObject 4 KB, 16 connections": (get_object, 16),
-}
-
-
 def _function(server: Server, source: str) -> str:
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
@@ -204,7 +143,7 @@ def invoke(server: Server, seconds: float) -> dict[str, dict[str, float]]:
     """Warm invocations by load, cold starts one by one."""
     warm = _function(server, "def handler(event, context):\n    return event\n")
     path = f"/2015-03-31/functions/{warm}/invocations"
-    pool = [signed(server.port, "lambda", "POST", path, {}, b'{"n":1}') for _ in range(200)]
+    pool = [workloads.signed(server.port, "lambda", "POST", path, {}, b'{"n":1}') for _ in range(200)]
     found = {
         "Invoke warm, 1 connection": load(server, pool, 1, seconds),
         "Invoke warm, 8 connections": load(server, pool, 8, seconds),
@@ -231,8 +170,8 @@ def run(seconds: float) -> dict[str, dict[str, float]]:
             "start to first answer": {"s": round(server.start_to_first_answer_s, 2)},
             "idle": {"rss_mb": round(server.rss_mb(), 1)},
         }
-        _prepare(server)
-        for name, (pool, connections) in WORKLOADS.items():
+        workloads.prepare(server)
+        for name, (pool, connections) in workloads.WORKLOADS.items():
             found[name] = load(server, pool(server), connections, seconds)
         found.update(invoke(server, seconds))
         return found

@@ -19,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "baseline.json"
-PARTS = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in ("run", "load"))
+PARTS = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in ("run", "load", "workloads"))
 
 
 def main() -> int:
