@@ -4,7 +4,7 @@ Small bodies do not come here: their owner keeps them inline in the store (`pens
 write is one group-committed transaction.
 
 Lives here: the seam (`api`), the engine on files (`files`, with `layout` for what is in a file and `ledger` for what
-the store knows of it), `open`, and running checksums of AWS's algorithms (`checksums`).
+the store knows of it, and `sealing`: its bytes encrypted), `open`, and running checksums of AWS's algorithms (`checksums`).
 """
 
 from penstock.blobs.api import BlobCorrupt, BlobMissing, Blobs, BlobWriter

@@ -10,7 +10,8 @@ Adoptions are counted: a copy adopts the blobs of its source once more instead o
 it has been released as often as it was adopted.
 
 Every blob verifies itself: checksums of its chunks lie beside its bytes and are compared as the bytes pass, ranges
-included. Wrong bytes are never handed out.
+included. Wrong bytes are never handed out. A blob written under a key is encrypted and authenticated as well, and read
+under the same one; its owner keeps the key.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class BlobWriter(Protocol):
 class Blobs(Protocol):
     """A blob store. Made by `penstock.blobs.open.open_blobs(url, data, store, clock)`."""
 
-    async def create(self, *taps: Tap) -> BlobWriter:
-        """Begin a blob under a new unique name. Raises OSError."""
+    async def create(self, *taps: Tap, key: bytes = b"") -> BlobWriter:
+        """Begin a blob under a new unique name. key: 32 bytes to encrypt it under; taps see it plain. Raises OSError."""
         ...
 
     def adopt(self, txn: Transaction, name: str) -> None:
@@ -76,15 +77,15 @@ class Blobs(Protocol):
         """
         ...
 
-    def read(self, name: str, begin: int, end: int) -> AsyncGenerator[bytes, None]:
+    def read(self, name: str, begin: int, end: int, *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         """Bytes begin <= i < end in pieces of about 256 KiB, read and verified off the event-loop thread.
 
-        Raises BlobMissing before the first byte where the blob is not there or shorter than `end`, and BlobCorrupt
-        in place of bytes that are not what was written.
+        key: what it was created with. Raises BlobMissing before the first byte where the blob is not there or shorter
+        than `end`, and BlobCorrupt in place of bytes that are not what was written, or not under that key.
         """
         ...
 
-    def read_all(self, spans: Sequence[tuple[str, int, int]]) -> AsyncGenerator[bytes, None]:
+    def read_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         """The (name, begin, end) spans one after the other, as `read` does; none is swept while it runs here."""
         ...
 

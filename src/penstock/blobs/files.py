@@ -26,6 +26,7 @@ from typing import ParamSpec, TypeVar
 from penstock.blobs import ledger
 from penstock.blobs.api import BlobCorrupt, BlobMissing, BlobWriter, Tap
 from penstock.blobs.layout import CHUNK_BYTES, ChunkReader, ChunkTable
+from penstock.blobs.sealing import Sealer
 from penstock.clock import Clock
 from penstock.store.api import Store, StoreError, Transaction
 
@@ -69,14 +70,14 @@ class FileBlobs:
 
     # writing
 
-    async def create(self, *taps: Tap) -> BlobWriter:
+    async def create(self, *taps: Tap, key: bytes = b"") -> BlobWriter:
         batch = self._batches[-1] if self._batches else None
         if batch is None or not batch.names:
             async with self._reserving:
                 batch = self._batches[-1] if self._batches else None
                 if batch is None or not batch.names:
                     batch = await self._reserve()
-        return _FileWriter(self, batch, batch.names.pop(), taps)
+        return _FileWriter(self, batch, batch.names.pop(), taps, key)
 
     async def _reserve(self) -> _Batch:
         batch = _Batch(ledger.new_batch())
@@ -122,14 +123,14 @@ class FileBlobs:
 
     # reading
 
-    def read(self, name: str, begin: int, end: int) -> AsyncGenerator[bytes, None]:
-        return self.read_all([(name, begin, end)])
+    def read(self, name: str, begin: int, end: int, *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
+        return self.read_all([(name, begin, end)], key=key)
 
-    async def read_all(self, spans: Sequence[tuple[str, int, int]]) -> AsyncGenerator[bytes, None]:
+    async def read_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         self._pins.update(name for name, _, _ in spans)
         try:
             for name, begin, end in spans:
-                reader, pieces = await self._opened(name, begin, end)
+                reader, pieces = await self._opened(name, begin, end, key)
                 try:
                     async with contextlib.aclosing(self._read_one(reader, pieces, begin, end)) as found:
                         async for piece in found:
@@ -140,9 +141,9 @@ class FileBlobs:
             self._pins.subtract(name for name, _, _ in spans)
             self._pins += Counter()
 
-    async def _opened(self, name: str, begin: int, end: int) -> tuple[ChunkReader, list[bytes]]:
+    async def _opened(self, name: str, begin: int, end: int, key: bytes) -> tuple[ChunkReader, list[bytes]]:
         """The blob, open, and the first chunks: one hop to a thread for what is not long. Leaves nothing open."""
-        opening = asyncio.ensure_future(self.on_thread(_open, str(self.path_of(name)), name, begin, end))
+        opening = asyncio.ensure_future(self.on_thread(_open, str(self.path_of(name)), name, begin, end, key))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -302,6 +303,7 @@ class _FileWriter:
         "_gathered_bytes",
         "_job",
         "_path",
+        "_sealer",
         "_state",
         "_table",
         "_taps",
@@ -309,14 +311,15 @@ class _FileWriter:
         "size_bytes",
     )
 
-    def __init__(self, blobs: FileBlobs, batch: _Batch, name: str, taps: tuple[Tap, ...]) -> None:
+    def __init__(self, blobs: FileBlobs, batch: _Batch, name: str, taps: tuple[Tap, ...], key: bytes) -> None:
         self.name = name
         self.size_bytes = 0
         self._blobs = blobs
         self._batch = batch
         self._path = blobs.path_of(name)
         self._taps = taps
-        self._table = ChunkTable(name)
+        self._sealer = Sealer(key, name, CHUNK_BYTES) if key else None
+        self._table = ChunkTable(name, sealed=bool(key))
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
         self._job: asyncio.Future[None] | None = None
@@ -375,9 +378,12 @@ class _FileWriter:
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         for piece in pieces:
-            self._table.update(piece)
             for tap in self._taps:
                 tap(piece)
+        if self._sealer is not None:
+            pieces = self._sealer.take(pieces, last)
+        for piece in pieces:
+            self._table.update(piece)
         if last:
             pieces.append(self._table.ending(self.size_bytes))
         for piece in pieces:
@@ -402,8 +408,8 @@ def _write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, view[written:])
 
 
-def _open(path: str, name: str, begin: int, end: int) -> tuple[ChunkReader, list[bytes]]:
-    reader = ChunkReader(path, name)
+def _open(path: str, name: str, begin: int, end: int, key: bytes) -> tuple[ChunkReader, list[bytes]]:
+    reader = ChunkReader(path, name, key)
     try:
         if not 0 <= begin <= end <= reader.size_bytes:
             raise BlobMissing(f"blob {name} has {reader.size_bytes} bytes, {begin}-{end} were asked for")

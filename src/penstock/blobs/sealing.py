@@ -1,0 +1,65 @@
+"""A blob's bytes encrypted, a chunk at a time: AES-256-GCM in the STREAM construction, so that ranges can be opened.
+
+Each blob has a key of its own, derived from its owner's data key and the blob's name, which is used once and never
+again. A chunk's nonce is its number and whether it is the last, so that no chunk can stand in another's place, in
+another blob, or be left off the end unnoticed (Hoang et al., "Online Authenticated-Encryption and its Nonce-Reuse
+Misuse-Resistance", section 7).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from penstock.blobs.api import BlobCorrupt
+
+TAG_BYTES = 16
+
+
+def cipher_of(data_key: bytes, name: str) -> AESGCM:
+    """The cipher of the blob of that name. data_key: 32 bytes."""
+    return AESGCM(hmac.digest(data_key, b"penstock blob " + name.encode(), "sha256"))
+
+
+def _nonce(number: int, last: bool) -> bytes:
+    return number.to_bytes(8, "big") + (b"\0\0\0\x01" if last else bytes(4))
+
+
+class Sealer:
+    """Encrypts a payload that comes in pieces of any size."""
+
+    __slots__ = ("_chunk_bytes", "_cipher", "_number", "_rest")
+
+    def __init__(self, data_key: bytes, name: str, chunk_bytes: int) -> None:
+        self._cipher = cipher_of(data_key, name)
+        self._chunk_bytes = chunk_bytes
+        self._number = 0
+        self._rest: list[bytes] = []
+
+    def take(self, pieces: list[bytes], last: bool) -> list[bytes]:
+        """Sealed chunks. What may be the last one is held back until it is known whether it is."""
+        data = memoryview(b"".join([*self._rest, *pieces]))
+        whole = max(0, len(data) - 1) // self._chunk_bytes
+        sealed = list(self._seal(data, whole))
+        rest = bytes(data[whole * self._chunk_bytes :])
+        self._rest = [] if last else [rest]
+        if last and rest:
+            sealed.append(self._cipher.encrypt(_nonce(self._number, True), rest, None))
+        return sealed
+
+    def _seal(self, data: memoryview, count: int) -> Iterator[bytes]:
+        size = self._chunk_bytes
+        for i in range(count):
+            yield self._cipher.encrypt(_nonce(self._number, False), data[i * size : (i + 1) * size], None)
+            self._number += 1
+
+
+def opened(cipher: AESGCM, name: str, number: int, last: bool, sealed: bytes) -> bytes:
+    """A chunk's bytes. Raises BlobCorrupt where it is not what was written under that key in that place."""
+    try:
+        return cipher.decrypt(_nonce(number, last), sealed, None)
+    except InvalidTag:
+        raise BlobCorrupt(f"blob {name}: chunk {number} is not what was encrypted, or not under this key") from None
