@@ -10,18 +10,57 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher as Layer
+from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penstock.blobs.api import BlobCorrupt
 
 TAG_BYTES = 16
+KEY_BYTES = 32
 
 
-def cipher_of(data_key: bytes, name: str) -> AESGCM:
-    """The cipher of the blob of that name. data_key: 32 bytes."""
-    return AESGCM(hmac.digest(data_key, b"penstock blob " + name.encode(), "sha256"))
+class Cipher(Protocol):
+    """Authenticated encryption; 12 bytes of nonce, 16 of tag at the end."""
+
+    def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes: ...
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+
+
+class TwoLayers:
+    """AES-256-GCM, and over it AES-256-CTR under an independent key: whoever learns one of them has nothing."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, inner: bytes, outer: bytes) -> None:
+        self._inner = AESGCM(inner)
+        self._outer = algorithms.AES(outer)
+
+    def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes:
+        return self._over(nonce, self._inner.encrypt(nonce, data, associated_data))
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+        return self._inner.decrypt(nonce, self._over(nonce, data), associated_data)
+
+    def _over(self, nonce: bytes, data: bytes) -> bytes:
+        layer = Layer(self._outer, modes.CTR(nonce + bytes(4))).encryptor()
+        return layer.update(data) + layer.finalize()
+
+
+def cipher_for(data_key: bytes, purpose: bytes) -> Cipher:
+    """The cipher that a data key (32 bytes, or 64 for two layers) has for one purpose."""
+    inner = hmac.digest(data_key[:KEY_BYTES], purpose, "sha256")
+    if len(data_key) == KEY_BYTES:
+        return AESGCM(inner)
+    return TwoLayers(inner, hmac.digest(data_key[KEY_BYTES:], purpose, "sha256"))
+
+
+def cipher_of(data_key: bytes, name: str) -> Cipher:
+    """The cipher of the blob of that name."""
+    return cipher_for(data_key, b"penstock blob " + name.encode())
 
 
 def _nonce(number: int, last: bool) -> bytes:
@@ -57,7 +96,7 @@ class Sealer:
             self._number += 1
 
 
-def opened(cipher: AESGCM, name: str, number: int, last: bool, sealed: bytes) -> bytes:
+def opened(cipher: Cipher, name: str, number: int, last: bool, sealed: bytes) -> bytes:
     """A chunk's bytes. Raises BlobCorrupt where it is not what was written under that key in that place."""
     try:
         return cipher.decrypt(_nonce(number, last), sealed, None)

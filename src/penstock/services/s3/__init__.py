@@ -3,8 +3,9 @@
 A file a noun: `buckets` and their settings (`tagging`, `policies`, `notifications`; `defaults` for what cannot be
 changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and `bodies`, `copying`, `deleting`, `listing`,
 `attributes`, versions in `versions` and `versioning`, Object Lock in `locks`, and multipart uploads in `uploads`, `parts` and
-`completion`. `access` says whose a bucket is, `events` what a write tells the bucket's notification targets, `rules` how
-things may be named. Key bytes are built in `keys` alone. This folder knows no other service and no HTTP.
+`completion`. `encryption` keeps all of it encrypted, `access` says whose a bucket is, `events` what a write tells the
+bucket's notification targets, `rules` how things may be named. Key bytes are built in `keys` alone. This folder knows no
+other service and no HTTP.
 """
 
 from pathlib import Path
@@ -27,6 +28,7 @@ from penstock.services.s3 import (
     versioning,
     workers,
 )
+from penstock.services.s3.encryption import configuration as encryption
 from penstock.wire import models
 
 models.patch("s3", Path(__file__).with_name("model-patch.json"))
@@ -38,6 +40,7 @@ __all__ = [
     "copying",
     "defaults",
     "deleting",
+    "encryption",
     "listing",
     "locks",
     "notifications",

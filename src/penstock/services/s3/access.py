@@ -70,7 +70,10 @@ def make_owners(call: Call, found: records.Bucket | None, document: bytes | None
 
 
 async def load_policy(call: Call, params: Params) -> str | None:
-    """The bucket's own policy, for `@operation(policy=...)`. Makes the call one about the bucket owner's account."""
+    """The bucket's own policy, for `@operation(policy=...)`. Makes the call one about the bucket owner's account.
+
+    Leaves the bucket's record in `call.seen`.
+    """
     name = params["Bucket"]
 
     def body(txn: Transaction) -> tuple[records.Bucket | None, bytes | None]:
@@ -78,6 +81,7 @@ async def load_policy(call: Call, params: Params) -> str | None:
         return found, get_policy(txn, name, found)
 
     found, document = await call.store.transact(body, read_only=True)
+    call.seen = found
     return make_owners(call, found, document)
 
 

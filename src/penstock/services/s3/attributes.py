@@ -6,8 +6,9 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, reading, rules, versions
+from penstock.services.s3 import checksums, reading, versions
 from penstock.services.s3.access import OBJECT_ARN
+from penstock.services.s3.encryption import opening
 from penstock.services.s3.listing import page_size
 from penstock.wire.errors import AwsError
 
@@ -20,7 +21,6 @@ _KNOWN = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
     resource=OBJECT_ARN,
     policy=reading.load_policy_and_object,
     conditions=reading.existing_tags,
-    unsupported=rules.UNSUPPORTED_READ,
 )
 async def get_object_attributes(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html"""
@@ -33,6 +33,7 @@ async def get_object_attributes(call: Call, params: Params) -> Result:
             )  # fmt: skip
     found = await reading.find_object(call, params)
     record = found.record
+    opening.check(call, params, record.encryption)
     result: Result = {"LastModified": record.modified_ms // 1000}
     if found.version_id:
         result["VersionId"] = found.version_id

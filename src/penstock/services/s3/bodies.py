@@ -14,6 +14,8 @@ from penstock.blobs.checksums import CRC64NVME, Running, decode, digest, encode,
 from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.s3 import checksums, rules
+from penstock.services.s3.encryption.bodies import bound_to
+from penstock.services.s3.encryption.data_key import DataKey
 from penstock.services.s3.records import Segment
 from penstock.store.api import Conflict, Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
@@ -68,9 +70,12 @@ class Received:
             raise
 
 
-async def receive(call: Call, params: Params, wanted: str = "", *, inline_bytes: int = INLINE_BYTES) -> Received:
-    """Take the call's Body. `wanted`: a checksum to compute besides what the client gave, if that is another one.
+async def receive(
+    call: Call, params: Params, under: DataKey | None, wanted: str = "", *, inline_bytes: int = INLINE_BYTES
+) -> Received:
+    """Take the call's Body, and encrypt it. `wanted`: a checksum to compute besides what the client gave, if another.
 
+    under: None leaves it as it is, for the part of an upload that was begun so.
     Raises AwsError InvalidDigest, BadDigest, InvalidRequest, EntityTooLarge, InternalError (disk).
     """
     expected = checksums.given(params)
@@ -87,12 +92,14 @@ async def receive(call: Call, params: Params, wanted: str = "", *, inline_bytes:
     if isinstance(source, bytes) and len(source) <= inline_bytes:
         received = _whole(source, algorithm)
     else:
-        received = await _streamed(call, source, algorithm, inline_bytes)
+        received = await _streamed(call, source, algorithm, inline_bytes, under.key if under is not None else b"")
     try:
         _verify(received, params, expected, expected_md5, getattr(source, "trailers", None))
     except BaseException:
         await received.discard()
         raise
+    if received.inline is not None and under is not None:
+        received.inline = under.bodies.seal(received.inline, bound_to(params["Bucket"], params["Key"]))
     return received
 
 
@@ -127,7 +134,7 @@ def _verify(
         received.algorithm, received.checksum = trailing
 
 
-async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inline_bytes: int) -> Received:
+async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inline_bytes: int, key: bytes) -> Received:
     taps: dict[str, Running] = {name: running(name) for name in ("MD5", CRC64NVME, algorithm)}
     length = len(source) if isinstance(source, bytes) else source.length
     if length is not None and length > rules.OBJECT_BYTES_PER_PUT:
@@ -136,14 +143,14 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
     gathered = bytearray()
     try:
         if isinstance(source, bytes):
-            writer = await call.blobs.create(*(tap.update for tap in taps.values()))
+            writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key)
             await writer.write(source)
         else:
             async for piece in source:
                 if writer is None:
                     gathered += piece
                     if len(gathered) > inline_bytes:
-                        writer = await call.blobs.create(*(tap.update for tap in taps.values()))
+                        writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key)
                         await writer.write(bytes(gathered))
                 else:
                     await writer.write(piece)

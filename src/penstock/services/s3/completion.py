@@ -12,6 +12,9 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, conditions, events, keys, locks, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.copying import etag_of_parts
+from penstock.services.s3.encryption import headers as encryption_headers
+from penstock.services.s3.encryption import opening
+from penstock.services.s3.encryption.data_key import SSE_C
 from penstock.services.s3.objects import write_conditions
 from penstock.services.s3.parts import MOST_PARTS
 from penstock.services.s3.records import ObjectRecord, PartRecord, PartShape, Upload, decode_part, decode_upload
@@ -133,7 +136,7 @@ def _check_whole(params: Params, upload: Upload, record: ObjectRecord) -> None:
     resource=OBJECT_ARN,
     policy=load_policy,
     conditions=write_conditions,
-    unsupported={**rules.UNSUPPORTED_READ, **rules.UNSUPPORTED_CHECKSUMS},
+    unsupported=rules.UNSUPPORTED_CHECKSUMS,
 )
 async def complete_multipart_upload(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
@@ -151,6 +154,9 @@ async def complete_multipart_upload(call: Call, params: Params) -> Result:
     }
     if version_id:
         result["VersionId"] = version_id
+    encryption = record.encryption
+    if encryption is not None and encryption.mode != SSE_C:
+        encryption_headers.tell(result, encryption)
     checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
     return result
 
@@ -166,6 +172,7 @@ def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) 
             return old, versions.told_id(bucket, name, key, old)
         raise no_such_upload(upload_id)
     upload = decode_upload(raw)
+    opening.check_upload(call, params, upload)
     begin = keys.parts(upload_id)
     end = prefix_end(begin)
     parts = {int.from_bytes(k[-2:], "big"): decode_part(v) for k, v in txn.scan(begin, end)}
@@ -205,6 +212,7 @@ def _assembled(upload: Upload, chosen: list[tuple[int, PartRecord]]) -> ObjectRe
         "segments": [segment for _, part in chosen for segment in part.segments],
         "parts": [PartShape(number, part.size, part.checksum) for number, part in chosen],
         "part_count": len(chosen),
+        "encryption": upload.encryption,
     }
     return ObjectRecord(
         etag_of_parts([part.md5 for _, part in chosen]), sum(part.size for _, part in chosen), upload.initiated_ms,

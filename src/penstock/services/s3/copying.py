@@ -1,9 +1,10 @@
-"""CopyObject. Bytes are not copied: the new record adopts the blobs of the old one."""
+"""CopyObject. Under SSE-S3 bytes are not copied: the new record adopts the blobs of the old one."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -12,8 +13,12 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, conditions, events, locks, reading, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, may, require_bucket
+from penstock.services.s3.bodies import INLINE_BYTES, Received, receive
+from penstock.services.s3.encryption import choice, customer_keys, opening
+from penstock.services.s3.encryption import headers as encryption_headers
+from penstock.services.s3.encryption.data_key import AES256, DataKey
 from penstock.services.s3.objects import system_headers, write_conditions
-from penstock.services.s3.records import ObjectRecord
+from penstock.services.s3.records import Bucket, ObjectRecord
 from penstock.services.s3.tagging import parse_header
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -21,13 +26,28 @@ from penstock.wire.message import OutgoingStream
 
 MOST_BYTES = 5 * 1024**3
 _ATTEMPTS = 5
-_UNSUPPORTED = {
-    **rules.UNSUPPORTED_WRITE,
-    "CopySourceSSECustomerAlgorithm": (),
-    "CopySourceSSECustomerKey": (),
-    "CopySourceSSECustomerKeyMD5": (),
-    "AnnotationDirective": ("EXCLUDE",),
-}
+_UNSUPPORTED = {**rules.UNSUPPORTED_WRITE, "AnnotationDirective": ("EXCLUDE",)}
+
+
+class Copied(NamedTuple):
+    """A copy that is ready to be committed. received: bytes that were encrypted anew, None where blobs are shared."""
+
+    record: ObjectRecord
+    received: Received | None
+
+
+class Piped:
+    """An object's bytes as the body of a write."""
+
+    __slots__ = ("_chunks", "length", "trailers")
+
+    def __init__(self, source: OutgoingStream) -> None:
+        self._chunks = source.chunks
+        self.length = source.length
+        self.trailers: dict[str, str] = {}
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks
 
 
 class Source(NamedTuple):
@@ -56,18 +76,50 @@ def parse_source(text: str) -> Params:
 async def find_source(call: Call, params: Params) -> Source:
     """The object to copy from, which the caller may read and whose conditions hold. Raises AwsError."""
     source = parse_source(params["CopySource"])
+    for member in customer_keys.MEMBERS:
+        if (value := params.get(f"CopySource{member}")) is not None:
+            source[member] = value
     if "ExpectedSourceBucketOwner" in params:
         source["ExpectedBucketOwner"] = params["ExpectedSourceBucketOwner"]
     as_reader = await may(call, "GetObject", source)
     found = await reading.find_object(as_reader, source)
+    opening.check(as_reader, source, found.record.encryption)
     conditions.check_copy_source(params, found.record)
     return Source(as_reader, source, found)
 
 
-async def digests(call: Call, found: reading.Found, begin: int, end: int, algorithms: list[str]) -> list[bytes]:
+def may_share(source: Source, under: DataKey | None) -> bool:
+    """Whether a copy can adopt the source's blobs: both are under keys of the service's own."""
+    old = source.found.record.encryption
+    return (
+        source.found.inline is None
+        and old is not None
+        and under is not None
+        and old.mode == AES256
+        and under.record.mode == AES256
+    )
+
+
+async def encrypted_anew(
+    call: Call,
+    params: Params,
+    source: Source,
+    span: tuple[int, int],
+    under: DataKey | None,
+    wanted: str,
+    inline_bytes: int = INLINE_BYTES,
+) -> Received:
+    """The source's bytes (begin, end), read and encrypted for where they go. Raises AwsError."""
+    content = await reading.bytes_of(source.call, source.params, source.found, *span)
+    body = content if isinstance(content, bytes) else Piped(content)
+    fresh = {"Bucket": params["Bucket"], "Key": params["Key"], "Body": body}
+    return await receive(call, fresh, under, wanted, inline_bytes=inline_bytes)
+
+
+async def digests(source: Source, begin: int, end: int, algorithms: list[str]) -> list[bytes]:
     """Checksums over the object's bytes begin <= i < end, computed off the event-loop thread. Raises AwsError."""
     running_ones = [running(algorithm) for algorithm in algorithms]
-    body = await reading.bytes_of(call, found, begin, end)
+    body = await reading.bytes_of(source.call, source.params, source.found, begin, end)
     if isinstance(body, OutgoingStream):
         gathered: list[bytes] = []
         async for piece in body.chunks:
@@ -129,33 +181,43 @@ async def copy_object(call: Call, params: Params) -> Result:
     if "Metadata" in params:
         rules.check_metadata(params["Metadata"])
     lock = await locks.asked_for(call, params)
-    await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    under = await choice.choose(call, params)
     for _ in range(_ATTEMPTS):
         source = await find_source(call, params)
-        _check_itself(params, source)
-        record = await _copied(call, params, source)
+        _check_itself(params, source, bucket)
+        record, received = await _copied(call, params, source, under)
 
-        def body(txn: Transaction, source: Source = source, record: ObjectRecord = record) -> str | None:
-            bucket = require_bucket(txn, call, params)
+        def body(
+            txn: Transaction,
+            source: Source = source,
+            record: ObjectRecord = record,
+            inline: bytes | None = received.inline if received is not None else None,
+        ) -> str | None:
+            now = require_bucket(txn, call, params)
             if not unchanged(txn, source):
                 return None
             old = writing.current(txn, name, key)
             conditions.check_write(params, old)
-            locks.put_on(call, bucket, record, lock)
-            writing.replace(txn, call, bucket, name, key, old, record, source.found.inline)
-            if bucket.has_notification:
-                events.emit(txn, call, name, bucket, "ObjectCreated:Copy", key, record)
-            return versions.told_id(bucket, name, key, record)
+            locks.put_on(call, now, record, lock)
+            writing.replace(txn, call, now, name, key, old, record, inline)
+            if now.has_notification:
+                events.emit(txn, call, name, now, "ObjectCreated:Copy", key, record)
+            return versions.told_id(now, name, key, record)
 
-        version_id = await call.store.transact(body)
+        version_id = await (received.commit(call, body) if received is not None else call.store.transact(body))
         if version_id is not None:
+            told: Result = tell_versions(version_id, source)
+            encryption_headers.tell(told, record.encryption, under.customer_md5, with_context=True)
             result: Result = {"ETag": f'"{record.etag}"', "LastModified": record.modified_ms // 1000}
             checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
-            return {"CopyObjectResult": result, **tell_versions(version_id, source)}
+            return {"CopyObjectResult": result, **told}
+        if received is not None:
+            await received.discard()
     raise busy()
 
 
-def _check_itself(params: Params, source: Source) -> None:
+def _check_itself(params: Params, source: Source, bucket: Bucket) -> None:
     if source.found.record.size > MOST_BYTES:
         raise AwsError(
             "InvalidRequest",
@@ -163,7 +225,13 @@ def _check_itself(params: Params, source: Source) -> None:
             400,
         )
     same = (source.params["Bucket"], source.params["Key"]) == (params["Bucket"], params["Key"])
-    changes = params.get("MetadataDirective") == "REPLACE" or "WebsiteRedirectLocation" in params
+    changes = (
+        params.get("MetadataDirective") == "REPLACE"
+        or "WebsiteRedirectLocation" in params
+        or choice.asks(params)
+        or bucket.encryption is not None
+        or customer_keys.KEY in source.params
+    )
     if same and not changes and "StorageClass" not in params and "VersionId" not in source.params:
         raise AwsError(
             "InvalidRequest",
@@ -173,28 +241,32 @@ def _check_itself(params: Params, source: Source) -> None:
         )
 
 
-async def _copied(call: Call, params: Params, source: Source) -> ObjectRecord:
-    """The new object's record. A copy is one part: its ETag is the MD5 of the whole, its checksum over the whole."""
+async def _copied(call: Call, params: Params, source: Source, under: DataKey) -> Copied:
+    """The new object. A copy is one part: its ETag is that of the whole, its checksum over the whole."""
     old = source.found.record
     record = ObjectRecord(
         old.etag, old.size, int(call.now * 1000), old.checksum, checksums.FULL_OBJECT, old.checksum_value,
-        crc=old.crc, segments=list(source.found.segments), headers=_headers(params, old),
-        metadata=params.get("Metadata") or {}, tags=old.tags,
+        crc=old.crc, headers=_headers(params, old), metadata=params.get("Metadata") or {}, tags=old.tags,
     )  # fmt: skip
     if params.get("MetadataDirective", "COPY") != "REPLACE":
         record.metadata = old.metadata
     if params.get("TaggingDirective", "COPY") == "REPLACE":
         record.tags = parse_header(params.get("Tagging", ""))
     wanted = checksums.declared(params) or old.checksum
+    if not may_share(source, under):
+        received = await encrypted_anew(call, params, source, (0, old.size), under, wanted)
+        record.etag, record.crc, record.segments = under.etag(received.md5), received.crc, received.segments
+        record.checksum, record.checksum_value = received.algorithm, received.checksum
+        record.encryption = under.record
+        return Copied(record, received)
+    record.segments, record.encryption = list(source.found.segments), old.encryption
     needs_md5 = old.part_count > 0
     if wanted != old.checksum or old.checksum_type != checksums.FULL_OBJECT or needs_md5:
-        md5, value = await digests(source.call, source.found, 0, old.size, ["MD5", wanted])
+        md5, value = await digests(source, 0, old.size, ["MD5", wanted])
         record.checksum, record.checksum_value = wanted, encode(value)
         if needs_md5:
             record.etag = md5.hex()
-    elif source.found.inline is not None:
-        await reading.bytes_of(source.call, source.found, 0, old.size)
-    return record
+    return Copied(record, None)
 
 
 def _headers(params: Params, old: ObjectRecord) -> dict[str, str]:

@@ -116,11 +116,6 @@ async def get_bucket_accelerate_configuration(call: Call, params: Params) -> Res
 
 
 _ABSENT = {
-    "GetBucketEncryption": (
-        "s3:GetEncryptionConfiguration",
-        "ServerSideEncryptionConfigurationNotFoundError",
-        "The server side encryption configuration was not found",
-    ),
     "GetBucketCors": ("s3:GetBucketCORS", "NoSuchCORSConfiguration", "The CORS configuration does not exist"),
     "GetBucketWebsite": (
         "s3:GetBucketWebsite",

@@ -9,6 +9,8 @@ the store's order is S3's order (UTF-8 bytes) and a listing can seek.
     ("s3", "g") name 00 key                      Extents (chunked)            when they are too many for the record
     ("s3", "u") name 00 esc(key) 00 upload       Upload                       uploads in progress, by key then by age
     ("s3", "p") upload 00 part u16               PartRecord
+    ("s3", "sk") key id                          ServiceKey                   sealed under the master key
+    ("s3", "skc")                                key id                       the one that is used for new objects
 
     ("s3", "v") name 00 esc(key) 00 inverted     ObjectRecord                 versions that are not current, delete markers
     ("s3", "w") name 00 esc(key) 00 inverted     a version's body, when small
@@ -38,6 +40,8 @@ _VERSION_BODY = pack(("s3", "w"))
 _VERSION_EXTENTS = pack(("s3", "x"))
 _NULL = pack(("s3", "n"))
 _NEWEST = 2**63 - 1
+_SERVICE_KEY = pack(("s3", "sk"))
+CURRENT_SERVICE_KEY = pack(("s3", "skc"))
 
 POLICY = b"policy"
 TAGS = b"tags"
@@ -46,6 +50,10 @@ NOTIFICATION = b"notification"
 
 def bucket(name: str) -> bytes:
     return BUCKET + name.encode()
+
+
+def service_key(key_id: str) -> bytes:
+    return _SERVICE_KEY + key_id.encode()
 
 
 def owned(account: str) -> bytes:

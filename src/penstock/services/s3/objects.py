@@ -10,6 +10,8 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, conditions, events, locks, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.bodies import receive
+from penstock.services.s3.encryption import choice, opening
+from penstock.services.s3.encryption import headers as encryption_headers
 from penstock.services.s3.reading import (
     Found,
     bytes_of,
@@ -74,6 +76,7 @@ def write_conditions(call: Call, params: Params) -> dict[str, Any]:
     if "CopySource" in params:
         found["s3:x-amz-copy-source"] = params["CopySource"]
         found["s3:x-amz-metadata-directive"] = params.get("MetadataDirective", "COPY")
+    found.update(encryption_headers.conditions(params))
     if "Tagging" in params:
         tags = parse_header(params["Tagging"])
         found["s3:RequestObjectTagKeys"] = [key for key, _ in tags]
@@ -102,11 +105,12 @@ async def put_object(call: Call, params: Params) -> Result:
     if not isinstance(params.get("Body", b""), bytes):
         await call.store.transact(lambda txn: _may_write(txn, call, params), read_only=True)
     lock = await locks.asked_for(call, params)
-    received = await receive(call, params)
-    etag = received.md5.hex()
+    under = choice.usual(call, params) or await choice.choose(call, params)
+    received = await receive(call, params, under)
+    etag = under.etag(received.md5)
     record = ObjectRecord(
         etag, received.size, int(call.now * 1000), received.algorithm, checksums.FULL_OBJECT, received.checksum,
-        crc=received.crc, headers=headers, metadata=metadata, tags=tags,
+        crc=received.crc, headers=headers, metadata=metadata, tags=tags, encryption=under.record,
     )  # fmt: skip
 
     def body(txn: Transaction) -> str:
@@ -125,6 +129,7 @@ async def put_object(call: Call, params: Params) -> Result:
     result: Result = {"ETag": f'"{etag}"'}
     if version_id:
         result["VersionId"] = version_id
+    encryption_headers.tell(result, under.record, under.customer_md5, with_context=True)
     checksums.tell(result, received.algorithm, received.checksum, checksums.FULL_OBJECT)
     return result
 
@@ -145,13 +150,12 @@ _READ_ACTION = versions.version_action("s3:GetObject", "s3:GetObjectVersion")
     resource=OBJECT_ARN,
     policy=load_policy_and_object,
     conditions=existing_tags,
-    unsupported=rules.UNSUPPORTED_READ,
 )
 async def get_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
     found = await find_object(call, params)
     result, begin, end = _describe(call, params, found)
-    result["Body"] = await bytes_of(call, found, begin, end)
+    result["Body"] = await bytes_of(call, params, found, begin, end)
     return result
 
 
@@ -162,7 +166,6 @@ async def get_object(call: Call, params: Params) -> Result:
     resource=OBJECT_ARN,
     policy=load_policy_and_object,
     conditions=existing_tags,
-    unsupported=rules.UNSUPPORTED_READ,
 )
 async def head_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html"""
@@ -173,6 +176,7 @@ async def head_object(call: Call, params: Params) -> Result:
 def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, int]:
     """The answer but for its body, and which bytes that is."""
     record = found.record
+    customer_md5 = opening.check(call, params, record.encryption)
     conditions.check_read(params, record)
     result: Result = {
         "AcceptRanges": "bytes",
@@ -184,6 +188,7 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
         result["VersionId"] = found.version_id
     if record.lock is not None:
         result.update(locks.told(record))
+    encryption_headers.tell(result, record.encryption, customer_md5)
     if record.metadata:
         result["Metadata"] = record.metadata
     if record.tags:

@@ -12,7 +12,19 @@ from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, keys, reading, rules
 from penstock.services.s3.access import OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.bodies import receive
-from penstock.services.s3.copying import Source, busy, digests, find_source, tell_versions, unchanged
+from penstock.services.s3.copying import (
+    Source,
+    busy,
+    digests,
+    encrypted_anew,
+    find_source,
+    may_share,
+    tell_versions,
+    unchanged,
+)
+from penstock.services.s3.encryption import headers as encryption_headers
+from penstock.services.s3.encryption import opening
+from penstock.services.s3.encryption.data_key import DataKey
 from penstock.services.s3.listing import page_size
 from penstock.services.s3.records import PartRecord, Upload, decode_part, encode
 from penstock.services.s3.uploads import require_upload
@@ -32,6 +44,19 @@ def check_number(number: int) -> None:
             "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive", 400,
             members={"ArgumentName": "partNumber", "ArgumentValue": str(number)},
         )  # fmt: skip
+
+
+def part_conditions(_: Call, params: Params) -> dict[str, Any]:
+    """Condition keys of an uploaded part."""
+    found = encryption_headers.conditions(params)
+    if "CopySource" in params:
+        found["s3:x-amz-copy-source"] = params["CopySource"]
+    return found
+
+
+def etag_of(under: DataKey | None, md5: bytes) -> str:
+    """The ETag of bytes under that key."""
+    return md5.hex() if under is None else under.etag(md5)
 
 
 def _find_upload(txn: Transaction, call: Call, params: Params) -> Upload:
@@ -57,7 +82,8 @@ def _put(txn: Transaction, call: Call, params: Params, part: PartRecord) -> None
     action="s3:PutObject",
     resource=OBJECT_ARN,
     policy=load_policy,
-    unsupported={**rules.UNSUPPORTED_READ, **rules.UNSUPPORTED_CHECKSUMS},
+    conditions=part_conditions,
+    unsupported=rules.UNSUPPORTED_CHECKSUMS,
 )
 async def upload_part(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
@@ -66,19 +92,25 @@ async def upload_part(call: Call, params: Params) -> Result:
     given = checksums.given(params)
     if given is not None and upload.checksum and given[0] != upload.checksum:
         raise _other_algorithm(upload.checksum, given[0])
-    received = await receive(call, params, upload.checksum, inline_bytes=0)
+    under = await opening.upload_key(call, params, upload)
+    received = await receive(call, params, under, upload.checksum, inline_bytes=0)
     kept = received.checksum if upload.checksum == received.algorithm else ""
     part = PartRecord(
-        received.md5.hex(), received.size, int(call.now * 1000), kept, received.segments, received.crc
+        etag_of(under, received.md5), received.size, int(call.now * 1000), kept, received.segments, received.crc
     )  # fmt: skip
     if upload.checksum and not kept:  # the trailer brought another one
         await received.discard()
         raise _other_algorithm(upload.checksum, received.algorithm)
     await received.commit(call, lambda txn: _put(txn, call, params, part))
     result: Result = {"ETag": f'"{part.md5}"'}
+    _tell_encryption(result, upload, under)
     if upload.checksum or given is not None:
         result[checksums.MEMBER_OF[received.algorithm]] = received.checksum
     return result
+
+
+def _tell_encryption(result: Result, upload: Upload, under: DataKey | None) -> None:
+    encryption_headers.tell(result, upload.encryption, under.customer_md5 if under is not None else "")
 
 
 def _other_algorithm(expected: str, actual: str) -> AwsError:
@@ -95,12 +127,7 @@ def _other_algorithm(expected: str, actual: str) -> AwsError:
     action="s3:PutObject",
     resource=OBJECT_ARN,
     policy=load_policy,
-    unsupported={
-        **rules.UNSUPPORTED_READ,
-        "CopySourceSSECustomerAlgorithm": (),
-        "CopySourceSSECustomerKey": (),
-        "CopySourceSSECustomerKeyMD5": (),
-    },
+    conditions=part_conditions,
 )
 async def upload_part_copy(call: Call, params: Params) -> Result:
     """A part made of another object's bytes, which are shared, not copied.
@@ -109,12 +136,16 @@ async def upload_part_copy(call: Call, params: Params) -> Result:
     """
     check_number(params["PartNumber"])
     upload = await call.store.transact(lambda txn: _find_upload(txn, call, params), read_only=True)
+    under = await opening.upload_key(call, params, upload)
+    told: Result = {}
+    _tell_encryption(told, upload, under)
     for _ in range(_ATTEMPTS):
         source = await find_source(call, params)
         begin, end = _copied_range(params.get("CopySourceRange"), source.found.record.size)
-        part = await _copied_part(call, upload, source, begin, end)
-        if part is None:
-            return await _upload_small(call, params, upload, source, begin, end)
+        if not may_share(source, under) or source.found.record.encryption != upload.encryption:
+            part = await _encrypt_anew(call, params, upload, source, (begin, end), under)
+            return {"CopyPartResult": _copy_result(part, upload), **told, **tell_versions("", source)}
+        part = await _shared_part(call, upload, source, begin, end)
 
         def body(txn: Transaction, source: Source = source, part: PartRecord = part) -> bool:
             if not unchanged(txn, source):
@@ -123,7 +154,7 @@ async def upload_part_copy(call: Call, params: Params) -> Result:
             return True
 
         if await call.store.transact(body):
-            return {"CopyPartResult": _copy_result(part, upload), **tell_versions("", source)}
+            return {"CopyPartResult": _copy_result(part, upload), **told, **tell_versions("", source)}
     raise busy()
 
 
@@ -155,30 +186,27 @@ def _copied_range(text: str | None, size: int) -> tuple[int, int]:
     return begin, end
 
 
-async def _copied_part(call: Call, upload: Upload, source: Source, begin: int, end: int) -> PartRecord | None:
-    """The part that shares the source's blobs; None where the source is kept in the store."""
-    if source.found.inline is not None:
-        return None
+async def _shared_part(call: Call, upload: Upload, source: Source, begin: int, end: int) -> PartRecord:
+    """The part that shares the source's blobs."""
     wanted = upload.checksum or CRC64NVME
-    md5, crc, value = await digests(source.call, source.found, begin, end, ["MD5", CRC64NVME, wanted])
+    md5, crc, value = await digests(source, begin, end, ["MD5", CRC64NVME, wanted])
     return PartRecord(
         md5.hex(), end - begin, int(call.now * 1000), encode_checksum(value) if upload.checksum else "",
         reading.spans(source.found.segments, begin, end), int.from_bytes(crc, "big"),
     )  # fmt: skip
 
 
-async def _upload_small(
-    call: Call, params: Params, upload: Upload, source: Source, begin: int, end: int
-) -> dict[str, Any]:
-    """A small source is copied after all, into a blob of the part's own."""
-    data = await reading.bytes_of(source.call, source.found, begin, end)
-    received = await receive(call, {"Body": data}, upload.checksum, inline_bytes=0)
+async def _encrypt_anew(
+    call: Call, params: Params, upload: Upload, source: Source, span: tuple[int, int], under: DataKey | None
+) -> PartRecord:
+    """A source that is small, or under another key, is copied after all, into a blob of the part's own."""
+    received = await encrypted_anew(call, params, source, span, under, upload.checksum, inline_bytes=0)
     part = PartRecord(
-        received.md5.hex(), received.size, int(call.now * 1000), received.checksum if upload.checksum else "",
+        etag_of(under, received.md5), received.size, int(call.now * 1000), received.checksum if upload.checksum else "",
         received.segments, received.crc,
     )  # fmt: skip
     await received.commit(call, lambda txn: _put(txn, call, params, part))
-    return {"CopyPartResult": _copy_result(part, upload), **tell_versions("", source)}
+    return part
 
 
 def _copy_result(part: PartRecord, upload: Upload) -> dict[str, Any]:
@@ -193,7 +221,6 @@ def _copy_result(part: PartRecord, upload: Upload) -> dict[str, Any]:
     action="s3:ListMultipartUploadParts",
     resource=OBJECT_ARN,
     policy=load_policy,
-    unsupported=rules.UNSUPPORTED_READ,
 )
 async def list_parts(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html"""
@@ -209,6 +236,7 @@ async def list_parts(call: Call, params: Params) -> Result:
         return account, upload, [(int.from_bytes(key[-2:], "big"), decode_part(raw)) for key, raw in found]
 
     account, upload, parts = await call.store.transact(body, read_only=True)
+    opening.check_upload(call, params, upload)
     shown = parts[:most]
     result: Result = {
         "Bucket": params["Bucket"],

@@ -24,6 +24,8 @@ from penstock.services.s3.access import (
     may,
     no_such_key,
 )
+from penstock.services.s3.encryption import opening
+from penstock.services.s3.encryption.bodies import BodyDamaged, bound_to
 from penstock.services.s3.records import Bucket, ObjectRecord, PartShape, Segment
 from penstock.services.s3.rules import check_key
 from penstock.store.api import Transaction
@@ -218,17 +220,29 @@ def spans(segments: list[Segment], begin: int, end: int) -> list[Segment]:
     return found
 
 
-async def bytes_of(call: Call, found: Found, begin: int, end: int) -> bytes | OutgoingStream:
-    """The object's bytes begin <= i < end: verified bytes, or a stream that verifies. Raises AwsError InternalError."""
+async def bytes_of(call: Call, params: Params, found: Found, begin: int, end: int) -> bytes | OutgoingStream:
+    """The object's bytes begin <= i < end: verified bytes, or a stream that verifies.
+
+    params: names the object, and brings the customer's key if it is under one. Raises AwsError InternalError, and what
+    `opening.data_key` raises.
+    """
+    encryption = found.record.encryption
+    under = None if encryption is None else await opening.data_key(call, params, encryption)
     if found.inline is not None:
-        if crc64nvme(found.inline) != found.record.crc or len(found.inline) != found.record.size:
+        data = found.inline
+        if under is not None:
+            try:
+                data = under.bodies.open(data, bound_to(params["Bucket"], params["Key"]))
+            except BodyDamaged as error:
+                raise damaged(call, str(error)) from None
+        if crc64nvme(data) != found.record.crc or len(data) != found.record.size:
             raise damaged(call, "an inline body does not match its checksum")
-        return found.inline if end - begin == found.record.size else found.inline[begin:end]
+        return data if end - begin == found.record.size else data[begin:end]
     if begin == end:
         return b""
     if not found.segments:
         raise damaged(call, "an inline body is not there")
-    pieces = call.blobs.read_all(spans(found.segments, begin, end))
+    pieces = call.blobs.read_all(spans(found.segments, begin, end), key=under.key if under is not None else b"")
     try:
         first = await anext(pieces)
     except (BlobMissing, OSError) as error:

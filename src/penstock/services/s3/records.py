@@ -33,6 +33,34 @@ class Lock(msgspec.Struct, array_like=True, frozen=True):
     hold: str = ""
 
 
+class Encryption(msgspec.Struct, array_like=True, frozen=True):
+    """How the bytes of an object, or of an upload's parts, are encrypted. See `encryption`.
+
+    mode: as in x-amz-server-side-encryption, or "SSE-C". service_key: id of the service's own key (SSE-S3, and DSSE's
+    outer layer). key_arn, sealed: the KMS key, and the data key as KMS has encrypted it for context_arn and `context`
+    (the client's own, base64 of JSON). salt, check: of a customer's key, which is not kept.
+    """
+
+    mode: str
+    service_key: str = ""
+    key_arn: str = ""
+    sealed: bytes = b""
+    context_arn: str = ""
+    context: str = ""
+    bucket_key: bool = False
+    salt: bytes = b""
+    check: bytes = b""
+
+
+class BucketEncryption(msgspec.Struct, array_like=True, frozen=True):
+    """What a bucket's objects are encrypted with by default. key_id: as it was given, or "". blocked: "SSE-C"."""
+
+    algorithm: str = "AES256"
+    key_id: str = ""
+    bucket_key: bool = False
+    blocked: tuple[str, ...] = ()
+
+
 class Bucket(msgspec.Struct, array_like=True, frozen=True):
     """A bucket. created_ms: since the epoch. The flags say which settings are worth reading on every request.
 
@@ -49,6 +77,7 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     versioning: str = ""
     object_lock: bool = False
     retention: Retention = Retention()
+    encryption: BucketEncryption | None = None
 
 
 class Listed(msgspec.Struct, array_like=True):
@@ -78,6 +107,7 @@ class ObjectRecord(Listed):
     far: segments and parts are at the extents key. upload_id: the multipart upload that made it, or "".
     order: grows with every version of the key; 0 for a null version that was never anything but the current one. versioned:
     it has a version id of its own. marker: no object, but a delete marker.
+    encryption: None for what was stored before there was any.
     """
 
     checksum_value: str = ""
@@ -95,6 +125,7 @@ class ObjectRecord(Listed):
     versioned: bool = False
     marker: bool = False
     lock: Lock | None = None
+    encryption: Encryption | None = None
 
 
 class Extents(msgspec.Struct, array_like=True):
@@ -115,6 +146,7 @@ class Upload(msgspec.Struct, array_like=True):
     metadata: dict[str, str] = {}
     tags: list[tuple[str, str]] = []
     lock: Lock | None = None
+    encryption: Encryption | None = None
 
 
 class PartRecord(msgspec.Struct, array_like=True):

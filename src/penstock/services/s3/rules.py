@@ -105,13 +105,6 @@ def check_acl_parameters(params: Mapping[str, Any]) -> None:
 
 
 UNSUPPORTED_WRITE: dict[str, tuple[Any, ...]] = {
-    "ServerSideEncryption": (),
-    "SSECustomerAlgorithm": (),
-    "SSECustomerKey": (),
-    "SSECustomerKeyMD5": (),
-    "SSEKMSKeyId": (),
-    "SSEKMSEncryptionContext": (),
-    "BucketKeyEnabled": (False,),
     "StorageClass": ("STANDARD",),
     "ObjectLockEventHold": (),
     "ObjectLockEventHoldDurationDays": (),
@@ -124,11 +117,6 @@ UNSUPPORTED_CHECKSUMS: dict[str, tuple[Any, ...]] = {
     "ChecksumXXHASH64": (),
     "ChecksumXXHASH3": (),
     "ChecksumXXHASH128": (),
-}
-UNSUPPORTED_READ: dict[str, tuple[Any, ...]] = {
-    "SSECustomerAlgorithm": (),
-    "SSECustomerKey": (),
-    "SSECustomerKeyMD5": (),
 }
 
 

@@ -9,6 +9,8 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import checksums, keys, locks, rules
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
+from penstock.services.s3.encryption import choice
+from penstock.services.s3.encryption import headers as encryption_headers
 from penstock.services.s3.listing import encoder, list_conditions, page_size
 from penstock.services.s3.objects import system_headers, write_conditions
 from penstock.services.s3.records import Upload, decode_part, decode_upload, encode
@@ -56,10 +58,12 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
     metadata = params.get("Metadata") or {}
     rules.check_metadata(metadata)
     algorithm = checksums.declared(params)
+    under = choice.usual(call, params) or await choice.choose(call, params)
     upload = Upload(
         int(call.now * 1000), call.principal.arn, algorithm, checksums.upload_type(algorithm, params.get("ChecksumType")),
         headers=system_headers(params), metadata=metadata,
         tags=parse_header(params["Tagging"]) if "Tagging" in params else [], lock=await locks.asked_for(call, params),
+        encryption=under.record,
     )  # fmt: skip
     upload_id = f"{upload.initiated_ms:012x}{secrets.token_urlsafe(32)}"
 
@@ -71,6 +75,7 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
 
     await call.store.transact(body)
     result: Result = {"Bucket": name, "Key": key, "UploadId": upload_id}
+    encryption_headers.tell(result, under.record, under.customer_md5, with_context=True)
     if algorithm:
         result["ChecksumAlgorithm"] = algorithm
         result["ChecksumType"] = upload.checksum_type

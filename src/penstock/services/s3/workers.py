@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
+from penstock.services.s3.encryption.service_keys import ServiceKeys
 
 SWEEP_EVERY_S = 5.0
+ROTATION_LOOK_EVERY_S = 3600.0
 
 
 @worker("s3:sweep-blobs")
@@ -16,3 +18,11 @@ async def sweep_blobs(node: Node) -> None:
         if removed:
             node.telemetry.count("penstock_blobs_swept_total", removed)
         await node.clock.sleep(SWEEP_EVERY_S)
+
+
+@worker("s3:rotate-keys")
+async def rotate_keys(node: Node) -> None:
+    """A new key for SSE-S3 every year."""
+    while True:
+        await node.clock.sleep(ROTATION_LOOK_EVERY_S)
+        await node.own(ServiceKeys).rotate()

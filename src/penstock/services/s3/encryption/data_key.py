@@ -1,0 +1,30 @@
+"""A data key in hand, with what an object's record says of it."""
+
+from __future__ import annotations
+
+import secrets
+
+from penstock.services.s3.encryption.bodies import BodySealer
+from penstock.services.s3.records import Encryption
+
+AES256, KMS, DSSE, SSE_C = "AES256", "aws:kms", "aws:kms:dsse", "SSE-C"
+"""Modes: the first three are values of x-amz-server-side-encryption."""
+
+
+class DataKey:
+    """What bytes are encrypted under. Holds a secret: never logged, never stored. customer_md5: of SSE-C, base64."""
+
+    __slots__ = ("bodies", "customer_md5", "key", "record")
+
+    def __init__(self, record: Encryption, key: bytes, customer_md5: str = "") -> None:
+        self.record = record
+        self.key = key
+        self.bodies = BodySealer(key)
+        self.customer_md5 = customer_md5
+
+    def etag(self, md5: bytes) -> str:
+        """The ETag of bytes with that MD5: itself only under SSE-S3, else something that tells nothing.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+        """
+        return md5.hex() if self.record.mode == AES256 else secrets.token_hex(16)
