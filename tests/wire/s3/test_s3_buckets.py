@@ -111,7 +111,6 @@ def test_what_every_bucket_is(s3: Any, bucket: str) -> None:
     assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
     assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
     for call, code in (
-        (s3.get_bucket_encryption, "ServerSideEncryptionConfigurationNotFoundError"),
         (s3.get_bucket_cors, "NoSuchCORSConfiguration"),
         (s3.get_bucket_website, "NoSuchWebsiteConfiguration"),
         (s3.get_bucket_lifecycle_configuration, "NoSuchLifecycleConfiguration"),
@@ -126,9 +125,9 @@ def test_what_is_not_there_is_refused(s3: Any, bucket: str) -> None:
     versioning = {"Status": "Enabled", "MFADelete": "Enabled"}
     error = error_of(s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration=versioning, MFA="serial 123456")
     assert error["Code"] == "NotImplemented"
-    error = error_of(s3.put_object, Bucket=bucket, Key="k", Body=b"", ServerSideEncryption="AES256")
+    error = error_of(s3.put_object, Bucket=bucket, Key="k", Body=b"", StorageClass="GLACIER")
     assert error["Code"] == "NotImplemented"
-    assert "ServerSideEncryption" in error["Message"]
+    assert "StorageClass" in error["Message"]
 
 
 def test_errors_say_what_they_are_about(s3: Any, bucket: str) -> None:

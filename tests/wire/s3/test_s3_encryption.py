@@ -27,17 +27,17 @@ def found_in(folder: Path, words: bytes) -> list[str]:
 def test_nothing_plain_is_on_the_disk(own_server: Served) -> None:
     """Files, RocksDB's tables and log, and what an unfinished upload leaves."""
     s3 = own_server.client("s3")
-    s3.create_bucket(Bucket="b")
+    s3.create_bucket(Bucket="bbb")
     # What is not a body is not encrypted: a name is found, so the search works.
-    s3.put_object(Bucket="b", Key="marker-in-a-name", Body=b"")
+    s3.put_object(Bucket="bbb", Key="marker-in-a-name", Body=b"")
     for i, way in enumerate(
         ({}, {"ServerSideEncryption": "aws:kms"}, {"ServerSideEncryption": "aws:kms:dsse"}, CUSTOMER)
     ):
-        s3.put_object(Bucket="b", Key=f"small-{i}", Body=WORDS, **way)
-        s3.put_object(Bucket="b", Key=f"large-{i}", Body=WORDS * 20_000, **way)
-        upload = s3.create_multipart_upload(Bucket="b", Key=f"parts-{i}", **way)["UploadId"]
+        s3.put_object(Bucket="bbb", Key=f"small-{i}", Body=WORDS, **way)
+        s3.put_object(Bucket="bbb", Key=f"large-{i}", Body=WORDS * 20_000, **way)
+        upload = s3.create_multipart_upload(Bucket="bbb", Key=f"parts-{i}", **way)["UploadId"]
         customer = CUSTOMER if way is CUSTOMER else {}
-        s3.upload_part(Bucket="b", Key=f"parts-{i}", UploadId=upload, PartNumber=1, Body=PART, **customer)
+        s3.upload_part(Bucket="bbb", Key=f"parts-{i}", UploadId=upload, PartNumber=1, Body=PART, **customer)
     own_server.kill()
     assert found_in(own_server.data, b"marker-in-a-name")
     assert found_in(own_server.data, WORDS[:20]) == []
@@ -47,8 +47,8 @@ def test_nothing_plain_is_on_the_disk(own_server: Served) -> None:
     s3 = own_server.client("s3")
     for i in range(4):
         customer = CUSTOMER if i == 3 else {}
-        assert s3.get_object(Bucket="b", Key=f"small-{i}", **customer)["Body"].read() == WORDS
-        got = s3.get_object(Bucket="b", Key=f"large-{i}", Range="bytes=600000-700000", **customer)
+        assert s3.get_object(Bucket="bbb", Key=f"small-{i}", **customer)["Body"].read() == WORDS
+        got = s3.get_object(Bucket="bbb", Key=f"large-{i}", Range="bytes=600000-700000", **customer)
         assert got["Body"].read() == (WORDS * 20_000)[600_000:700_001]
 
 

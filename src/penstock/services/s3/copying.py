@@ -76,9 +76,7 @@ def parse_source(text: str) -> Params:
 async def find_source(call: Call, params: Params) -> Source:
     """The object to copy from, which the caller may read and whose conditions hold. Raises AwsError."""
     source = parse_source(params["CopySource"])
-    for member in customer_keys.MEMBERS:
-        if (value := params.get(f"CopySource{member}")) is not None:
-            source[member] = value
+    source.update((own, params[name]) for name, own in customer_keys.OF_SOURCE.items() if name in params)
     if "ExpectedSourceBucketOwner" in params:
         source["ExpectedBucketOwner"] = params["ExpectedSourceBucketOwner"]
     as_reader = await may(call, "GetObject", source)

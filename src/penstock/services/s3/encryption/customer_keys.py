@@ -20,6 +20,10 @@ from penstock.wire.errors import AwsError
 
 ALGORITHM, KEY, MD5 = "SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5"
 MEMBERS = (ALGORITHM, KEY, MD5)
+OF_SOURCE = {
+    "CopySourceSSECustomerAlgorithm": ALGORITHM, "CopySourceSSECustomerKey": KEY, "CopySourceSSECustomerKeyMD5": MD5,
+}  # fmt: skip
+"""A copy's parameters for the key of its source -> what they are when the source is read."""
 _KEY_BYTES = 32
 _NAME = "x-amz-server-side-encryption"
 
