@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +81,15 @@ class Outcome:
     """Of a streamed response that was collected, and of one that went to `Invocation.stream`; else ""."""
 
 
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """How a version's provisioned environments stand. reason: what the last one that did not come up failed with."""
+
+    wanted: int
+    ready: int
+    reason: str
+
+
 LogSink = Callable[[FunctionSpec, str, list[tuple[float, str]]], None]
 """(function, log stream name, [(seconds since the epoch, line)]): called on the event loop, must not block."""
 
@@ -117,6 +126,20 @@ class Runtime(Protocol):
         A time-out, an out-of-memory kill or an exit gives an Outcome with AWS's error document and ends the
         environment; a handler's exception leaves it. Raises TooManyEnvironments, RuntimeUnsupported.
         """
+        ...
+
+    def provision(self, spec: FunctionSpec, count: int, credentials: Callable[[], Awaitable[Credentials]]) -> None:
+        """Keep `count` environments of a version initialised ahead of invocations, and replace those that end; 0: none.
+
+        Returns at once: `provisioned` says how far it is. Invocations of the same spec key use them, and beyond them
+        ordinary ones. They see AWS_LAMBDA_INITIALIZATION_TYPE=provisioned-concurrency, may initialise for 130 s or
+        their time-out, are not ended when idle, and are asked for again after a restart of the server. credentials:
+        called for each environment. `retire` of the key does not end the provision; a further `provision` with 0 does.
+        """
+        ...
+
+    def provisioned(self, key: str) -> Provisioned:
+        """How far `provision` of that spec key is; all zero where there is none."""
         ...
 
     async def retire(self, key_prefix: str) -> None:

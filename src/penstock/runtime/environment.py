@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 64
 _MAKING_S_MAX = 60.0
+_INIT_AHEAD_S = 130.0
 _MB = 1024 * 1024
 _SMALL_BYTES = 24 * _MB
 """What holds less has nothing to be killed for, and its use is looked up when its time is over."""
@@ -71,14 +72,14 @@ class Environment:
         clock: Clock,
         processes: Processes,
         log: FunctionLog,
-        first: Invocation,
+        first: Invocation | None,
         *,
         expires_at: float,
         init_in_invoke: bool,
         last_try: bool,
         shared_network: bool,
     ) -> None:
-        """first: the invocation it is made for; it is nobody else's before that is answered.
+        """first: the invocation it is made for; it is nobody else's before that is answered. None: it is made ahead.
 
         init_in_invoke: the init phase runs within the function's own time-out, having exceeded its own before.
 
@@ -92,6 +93,8 @@ class Environment:
         """When its credentials end, seconds since the epoch."""
         self.state = State.STARTING
         self.retired = False
+        self.kept = False
+        """Whether it stays however long it is idle."""
         self.idle_since = 0.0
         self.freed: Callable[[Environment], None] = lambda _: None
         self.ended: Callable[[Environment], None] = lambda _: None
@@ -104,8 +107,12 @@ class Environment:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._init_ms: float | None = None
-        self._job: Job | None = Job(first, self._loop.create_future(), self._began, cold=True)
+        self._job: Job | None = None
+        if first is not None:
+            self._job = Job(first, self._loop.create_future(), self._began, cold=True)
         self._first = self._job
+        self.initialised: asyncio.Future[str] = self._loop.create_future()
+        """"" once the runtime has asked for its first event, or why it never did."""
         self._next: RuntimeConnection | None = None
         self._used_bytes = 0
         self._out_of_memory = False
@@ -127,6 +134,7 @@ class Environment:
 
     async def first_outcome(self) -> Outcome:
         """What comes of the invocation it was made for. Raises InitTimedOut, NeverDelivered, RuntimeUnsupported."""
+        assert self._first is not None
         return await asyncio.shield(self._first.done)
 
     async def invoke(self, invocation: Invocation) -> Outcome:
@@ -164,6 +172,7 @@ class Environment:
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
+        self._initialised("the environment ended")
         job, self._job = self._job, None
         if job is not None and not job.done.done():
             job.done.set_exception(NeverDelivered())
@@ -212,6 +221,7 @@ class Environment:
         self._next = connection
         if self.state is State.STARTING:
             self._init_ms = (self._loop.time() - self._began) * 1000
+            self._initialised("")
             if job is not None:
                 self._begin(job)
         if job is not None:
@@ -318,8 +328,13 @@ class Environment:
         if job.invocation.stream is not None:
             job.invocation.stream.end()
 
+    def _initialised(self, reason: str) -> None:
+        if not self.initialised.done():
+            self.initialised.set_result(reason)
+
     def _fail(self, payload: bytes, status: str, *lines: str) -> None:
         """The environment cannot go on: say why, answer who waits, and end it."""
+        self._initialised(payload.decode("utf-8", "replace"))
         job = self._job
         if job is not None:
             if self.state is State.STARTING and not self._init_in_invoke:
@@ -353,8 +368,12 @@ class Environment:
             self._began = min(at, self._loop.time())
             if self._timer is not None:
                 self._timer.cancel()
-            limit_s = self.spec.timeout_s if self._init_in_invoke else self.spec.init_timeout_s
-            self._timer = self._loop.call_at(self._began + limit_s, self._init_timed_out)
+            self._timer = self._loop.call_at(self._began + self._init_limit_s(), self._init_timed_out)
+
+    def _init_limit_s(self) -> float:
+        if self._first is None:  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+            return max(_INIT_AHEAD_S, self.spec.timeout_s)
+        return self.spec.timeout_s if self._init_in_invoke else self.spec.init_timeout_s
 
     def _not_made(self) -> None:
         self._failed("Sandbox.Failure", f"it was not ready within {_MAKING_S_MAX:.0f} seconds")
@@ -364,6 +383,7 @@ class Environment:
         if self._init_in_invoke or job is None:
             if job is not None:
                 job.began = self._began
+            self._initialised(f"its init phase took longer than {self._init_limit_s():g} seconds")
             self._timed_out()
             return
         init_ms = self.spec.init_timeout_s * 1000
@@ -378,6 +398,7 @@ class Environment:
         job = self._job
         if kind == "Sandbox.Failure":
             log.error("an execution environment could not be made: %s", reason)
+            self._initialised(f"an execution environment could not be made: {reason}")
             if job is not None and not job.done.done():
                 job.done.set_exception(RuntimeUnsupported(f"an execution environment could not be made: {reason}"))
             self._job = None
@@ -394,6 +415,8 @@ class Environment:
             self._job = None
             if not job.done.done():
                 job.done.set_exception(NeverDelivered())
+        elif job is None and self.state is State.STARTING:
+            self._initialised(outcomes.exit_reason(wait_status))
         elif job is not None:
             request_id = job.invocation.request_id
             kind = "Runtime.ExitError"

@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from penstock.runtime.api import (
     Invocation,
     LogSink,
     Outcome,
+    Provisioned,
     RuntimeUnsupported,
     TooManyEnvironments,
 )  # fmt: skip
@@ -29,6 +30,7 @@ from penstock.runtime.cgroups import Groups, open_groups
 from penstock.runtime.environment import Environment, InitTimedOut, NeverDelivered
 from penstock.runtime.interpreters import Interpreter, Interpreters
 from penstock.runtime.logs import FunctionLog
+from penstock.runtime.provisioning import Provision
 from penstock.runtime.shells import Shells
 from penstock.runtime.spawner import Zygote, ZygoteFailed
 
@@ -65,6 +67,7 @@ class LocalRuntime:
         self._groups: Groups | None = None
         self._all: set[Environment] = set()
         self._available: dict[str, list[Environment]] = {}
+        self._provisions: dict[str, Provision] = {}
         self._starting = 0
         self._shells: dict[Zygote, Shells] = {}
         self._checker: asyncio.TimerHandle | None = None
@@ -146,13 +149,13 @@ class LocalRuntime:
     async def _start(
         self,
         spec: FunctionSpec,
-        invocation: Invocation,
+        invocation: Invocation | None,
         credentials: Credentials,
         *,
         last_try: bool,
         init_in_invoke: bool = False,
     ) -> Environment:
-        """Make an environment for an invocation. Raises RuntimeUnsupported, TooManyEnvironments, OSError."""
+        """Make an environment for an invocation, or ahead of any. Raises RuntimeUnsupported, TooManyEnvironments, OSError."""
         interpreter = self._interpreters.find(spec.runtime)
         if self._closed:
             raise RuntimeUnsupported("the server is shutting down")
@@ -174,7 +177,7 @@ class LocalRuntime:
         short = memory_is_short()
         if len(self._all) + self._starting < self._settings.function_concurrency and not short:
             return
-        idle = [e for e in self._all if e.available and not e.busy]
+        idle = [e for e in self._all if e.available and not e.busy and not e.kept]
         if not idle:
             why = "this host is short of memory" if short else f"at most {self._settings.function_concurrency} may run"
             raise TooManyEnvironments(f"all execution environments are busy, and {why}")
@@ -184,7 +187,7 @@ class LocalRuntime:
         self,
         zygote: Zygote,
         spec: FunctionSpec,
-        invocation: Invocation,
+        invocation: Invocation | None,
         credentials: Credentials,
         init_in_invoke: bool,
         last_try: bool,
@@ -208,11 +211,13 @@ class LocalRuntime:
         shell.listening = lambda sockets: self._serve(environment, sockets)
         if shell.sockets:
             self._serve(environment, shell.sockets)
-        processes.become(self._request(zygote, spec, credentials, stream))
+        processes.become(self._request(zygote, spec, credentials, stream, ahead=invocation is None))
         self._watch()
         return environment
 
-    def _request(self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, stream: str) -> dict[str, Any]:
+    def _request(
+        self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, stream: str, *, ahead: bool
+    ) -> dict[str, Any]:
         isolated = not self._host_network and not zygote.found.get("net")
         endpoint = f"http://127.0.0.1:{self._settings.port or 4566}" if isolated else self.endpoint
         mounted = not zygote.found.get("mount")
@@ -232,6 +237,7 @@ class LocalRuntime:
             "environment": variables.environment(
                 spec, credentials, stream, endpoint, task_root="/var/task" if mounted else code,
                 extra=dict(program.variables) if program is not None else {},
+                kind="provisioned-concurrency" if ahead else "on-demand",
             ),
         }  # fmt: skip
 
@@ -288,6 +294,9 @@ class LocalRuntime:
 
     def _ended(self, environment: Environment) -> None:
         self._all.discard(environment)
+        provision = self._provisions.get(environment.spec.key)
+        if provision is not None:
+            provision.ended(environment)
         free = self._available.get(environment.spec.key)
         if free is not None:
             if environment in free:
@@ -315,7 +324,8 @@ class LocalRuntime:
         loop = asyncio.get_running_loop()
         before = loop.time() - self._settings.function_idle_s
         for environment in list(self._all):
-            if environment.available and not environment.busy and environment.idle_since < before:
+            idle = environment.available and not environment.busy and not environment.kept
+            if idle and environment.idle_since < before:
                 environment.end()
         if self._all:
             self._reaper = loop.call_later(_REAP_EVERY_S, self._reap)
@@ -333,6 +343,26 @@ class LocalRuntime:
         """Process ids of the zygotes that are up."""
         up = (t.result() for t in self._zygotes.values() if t.done() and not t.cancelled() and t.exception() is None)
         return [zygote.pid for zygote in up if zygote.alive]
+
+    def provision(self, spec: FunctionSpec, count: int, credentials: Callable[[], Awaitable[Credentials]]) -> None:
+        """See `runtime.api.Runtime`."""
+        provision = self._provisions.get(spec.key)
+        if count == 0:
+            if provision is not None:
+                self._provisions.pop(spec.key).close()
+            return
+        if provision is None:
+
+            async def start(spec: FunctionSpec, credentials: Credentials) -> Environment:
+                return await self._start(spec, None, credentials, last_try=True)
+
+            provision = self._provisions[spec.key] = Provision(spec, credentials, start)
+        provision.want(count, credentials)
+
+    def provisioned(self, key: str) -> Provisioned:
+        """See `runtime.api.Runtime`."""
+        provision = self._provisions.get(key)
+        return provision.status() if provision is not None else Provisioned(0, 0, "")
 
     async def retire(self, key_prefix: str) -> None:
         """See `runtime.api.Runtime`."""
@@ -355,6 +385,8 @@ class LocalRuntime:
     async def close(self) -> None:
         """End every environment and the zygotes."""
         self._closed = True
+        for provision in self._provisions.values():
+            provision.close()
         for timer in (self._checker, self._reaper):
             if timer is not None:
                 timer.cancel()

@@ -10,11 +10,19 @@ from penstock.runtime.api import Credentials, FunctionSpec
 
 
 def environment(
-    spec: FunctionSpec, credentials: Credentials, stream: str, endpoint: str, *, task_root: str, extra: dict[str, str]
+    spec: FunctionSpec,
+    credentials: Credentials,
+    stream: str,
+    endpoint: str,
+    *,
+    task_root: str,
+    extra: dict[str, str],
+    kind: str = "on-demand",
 ) -> dict[str, str]:
     """All variables but those that only the environment itself knows (AWS_LAMBDA_RUNTIME_API).
 
-    extra: what the runtime's program asks for, unless the user sets it.
+    extra: what the runtime's program asks for, unless the user sets it. kind: on-demand, provisioned-concurrency or
+    snap-start.
     """
     region = spec.arn.split(":")[3]
     runtime = spec.runtime
@@ -32,7 +40,7 @@ def environment(
         "AWS_LAMBDA_FUNCTION_NAME": spec.name,
         "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
         "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
