@@ -2,15 +2,16 @@
 
 A file a noun: `buckets` and their settings (`tagging`, `policies`, `notifications`; `defaults` for what cannot be
 changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and `bodies`, `copying`, `deleting`, `listing`,
-`attributes`, versions in `versions` and `versioning`, Object Lock in `locks`, and multipart uploads in `uploads`, `parts` and
-`completion`. `encryption` keeps all of it encrypted, `access` says whose a bucket is, `events` what a write tells the
-bucket's notification targets, `rules` how things may be named. Key bytes are built in `keys` alone. This folder knows no
-other service and no HTTP.
+`attributes`, versions in `versions` and `versioning`, Object Lock in `locks`, ACLs in `acls` and `grants`, and multipart
+uploads in `uploads`, `parts` and `completion`. `encryption` keeps all of it encrypted, `access` says whose a bucket is,
+`events` what a write tells the bucket's notification targets, `rules` how things may be named. Key bytes are built in
+`keys` alone. This folder knows no other service and no HTTP.
 """
 
 from pathlib import Path
 
 from penstock.services.s3 import (
+    acls,
     attributes,
     buckets,
     completion,
@@ -34,6 +35,7 @@ from penstock.wire import models
 models.patch("s3", Path(__file__).with_name("model-patch.json"))
 
 __all__ = [
+    "acls",
     "attributes",
     "buckets",
     "completion",

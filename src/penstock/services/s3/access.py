@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-
 from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, find
 from penstock.services.s3 import keys, records
+from penstock.services.s3.grants import canonical_id, policy_with
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
@@ -55,8 +53,26 @@ def get_policy(txn: Transaction, name: str, found: records.Bucket | None) -> byt
     return txn.get(keys.setting(name, keys.POLICY)) if found is not None and found.has_policy else None
 
 
-def make_owners(call: Call, found: records.Bucket | None, document: bytes | None) -> str | None:
-    """Make the call one about the bucket owner's account. Returns the policy that holds for its principal."""
+def get_grants(txn: Transaction, name: str, found: records.Bucket | None) -> tuple[records.Grant, ...] | None:
+    """The bucket's access control list; None where it has the default, or none at all."""
+    if found is None or not found.ownership:
+        return None
+    raw = txn.get(keys.setting(name, keys.ACL))
+    return None if raw is None else records.decode_grants(raw)
+
+
+def make_owners(
+    call: Call,
+    name: str,
+    found: records.Bucket | None,
+    document: bytes | None,
+    grants: tuple[records.Grant, ...] | None,
+    record: records.ObjectRecord | None = None,
+) -> str | None:
+    """Make the call one about the bucket owner's account. Returns the policy that holds for its principal.
+
+    record: the object that the call is about, where its own list counts.
+    """
     if found is None:
         return None
     call.account = found.account
@@ -65,8 +81,9 @@ def make_owners(call: Call, found: records.Bucket | None, document: bytes | None
         and found.public_access_block & records.RESTRICT_PUBLIC_BUCKETS
         and call.principal.account != found.account
     ):
-        return None
-    return None if document is None else document.decode()
+        document = None
+    policy = None if document is None else document.decode()
+    return policy_with(policy, call.principal, name, found, grants or (), record) if found.ownership else policy
 
 
 async def load_policy(call: Call, params: Params) -> str | None:
@@ -76,13 +93,13 @@ async def load_policy(call: Call, params: Params) -> str | None:
     """
     name = params["Bucket"]
 
-    def body(txn: Transaction) -> tuple[records.Bucket | None, bytes | None]:
+    def body(txn: Transaction) -> tuple[records.Bucket | None, bytes | None, tuple[records.Grant, ...] | None]:
         found = get_bucket(txn, name)
-        return found, get_policy(txn, name, found)
+        return found, get_policy(txn, name, found), get_grants(txn, name, found)
 
-    found, document = await call.store.transact(body, read_only=True)
+    found, document, grants = await call.store.transact(body, read_only=True)
     call.seen = found
-    return make_owners(call, found, document)
+    return make_owners(call, name, found, document, grants)
 
 
 async def load_policy_but_for_root(call: Call, params: Params) -> str | None:
@@ -110,12 +127,6 @@ async def may(call: Call, operation: str, params: Params) -> Call:
     await load_policy(other, params)  # first, so that the account is the owner's when it is decided who is root
     await authorize(other, params)
     return other
-
-
-@functools.lru_cache(1024)
-def canonical_id(account: str) -> str:
-    """The account's canonical user id: 64 hex digits, always the same for an account."""
-    return hashlib.sha256(b"s3 canonical user " + account.encode()).hexdigest()
 
 
 def owner(account: str) -> dict[str, str]:

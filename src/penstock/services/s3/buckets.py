@@ -10,14 +10,14 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import keys, rules
+from penstock.services.s3 import acls, keys, rules
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.records import Bucket, decode_bucket, encode
 from penstock.services.s3.uploads import forget_upload
 from penstock.services.s3.versions import ENABLED
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
-from penstock.wire.errors import AwsError, not_implemented
+from penstock.wire.errors import AwsError
 
 DEFAULT_REGION = "us-east-1"
 BUCKETS_PER_ACCOUNT = 10_000
@@ -57,19 +57,6 @@ def _illegal_location(wanted: str, _region: str) -> AwsError:
     )
 
 
-def _check_ownership(params: Params) -> None:
-    """ACLs cannot be turned on. Raises AwsError NotImplemented, InvalidBucketAclWithObjectOwnership."""
-    ownership = params.get("ObjectOwnership", "BucketOwnerEnforced")
-    if ownership != "BucketOwnerEnforced":
-        raise not_implemented(f"ObjectOwnership={ownership}: ACLs are off in every bucket")
-    if params.get("ACL", "private") != "private" or any(name.startswith("Grant") for name in params):
-        raise AwsError(
-            "InvalidBucketAclWithObjectOwnership",
-            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-            400,
-        )
-
-
 def _create_conditions(call: Call, params: Params) -> dict[str, Any]:
     found: dict[str, Any] = {}
     constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
@@ -91,7 +78,7 @@ async def create_bucket(call: Call, params: Params) -> Result:
     name = params["Bucket"]
     rules.check_new_bucket_name(name)
     region = _region_of(call, params)
-    _check_ownership(params)
+    ownership, wanted = acls.new_bucket(params, call.account)
     configuration = params.get("CreateBucketConfiguration") or {}
     tags = rules.tag_set(configuration.get("Tags") or [], rules.BUCKET_TAGS, what="Bucket")
 
@@ -105,11 +92,13 @@ async def create_bucket(call: Call, params: Params) -> Result:
             raise AwsError(
                 "TooManyBuckets", "You have attempted to create more buckets than allowed", 400
             )  # fmt: skip
-        bucket = Bucket(call.account, region, int(call.now * 1000))
+        bucket = Bucket(call.account, region, int(call.now * 1000), ownership=ownership)
         if params.get("ObjectLockEnabledForBucket"):
             bucket = msgspec.structs.replace(bucket, versioning=ENABLED, object_lock=True)
         txn.set(keys.bucket(name), encode(bucket))
         txn.set(mine + name.encode(), b"")
+        if wanted is not None:
+            txn.set(keys.setting(name, keys.ACL), encode(wanted))
         if tags:
             txn.set(keys.setting(name, keys.TAGS), encode(tags))
 

@@ -209,6 +209,8 @@ def _assembled(upload: Upload, chosen: list[tuple[int, PartRecord]]) -> ObjectRe
         "headers": upload.headers,
         "metadata": upload.metadata,
         "tags": upload.tags,
+        "owner": upload.owner,
+        "acl": upload.acl,
         "segments": [segment for _, part in chosen for segment in part.segments],
         "parts": [PartShape(number, part.size, part.checksum) for number, part in chosen],
         "part_count": len(chosen),

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from penstock.blobs.checksums import Running, encode, running
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, locks, reading, rules, versions, writing
+from penstock.services.s3 import acls, checksums, conditions, events, locks, reading, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.bodies import INLINE_BYTES, Received, receive
 from penstock.services.s3.encryption import choice, customer_keys, opening
@@ -174,11 +174,11 @@ async def copy_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
-    rules.check_acl_parameters(params)
     conditions.check_write_parameters(params)
     if "Metadata" in params:
         rules.check_metadata(params["Metadata"])
     lock = await locks.asked_for(call, params)
+    await acls.check_permission(call, params)
     bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
     under = await choice.choose(call, params)
     for _ in range(_ATTEMPTS):
@@ -198,6 +198,7 @@ async def copy_object(call: Call, params: Params) -> Result:
             old = writing.current(txn, name, key)
             conditions.check_write(params, old)
             locks.put_on(call, now, record, lock)
+            acls.put_on(call, now, record, params)
             writing.replace(txn, call, now, name, key, old, record, inline)
             if now.has_notification:
                 events.emit(txn, call, name, now, "ObjectCreated:Copy", key, record)

@@ -18,7 +18,7 @@ from penstock.core.identity import Kind
 from penstock.events.outbox import Delivery
 from penstock.events.outbox import emit as put_into_outbox
 from penstock.services.s3 import keys, versions
-from penstock.services.s3.access import canonical_id
+from penstock.services.s3.grants import canonical_id
 from penstock.services.s3.records import Bucket, ObjectRecord
 from penstock.store.api import Transaction
 from penstock.wire.s3_quirks import HOST_ID

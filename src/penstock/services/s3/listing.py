@@ -16,7 +16,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import keys
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
-from penstock.services.s3.records import Listed, decode_listed
+from penstock.services.s3.records import Listed, ObjectRecord, decode_listed, decode_object
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError
@@ -33,7 +33,15 @@ class Page(NamedTuple):
     resume: bytes | None
 
 
-def scan_page(txn: Transaction, space: bytes, prefix: bytes, delimiter: bytes, begin: bytes, most: int) -> Page:
+def scan_page(
+    txn: Transaction,
+    space: bytes,
+    prefix: bytes,
+    delimiter: bytes,
+    begin: bytes,
+    most: int,
+    decode: Callable[[bytes], Listed] = decode_listed,
+) -> Page:
     """Entries from `begin` on (a key, without the key space's own prefix) that start with `prefix`."""
     at = space + max(begin, prefix)
     end = prefix_end(space + prefix)
@@ -43,7 +51,7 @@ def scan_page(txn: Transaction, space: bytes, prefix: bytes, delimiter: bytes, b
         for stored, raw in txn.scan(at, end, limit=most + 1):
             if len(found) == most:
                 return Page(found, stored[skip:])
-            found.append((stored[skip:].decode(), decode_listed(raw)))
+            found.append((stored[skip:].decode(), decode(raw)))
         return Page(found, None)
     past_prefix = skip + len(prefix)
     while at < end:
@@ -56,7 +64,7 @@ def scan_page(txn: Transaction, space: bytes, prefix: bytes, delimiter: bytes, b
                 common = stored[: cut + len(delimiter)]
                 found.append((common[skip:].decode(), None))
                 break
-            found.append((stored[skip:].decode(), decode_listed(raw)))
+            found.append((stored[skip:].decode(), decode(raw)))
         if common is None:
             break
         at = prefix_end(common)
@@ -117,10 +125,11 @@ async def _page(call: Call, params: Params, begin: bytes, most: int) -> tuple[Pa
     prefix, delimiter = params.get("Prefix", "").encode(), params.get("Delimiter", "").encode()
 
     def body(txn: Transaction) -> tuple[Page, str]:
-        account = require_bucket(txn, call, params).account
+        bucket = require_bucket(txn, call, params)
         if most == 0:
-            return Page([], None), account
-        return scan_page(txn, keys.objects(name), prefix, delimiter, begin, most), account
+            return Page([], None), bucket.account
+        decode = decode_object if bucket.ownership else decode_listed  # whose an object is is not at its record's front
+        return scan_page(txn, keys.objects(name), prefix, delimiter, begin, most, decode), bucket.account
 
     return await call.store.transact(body, read_only=True)
 
@@ -144,7 +153,8 @@ def _contents(page: Page, encode: Callable[[str], str], shown_owner: dict[str, s
             entry["ChecksumAlgorithm"] = [record.checksum]
             entry["ChecksumType"] = record.checksum_type
         if shown_owner is not None:
-            entry["Owner"] = shown_owner
+            foreign = record.owner if isinstance(record, ObjectRecord) else ""
+            entry["Owner"] = owner(foreign) if foreign else shown_owner
         contents.append(entry)
     result: Result = {}
     if contents:

@@ -7,7 +7,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, conditions, events, locks, rules, versions, writing
+from penstock.services.s3 import acls, checksums, conditions, events, locks, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.bodies import receive
 from penstock.services.s3.encryption import choice, opening
@@ -95,7 +95,6 @@ async def put_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
-    rules.check_acl_parameters(params)
     conditions.check_write_parameters(params)
     metadata = params.get("Metadata") or {}
     if metadata:
@@ -105,6 +104,7 @@ async def put_object(call: Call, params: Params) -> Result:
     if not isinstance(params.get("Body", b""), bytes):
         await call.store.transact(lambda txn: _may_write(txn, call, params), read_only=True)
     lock = await locks.asked_for(call, params)
+    await acls.check_permission(call, params)
     under = choice.usual(call, params) or await choice.choose(call, params)
     received = await receive(call, params, under)
     etag = under.etag(received.md5)
@@ -119,6 +119,7 @@ async def put_object(call: Call, params: Params) -> Result:
         conditions.check_write(params, old)
         record.segments = received.segments
         locks.put_on(call, bucket, record, lock)
+        acls.put_on(call, bucket, record, params)
         writing.replace(txn, call, bucket, name, key, old, record, received.inline)
         if bucket.has_notification:
             by_form = call.context is not None and call.context.get("s3:authType") == "POST"
@@ -136,7 +137,9 @@ async def put_object(call: Call, params: Params) -> Result:
 
 def _may_write(txn: Transaction, call: Call, params: Params) -> None:
     """Refuse before the body is taken what would be refused after it; the writing transaction looks again."""
-    require_bucket(txn, call, params)
+    bucket = require_bucket(txn, call, params)
+    if not bucket.ownership:
+        rules.check_acl_parameters(params)
     if "IfMatch" in params or "IfNoneMatch" in params:
         conditions.check_write(params, writing.current(txn, params["Bucket"], params["Key"]))
 

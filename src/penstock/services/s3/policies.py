@@ -200,10 +200,7 @@ async def get_public_access_block(call: Call, params: Params) -> Result:
 
 @operation("s3:PutPublicAccessBlock", action="s3:PutBucketPublicAccessBlock", resource=BUCKET_ARN, policy=load_policy)
 async def put_public_access_block(call: Call, params: Params) -> Result:
-    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutPublicAccessBlock.html
-
-    ACLs are off in every bucket, so that the two settings about them have nothing left to do.
-    """
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutPublicAccessBlock.html"""
     wanted = params["PublicAccessBlockConfiguration"]
     bits = sum(1 << i for i, name in enumerate(_BLOCKS) if wanted.get(name))
 

@@ -19,6 +19,7 @@ from penstock.services.s3.access import (
     access_denied,
     check_bucket,
     get_bucket,
+    get_grants,
     get_policy,
     make_owners,
     may,
@@ -26,7 +27,7 @@ from penstock.services.s3.access import (
 )
 from penstock.services.s3.encryption import opening
 from penstock.services.s3.encryption.bodies import BodyDamaged, bound_to
-from penstock.services.s3.records import Bucket, ObjectRecord, PartShape, Segment
+from penstock.services.s3.records import Bucket, Grant, ObjectRecord, PartShape, Segment
 from penstock.services.s3.rules import check_key
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -55,6 +56,7 @@ class Sight(NamedTuple):
     bucket: Bucket | None
     policy: bytes | None
     found: Found | None
+    grants: tuple[Grant, ...] | None = None
 
 
 async def load_policy_and_object(call: Call, params: Params) -> str | None:
@@ -62,7 +64,8 @@ async def load_policy_and_object(call: Call, params: Params) -> str | None:
     check_key(params["Key"])
     sight = await call.store.transact(lambda txn: _look(txn, call, params), read_only=True)
     call.seen = sight
-    return make_owners(call, sight.bucket, sight.policy)
+    record = None if sight.found is None else sight.found.record
+    return make_owners(call, params["Bucket"], sight.bucket, sight.policy, sight.grants, record)
 
 
 def existing_tags(call: Call, params: Params) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def _look(txn: Transaction, call: Call, params: Params) -> Sight:
             wanted = call.operation.name == "GetObject" and not record.marker
             body = txn.get(writing.body_key(name, key, record)) if wanted else None
             found = Found(record, [], record.parts, body, version_id)
-    return Sight(bucket, get_policy(txn, name, bucket), found)
+    return Sight(bucket, get_policy(txn, name, bucket), found, get_grants(txn, name, bucket))
 
 
 def find_record(txn: Transaction, bucket: Bucket, params: Params) -> ObjectRecord | None:

@@ -13,7 +13,14 @@ Segment = tuple[str, int, int]
 """(blob, begin, end): a stretch of a blob's bytes."""
 
 
-BLOCK_PUBLIC_POLICY, RESTRICT_PUBLIC_BUCKETS, ALL_BLOCKED, NO_BLOCK = 4, 8, 15, 16
+BLOCK_PUBLIC_ACLS, IGNORE_PUBLIC_ACLS, BLOCK_PUBLIC_POLICY, RESTRICT_PUBLIC_BUCKETS, ALL_BLOCKED, NO_BLOCK = (
+    1,
+    2,
+    4,
+    8,
+    15,
+    16,
+)
 """Bits of a bucket's Block Public Access, in AWS's order of the four settings; NO_BLOCK: the setting was deleted."""
 
 
@@ -61,10 +68,17 @@ class BucketEncryption(msgspec.Struct, array_like=True, frozen=True):
     blocked: tuple[str, ...] = ()
 
 
+class Grant(msgspec.Struct, array_like=True, frozen=True):
+    """One entry of an access control list. grantee: a canonical user id, or a group's URI."""
+
+    grantee: str
+    permission: str
+
+
 class Bucket(msgspec.Struct, array_like=True, frozen=True):
     """A bucket. created_ms: since the epoch. The flags say which settings are worth reading on every request.
 
-    versioning: "" (never), "Enabled" or "Suspended".
+    versioning: "" (never), "Enabled" or "Suspended". ownership: "" for BucketOwnerEnforced: there are no ACLs.
     """
 
     account: str
@@ -78,6 +92,7 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     object_lock: bool = False
     retention: Retention = Retention()
     encryption: BucketEncryption | None = None
+    ownership: str = ""
 
 
 class Listed(msgspec.Struct, array_like=True):
@@ -106,8 +121,9 @@ class ObjectRecord(Listed):
     sequencer: grows with every write of the key, microseconds at heart. headers: the system headers by member name.
     far: segments and parts are at the extents key. upload_id: the multipart upload that made it, or "".
     order: grows with every version of the key; 0 for a null version that was never anything but the current one. versioned:
-    it has a version id of its own. marker: no object, but a delete marker.
-    encryption: None for what was stored before there was any.
+    it has a version id of its own. marker: no object, but a delete marker. encryption: None for what was stored before there
+    was any. owner: the account that wrote it, if that is not the bucket's. acl: None for the default, full control for the
+    owner.
     """
 
     checksum_value: str = ""
@@ -126,6 +142,8 @@ class ObjectRecord(Listed):
     marker: bool = False
     lock: Lock | None = None
     encryption: Encryption | None = None
+    owner: str = ""
+    acl: tuple[Grant, ...] | None = None
 
 
 class Extents(msgspec.Struct, array_like=True):
@@ -147,6 +165,8 @@ class Upload(msgspec.Struct, array_like=True):
     tags: list[tuple[str, str]] = []
     lock: Lock | None = None
     encryption: Encryption | None = None
+    owner: str = ""
+    acl: tuple[Grant, ...] | None = None
 
 
 class PartRecord(msgspec.Struct, array_like=True):
@@ -164,6 +184,7 @@ encode = msgspec.msgpack.Encoder().encode
 _bucket = msgspec.msgpack.Decoder(Bucket).decode
 decode_listed = msgspec.msgpack.Decoder(Listed).decode
 decode_object = msgspec.msgpack.Decoder(ObjectRecord).decode
+decode_grants = msgspec.msgpack.Decoder(tuple[Grant, ...]).decode
 decode_extents = msgspec.msgpack.Decoder(Extents).decode
 decode_upload = msgspec.msgpack.Decoder(Upload).decode
 decode_part = msgspec.msgpack.Decoder(PartRecord).decode

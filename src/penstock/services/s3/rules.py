@@ -95,13 +95,17 @@ def tag_set(tags: Iterable[Mapping[str, Any]], most: int, *, what: str) -> list[
 
 
 def check_acl_parameters(params: Mapping[str, Any]) -> None:
-    """ACLs are off (bucket owner enforced), as in every bucket of today. Raises AwsError AccessControlListNotSupported.
+    """For a bucket without ACLs (bucket owner enforced, the default). Raises AwsError AccessControlListNotSupported.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
     """
     acl = params.get("ACL")
     if (acl and acl != "bucket-owner-full-control") or not _GRANTS.isdisjoint(params):
-        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
+        raise no_acls()
+
+
+def no_acls() -> AwsError:
+    return AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
 
 
 UNSUPPORTED_WRITE: dict[str, tuple[Any, ...]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, keys, locks, rules
+from penstock.services.s3 import acls, checksums, keys, locks, rules
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.encryption import choice
 from penstock.services.s3.encryption import headers as encryption_headers
@@ -54,7 +54,6 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html"""
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
-    rules.check_acl_parameters(params)
     metadata = params.get("Metadata") or {}
     rules.check_metadata(metadata)
     algorithm = checksums.declared(params)
@@ -65,12 +64,14 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
         tags=parse_header(params["Tagging"]) if "Tagging" in params else [], lock=await locks.asked_for(call, params),
         encryption=under.record,
     )  # fmt: skip
+    await acls.check_permission(call, params)
     upload_id = f"{upload.initiated_ms:012x}{secrets.token_urlsafe(32)}"
 
     def body(txn: Transaction) -> None:
         bucket = require_bucket(txn, call, params)
         if upload.lock is not None and not bucket.object_lock:
             raise locks.no_configuration()
+        acls.put_on(call, bucket, upload, params)
         txn.set(keys.upload(name, key, upload_id), encode(upload))
 
     await call.store.transact(body)

@@ -210,7 +210,7 @@ def _told(name: str, key: str, record: ObjectRecord, shown_owner: dict[str, str]
     told: dict[str, Any] = {
         "VersionId": versions.id_of(name, key, record),
         "LastModified": record.modified_ms // 1000,
-        "Owner": shown_owner,
+        "Owner": owner(record.owner) if record.owner else shown_owner,
     }
     if not record.marker:
         told["ETag"] = f'"{record.etag}"'
