@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock.core.call import Call
-from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, writes
+from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, throughput, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.projection import Projector
@@ -19,6 +18,7 @@ from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
+from penstock.wire.errors import AwsError
 
 MAX_GETS = 100
 MAX_WRITES = 25
@@ -54,6 +54,8 @@ class _Got(NamedTuple):
     bodies: list[bytes]
     units: float
     unread: list[Item]
+    throttled: AwsError | None = None
+    """Why keys are left, where the table has no throughput left."""
 
 
 @operation("dynamodb:BatchGetItem", resource=permissions.batch_resources)
@@ -65,8 +67,11 @@ async def batch_get_item(call: Call, params: Params) -> Result:
         room = MAX_REPLY_BYTES
         found = []
         for gets in wanted:
-            got, room = _get(txn, gets, room)
+            got, room = _get(call, txn, gets, room)
             found.append(got)
+        throttled = next((got.throttled for got in found if got.throttled is not None), None)
+        if throttled is not None and not any(got.units for got in found):
+            raise throttled
         return found
 
     found = await call.store.transact(body, read_only=True)
@@ -114,7 +119,7 @@ def _refuse_twice(seen: set[Any], name: str, key: Item) -> None:
     seen.add(identity)
 
 
-def _get(txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, int]:
+def _get(call: Call, txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, int]:
     found = table.load(txn, gets.record_key)
     refuse_below_keys(found, gets.heads)
     consistent = bool(gets.params.get("ConsistentRead"))
@@ -127,8 +132,14 @@ def _get(txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, int]:
         size = 0 if stored is None else records.size_of(stored)
         if size > room:
             return _Got(found, bodies, units, all_keys[i:]), 0
+        taken = capacity.read_units(size, consistent)
+        if found.is_limited:
+            try:
+                throughput.read(call, found, None, taken, at=item_key)
+            except AwsError as error:
+                return _Got(found, bodies, units, all_keys[i:], error), room
         room -= size
-        units += capacity.read_units(size, consistent)
+        units += taken
         if stored is not None:
             bodies.append(records.body_of(txn, found, item_key, stored))
     return _Got(found, bodies, units, []), room
@@ -137,6 +148,8 @@ def _get(txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, int]:
 class _Write(NamedTuple):
     """One request of a batch: put the item whose JSON is `body`, or delete what is at the key (body is empty)."""
 
+    name: str
+    request: dict[str, Any]
     record_key: bytes
     item: Item
     body: bytes
@@ -145,7 +158,7 @@ class _Write(NamedTuple):
 
 @operation("dynamodb:BatchWriteItem", resource=permissions.batch_resources)
 async def batch_write_item(call: Call, params: Params) -> Result:
-    """Up to 25 puts and deletes. All are carried out or, if one is not valid, none."""
+    """Up to 25 puts and deletes. If one is not valid, none is carried out; what is throttled comes back unprocessed."""
     batch = _check_writes(call, params["RequestItems"])
     commits = list(_commits(batch))
     if len(commits) > 1:
@@ -155,13 +168,23 @@ async def batch_write_item(call: Call, params: Params) -> Result:
 
         await call.store.transact(check, read_only=True)
     done: list[Done] = []
+    left: list[_Write] = []
+    throttled: AwsError | None = None
     for part in commits:
 
-        def body(txn: Transaction, part: list[_Write] = part) -> list[Done]:
-            return _carry_out(txn, part, params, call.node)
+        def body(txn: Transaction, part: list[_Write] = part) -> _Carried:
+            return _carry_out(call, txn, part, params)
 
-        done += await call.store.transact(body)
-    result: Result = {"UnprocessedItems": {}}
+        carried = await call.store.transact(body)
+        done += carried.done
+        left += carried.left
+        throttled = throttled or carried.throttled
+    if throttled is not None and not done:
+        raise throttled
+    unprocessed: dict[str, list[dict[str, Any]]] = {}
+    for write in left:
+        unprocessed.setdefault(write.name, []).append(write.request)
+    result: Result = {"UnprocessedItems": unprocessed}
     add_consumed(call, params, result, done, consumption.WRITE)
     add_collections(result, done)
     return result
@@ -183,11 +206,11 @@ def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> lis
                 size = check_item(item)
                 if size > MAX_ITEM_BYTES:
                     raise invalid("Item size has exceeded the maximum allowed size")
-                batch.append(_Write(record_key, item, records.encode(item), size))
+                batch.append(_Write(name, request, record_key, item, records.encode(item), size))
             else:
                 key = request["DeleteRequest"]["Key"]
                 check_item(key)
-                batch.append(_Write(record_key, key, b"", 0))
+                batch.append(_Write(name, request, record_key, key, b"", 0))
     if len(batch) > MAX_WRITES:
         raise invalid("Too many items requested for the BatchWriteItem call")
     return batch
@@ -222,18 +245,37 @@ def _resolve(txn: Transaction, batch: list[_Write]) -> list[tuple[Table, bytes]]
     return resolved
 
 
-def _carry_out(txn: Transaction, batch: list[_Write], params: Params, node: Node) -> list[Done]:
-    done = []
+class _Carried(NamedTuple):
+    """What was done of a batch, and what was left because of which error."""
+
+    done: list[Done]
+    left: list[_Write]
+    throttled: AwsError | None
+
+
+def _carry_out(call: Call, txn: Transaction, batch: list[_Write], params: Params) -> _Carried:
+    done: list[Done] = []
+    left: list[_Write] = []
+    throttled: AwsError | None = None
     for write, (found, key) in zip(batch, _resolve(txn, batch), strict=True):
+        if found.is_limited:
+            try:
+                throughput.admit_write(call, found, key)
+            except AwsError as error:
+                left.append(write)
+                throttled = error
+                continue
         old = txn.get(key)
         used = writes.NO_UNITS
         if write.body:
-            used = writes.save(txn, found, key, old, write.item, write.body, write.size, node)
+            used = writes.save(txn, found, key, old, write.item, write.body, write.size, call.node)
         elif old is not None:
-            used = writes.remove(txn, found, key, old, node)
+            used = writes.remove(txn, found, key, old, call.node)
         units = capacity.write_units(write.size, 0 if old is None else records.size_of(old))
+        if found.is_limited:
+            throughput.write(call, found, key, units, used)
         done.append(Done(found, units, used, measured(txn, params, found, write.item)))
-    return done
+    return _Carried(done, left, throttled)
 
 
 def add_consumed(call: Call, params: Params, result: Result, done: list[Done], kind: str, which: str = "") -> None:

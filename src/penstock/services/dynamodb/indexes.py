@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from penstock.services.dynamodb import keys, table
-from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb import billing, keys, table
+from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.records import size_of
 from penstock.services.dynamodb.table import IndexRecord, TableRecord
 from penstock.services.dynamodb.table_rules import MAX_GLOBAL_INDEXES, check_global_index, check_units
@@ -42,13 +42,14 @@ def made(params: Mapping[str, Any]) -> list[IndexRecord]:
     """The indexes that a CreateTable asks for."""
     wanted = [(each, False) for each in params.get("LocalSecondaryIndexes") or ()]
     wanted += [(each, True) for each in params.get("GlobalSecondaryIndexes") or ()]
-    return [_record(each, number, is_global) for number, (each, is_global) in enumerate(wanted, 1)]
+    on_demand = params.get("BillingMode") == "PAY_PER_REQUEST"
+    return [_record(each, number, is_global, on_demand) for number, (each, is_global) in enumerate(wanted, 1)]
 
 
-def _record(given: dict[str, Any], number: int, is_global: bool) -> IndexRecord:
+def _record(given: dict[str, Any], number: int, is_global: bool, on_demand: bool) -> IndexRecord:
     by_type = {element["KeyType"]: element["AttributeName"] for element in given["KeySchema"]}
     throughput = given.get("ProvisionedThroughput") or {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
-    return IndexRecord(
+    index = IndexRecord(
         name=given["IndexName"],
         id=number,
         is_global=is_global,
@@ -59,6 +60,8 @@ def _record(given: dict[str, Any], number: int, is_global: bool) -> IndexRecord:
         read_units=throughput["ReadCapacityUnits"],
         write_units=throughput["WriteCapacityUnits"],
     )
+    billing.set_index(index, given, on_demand)
+    return index
 
 
 def describe(record: TableRecord, status: str, sizes: dict[int, tuple[int, int]]) -> dict[str, Any]:
@@ -89,6 +92,7 @@ def describe(record: TableRecord, status: str, sizes: dict[int, tuple[int, int]]
                 "ReadCapacityUnits": index.read_units,
                 "WriteCapacityUnits": index.write_units,
             }
+            shown.update(billing.describe(index))
         found.setdefault("GlobalSecondaryIndexes" if index.is_global else "LocalSecondaryIndexes", []).append(shown)
     return found
 
@@ -132,7 +136,7 @@ def _create(
             "LimitExceededException",
             f"GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL_INDEXES}",
         )
-    index = _record(given, record.last_index_id + 1, True)
+    index = _record(given, record.last_index_id + 1, True, record.on_demand)
     index.backfilling = True
     state = Backfill(record_key, index.id)
     txn.set(keys.backfill(uuid.UUID(record.id).bytes, index.id), msgspec.json.encode(state))
@@ -147,14 +151,20 @@ def _delete(txn: Transaction, record: TableRecord, name: str) -> TableRecord:
 
 
 def _update(record: TableRecord, given: dict[str, Any]) -> TableRecord:
-    throughput = given.get("ProvisionedThroughput")
-    if throughput is None:
-        raise invalid("One or more parameter values were invalid: ProvisionedThroughput must be specified for index")
-    check_units(throughput)
     index = _global(record, given["IndexName"])
-    changed = msgspec.structs.replace(
-        index, read_units=throughput["ReadCapacityUnits"], write_units=throughput["WriteCapacityUnits"]
-    )
+    changed = msgspec.structs.replace(index)
+    throughput = given.get("ProvisionedThroughput")
+    if throughput is not None:
+        if record.on_demand:
+            raise invalid(
+                f"{INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified for index: {index.name} when "
+                "BillingMode is PAY_PER_REQUEST"
+            )
+        check_units(throughput)
+        changed.read_units, changed.write_units = throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
+    elif "OnDemandThroughput" not in given and "WarmThroughput" not in given:
+        raise invalid(f"{INVALID}ProvisionedThroughput must be specified for index: {index.name}")
+    billing.set_index(changed, given, record.on_demand)
     return table.changed(record, indexes=[changed if each is index else each for each in record.indexes])
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, writes
+from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, throughput, writes
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import INVALID, detected, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate
@@ -47,6 +47,10 @@ async def get_item(call: Call, params: Params) -> Result:
         found = table.load(txn, record_key)
         item_key = found.key_of_key(key)
         stored = txn.get(item_key)
+        if found.is_limited:
+            size = 0 if stored is None else records.size_of(stored)
+            units = capacity.read_units(size, bool(params.get("ConsistentRead")))
+            throughput.read(call, found, None, units, at=item_key)
         if stored is None:
             return found, None, b""
         return found, stored, records.body_of(txn, found, item_key, stored)
@@ -109,9 +113,11 @@ async def put_item(call: Call, params: Params) -> Result:
         key = found.key_of(item)
         old = txn.get(key)
         if condition is not None:
-            require(txn, found, key, old, condition, values, params)
+            require(call, txn, found, key, old, condition, values, params)
         old_json = records.body_of(txn, found, key, old) if want_old and old is not None else b""
         used = writes.save(txn, found, key, old, item, item_json, size, call.node)
+        if found.is_limited:
+            take(call, found, key, size, old, used)
         shown = msgspec.Raw(old_json) if old_json else None
         return Written(found, size, old, used, shown, None if bare else measured(txn, params, found, item))
 
@@ -119,7 +125,13 @@ async def put_item(call: Call, params: Params) -> Result:
     return {} if bare and done.table.record.on_demand else reply(call, params, done)
 
 
+def take(call: Call, found: Table, key: bytes, size: int, old: bytes | None, used: list[writes.IndexUnits]) -> None:
+    """Take what a write cost from what the table has left. Raises the throttling error."""
+    throughput.write(call, found, key, capacity.write_units(size, 0 if old is None else records.size_of(old)), used)
+
+
 def require(
+    call: Call,
     txn: Transaction,
     found: Table,
     key: bytes,
@@ -132,6 +144,8 @@ def require(
     item = records.item_of(txn, found, key, old)
     if condition(item, values):
         return item
+    if found.is_limited:
+        take(call, found, key, 0, old, writes.NO_UNITS)
     members = {}
     if item and params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
         members["Item"] = item
@@ -191,12 +205,14 @@ async def delete_item(call: Call, params: Params) -> Result:
         item_key = found.key_of_key(key)
         old = txn.get(item_key)
         if condition is not None:
-            require(txn, found, item_key, old, condition, values, params)
+            require(call, txn, found, item_key, old, condition, values, params)
         old_json, used = b"", writes.NO_UNITS
         if old is not None:
             if want_old:
                 old_json = records.body_of(txn, found, item_key, old)
             used = writes.remove(txn, found, item_key, old, call.node)
+        if found.is_limited:
+            take(call, found, item_key, 0, old, used)
         shown = msgspec.Raw(old_json) if old_json else None
         return Written(found, 0, old, used, shown, measured(txn, params, found, key))
 
@@ -224,12 +240,14 @@ async def update_item(call: Call, params: Params) -> Result:
             refuse_key_updates(found, update)
         old = txn.get(item_key)
         if condition is not None:
-            item = require(txn, found, item_key, old, condition, values, params)
+            item = require(call, txn, found, item_key, old, condition, values, params)
         else:
             item = records.item_of(txn, found, item_key, old)
         before = _shown(wanted, "OLD", item, update)
         size, new_json = updated(key, old, item, update, values)
         used = writes.save(txn, found, item_key, old, item, new_json, size, call.node) if new_json else writes.NO_UNITS
+        if found.is_limited:
+            take(call, found, item_key, size, old, used)
         if wanted == "ALL_NEW":
             shown = msgspec.Raw(new_json) if new_json else None
         else:

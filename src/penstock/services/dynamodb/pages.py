@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result
-from penstock.services.dynamodb import capacity, consumption, records
+from penstock.services.dynamodb import capacity, consumption, records, throughput
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.errors import INVALID, KEY_MISMATCH, invalid
 from penstock.services.dynamodb.expressions.request import Expressions
@@ -115,6 +115,14 @@ def _fetch(txn: Transaction, table: Table, key: bytes) -> tuple[int, bytes]:
     if stored is None:
         raise StoreError(f"an index leads to {key!r}, where no item is")
     return records.size_of(stored), records.body_of(txn, table, key, stored)
+
+
+def take(call: Call, params: Params, source: Source, page: Page, at: bytes = b"") -> None:
+    """Take what a page cost from what is left. at: the partition that was read, if it was one. Raises when throttled."""
+    consistent = bool(params.get("ConsistentRead"))
+    fetched = capacity.read_units(page.fetched_bytes, consistent) if source.whole else 0.0
+    units = capacity.read_units(page.size_bytes, consistent)
+    throughput.read(call, source.table, source.secondary, units, fetched, at)
 
 
 def check_select(params: Params, count: str = "") -> None:

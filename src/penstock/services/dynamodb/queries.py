@@ -53,6 +53,8 @@ async def run(
         page = pages.read(
             txn, source, begin, max(begin, end), limit=params.get("Limit", 0), reverse=reverse, count_only=count_only
         )
+        if source.table.is_limited:
+            pages.take(call, params, source, page, wanted.partition)
         return source, page
 
     source, page = await call.store.transact(body, read_only=True)

@@ -34,6 +34,11 @@ class IndexRecord(msgspec.Struct, omit_defaults=True):
     non_key_attributes: list[str] = []
     read_units: int = 0
     write_units: int = 0
+    max_read_units: int = 0
+    """Of an index on demand, a second; 0: no maximum. So is the next."""
+    max_write_units: int = 0
+    warm_read_units: int = 0
+    warm_write_units: int = 0
     backfilling: bool = False
     """Whether items from before the index are still being added; it cannot be read until then."""
 
@@ -72,6 +77,14 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     on_demand: bool = False
     read_units: int = 0
     write_units: int = 0
+    max_read_units: int = 0
+    """Of a table on demand, a second; 0: no maximum. So is the next."""
+    max_write_units: int = 0
+    warm_read_units: int = 0
+    """What it is to bear at once, a second, where somebody said so. So is the next."""
+    warm_write_units: int = 0
+    on_demand_switches: list[float] = []
+    """When it was switched to on-demand within the last day."""
     table_class: str = ""
     deletion_protection: bool = False
     on_demand_since: float = 0.0
@@ -234,6 +247,7 @@ class Table(KeySpace):
         "has_local",
         "id",
         "indexes",
+        "is_limited",
         "keeps_history",
         "key_names",
         "record",
@@ -248,6 +262,12 @@ class Table(KeySpace):
         self.record = record
         self.key_names = self.own_key_names
         self.indexes = tuple(Index(each, record, self.id) for each in record.indexes)
+        self.is_limited = (
+            not record.on_demand
+            or bool(record.max_read_units or record.max_write_units)
+            or any(each.max_read_units or each.max_write_units for each in record.indexes)
+        )
+        """Whether there is any limit of throughput to be asked."""
         self.keeps_history = record.keeps_history
         self.counted = keys.item_count(self.id)
         self.sized = keys.item_bytes(self.id)

@@ -7,7 +7,6 @@ from typing import Any
 
 from penstock.services.dynamodb import names
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.wire.errors import not_implemented
 
 MAX_LOCAL_INDEXES = 5
 MAX_GLOBAL_INDEXES = 20
@@ -134,10 +133,7 @@ def check_global_indexes(
 
 
 def check_global_index(index: dict[str, Any], definitions: list[dict[str, str]], on_demand: bool) -> None:
-    """One global index, of CreateTable or UpdateTable. Raises ValidationException, NotImplemented."""
-    for name in ("OnDemandThroughput", "WarmThroughput"):
-        if name in index:
-            raise not_implemented(f"dynamodb global secondary indexes with {name}")
+    """One global index, of CreateTable or UpdateTable. Raises ValidationException."""
     check_keys(index["KeySchema"], definitions)
     check_projection(index["Projection"])
     throughput = index.get("ProvisionedThroughput")

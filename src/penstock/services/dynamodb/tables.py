@@ -6,7 +6,6 @@ UPDATING, DELETING), and whoever asks next sees the end of it.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import expirations, history, indexes, keys, names, replicas, streams, table
+from penstock.services.dynamodb import billing, expirations, history, indexes, keys, names, replicas, streams, table
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
@@ -29,12 +28,9 @@ from penstock.wire.errors import AwsError
 MAX_LISTED = 100
 MAX_TABLES = 2500
 """AWS's default quota of tables in an account and region."""
-MAX_DECREASES_A_DAY = 27
 
 _NOT_YET: dict[str, tuple[Any, ...]] = {
     "SSESpecification": ({}, {"Enabled": False}),
-    "WarmThroughput": (),
-    "OnDemandThroughput": (),
     "GlobalTableSettingsReplicationMode": (),
 }
 _NOT_CREATED = {
@@ -75,6 +71,7 @@ def new_record(call: Call, params: Mapping[str, Any]) -> TableRecord:
         indexes=indexes.made(params),
     )
     record.last_index_id = len(record.indexes)
+    billing.set_created(record, params)
     return record
 
 
@@ -187,6 +184,7 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
         "TableId": record.id,
         "DeletionProtectionEnabled": record.deletion_protection,
     }
+    found.update(billing.describe(record))
     found.update(indexes.describe(record, status, sized.indexes))
     found.update(streams.describe(record))
     found.update(replicas.describe(record))
@@ -311,6 +309,8 @@ async def update_table(call: Call, params: Params) -> Result:
         "GlobalSecondaryIndexUpdates",
         "StreamSpecification",
         "ReplicaUpdates",
+        "OnDemandThroughput",
+        "WarmThroughput",
     }:
         raise invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
@@ -330,10 +330,10 @@ async def update_table(call: Call, params: Params) -> Result:
         if sized.record.filling or sized.record.leaving:
             refuse_busy(sized.record)
         replicas.refuse_streamless(sized.record, params)
-        changed = _update(txn, key, sized.record, params, call.now)
+        changed = _update(txn, key, sized.record, params, call)
         txn.set(key, table.encode(changed))
         for other_key, other in replicas.others(txn, changed):
-            txn.set(other_key, table.encode(_update(txn, other_key, other, _shared(params, other), call.now)))
+            txn.set(other_key, table.encode(_update(txn, other_key, other, _shared(params, other), call)))
         if params.get("ReplicaUpdates"):
             for region in replicas.created(params):
                 check_count(txn, call, region)
@@ -344,9 +344,10 @@ async def update_table(call: Call, params: Params) -> Result:
     return {"TableDescription": describe(await call.store.transact(body), "UPDATING")}
 
 
-def _update(txn: Transaction, key: bytes, record: TableRecord, params: Params, now: float) -> TableRecord:
+def _update(txn: Transaction, key: bytes, record: TableRecord, params: Params, call: Call) -> TableRecord:
     given = {each["AttributeName"]: each["AttributeType"] for each in params.get("AttributeDefinitions", ())}
-    changed = streams.change(txn, key, _changed(record, params, now), params, now)
+    changed = _changed(record, params, call.now, limits=call.node.settings.limits)
+    changed = streams.change(txn, key, changed, params, call.now)
     if params.get("GlobalSecondaryIndexUpdates"):
         changed = indexes.change(txn, key, changed, params["GlobalSecondaryIndexUpdates"], given)
     return changed
@@ -370,56 +371,18 @@ def _of_replica(update: dict[str, Any], replica: TableRecord) -> dict[str, Any]:
     """The change of an index as a replica has it: its reads stay its own."""
     given = update.get("Update")
     reads = next((each.read_units for each in replica.indexes if given and each.name == given["IndexName"]), 0)
-    if not given or not reads:
+    if not given or not reads or "ProvisionedThroughput" not in given:
         return update
     return {
         "Update": {**given, "ProvisionedThroughput": {**given["ProvisionedThroughput"], "ReadCapacityUnits": reads}}
     }
 
 
-def _changed(record: TableRecord, params: Params, now: float) -> TableRecord:
+def _changed(record: TableRecord, params: Params, now: float, *, limits: bool) -> TableRecord:
     record = msgspec.structs.replace(record)
     if "TableClass" in params:
         record.table_class = params["TableClass"]
     if "DeletionProtectionEnabled" in params:
         record.deletion_protection = params["DeletionProtectionEnabled"]
-    mode = params.get("BillingMode")
-    if mode == "PAY_PER_REQUEST":
-        if not record.on_demand:
-            record.on_demand_since = now
-        record.on_demand, record.read_units, record.write_units = True, 0, 0
-    elif "ProvisionedThroughput" in params:
-        _set_throughput(record, params["ProvisionedThroughput"], mode, now)
+    billing.change(record, params, now, limits=limits)
     return record
-
-
-def _set_throughput(record: TableRecord, throughput: dict[str, int], mode: str | None, now: float) -> None:
-    """Raises ValidationException where nothing would change or the table is on-demand."""
-    if record.on_demand and mode is None:
-        raise invalid(
-            "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be "
-            "specified when BillingMode is PAY_PER_REQUEST"
-        )
-    read, write = throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
-    was_read, was_write = record.read_units, record.write_units
-    if (read, write) == (was_read, was_write) and not record.on_demand:
-        raise invalid(
-            "The provisioned throughput for the table will not change. The requested value equals the current value. "
-            f"Current ReadCapacityUnits provisioned for the table: {was_read}. Requested ReadCapacityUnits: {read}. "
-            f"Current WriteCapacityUnits provisioned for the table: {was_write}. Requested WriteCapacityUnits: "
-            f"{write}. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher "
-            "limits."
-        )
-    if not record.on_demand:
-        if read > was_read or write > was_write:
-            record.increased_at = now
-        if read < was_read or write < was_write:
-            same_day = time.gmtime(record.decreased_at)[:3] == time.gmtime(now)[:3]
-            if same_day and record.decreases_today >= MAX_DECREASES_A_DAY:
-                raise AwsError(
-                    "LimitExceededException",
-                    "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.",
-                )
-            record.decreases_today = record.decreases_today + 1 if same_day else 1
-            record.decreased_at = now
-    record.on_demand, record.read_units, record.write_units = False, read, write

@@ -15,7 +15,17 @@ from penstock.core.authz import require as require_permission
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, tokens, writes
+from penstock.services.dynamodb import (
+    capacity,
+    consumption,
+    names,
+    permissions,
+    records,
+    table,
+    throughput,
+    tokens,
+    writes,
+)
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.batches import Done, add_collections, add_consumed
 from penstock.services.dynamodb.errors import invalid
@@ -87,11 +97,11 @@ async def write(call: Call, params: Params, given: list[dict[str, Any]], digest:
     def body(txn: Transaction) -> list[Done]:
         if token is not None and tokens.is_repeated(txn, call.account, call.region, token, digest, call.now):
             return []
-        changes = _changes(txn, actions)
+        changes = _changes(call, txn, actions)
         if sum(change.size for change in changes) > MAX_BYTES:
             raise invalid("Transaction request exceeds the maximum aggregate item size of 4 MB")
         done = []
-        for change in changes:
+        for number, change in enumerate(changes):
             used = writes.NO_UNITS
             if change.body:
                 used = writes.save(
@@ -102,6 +112,11 @@ async def write(call: Call, params: Params, given: list[dict[str, Any]], digest:
             old_size = 0 if change.old is None else records.size_of(change.old)
             units = 2 * capacity.write_units(change.size, old_size)
             doubled = [each._replace(units=2 * each.units) for each in used]
+            if change.table.is_limited:
+                try:
+                    throughput.write(call, change.table, change.key, units, doubled)
+                except AwsError as error:
+                    raise _cancelled_at(number, len(changes), error) from None
             done.append(
                 Done(change.table, units, doubled, measured(txn, params, change.table, change.item or change.given))
             )
@@ -139,7 +154,7 @@ def _check_action(call: Call, given: Mapping[str, dict[str, Any]]) -> _Action:
     return _Action(kinds[0], params, names.record_key(call, params["TableName"]), item, expressions, values)
 
 
-def _changes(txn: Transaction, actions: list[_Action]) -> list[_Change]:
+def _changes(call: Call, txn: Transaction, actions: list[_Action]) -> list[_Change]:
     """What all actions do. Raises TransactionCanceledException with a reason for each that cannot be done."""
     changes: list[_Change] = []
     reasons: list[dict[str, Any]] = []
@@ -151,7 +166,7 @@ def _changes(txn: Transaction, actions: list[_Action]) -> list[_Change]:
             if key in seen:
                 raise invalid(_TWICE)
             seen.add(key)
-            changes.append(_change(txn, action, found, key))
+            changes.append(_change(call, txn, action, found, key))
             reasons.append(_NO_REASON)
         except AwsError as error:
             if error.message == _TWICE or error.message.startswith(table.EMPTY_KEY):
@@ -161,11 +176,24 @@ def _changes(txn: Transaction, actions: list[_Action]) -> list[_Change]:
     return changes
 
 
+_CODES = {
+    "ConditionalCheckFailedException": "ConditionalCheckFailed",
+    "ValidationException": "ValidationError",
+    "ProvisionedThroughputExceededException": "ProvisionedThroughputExceeded",
+    "ThrottlingException": "ThrottlingError",
+}
+
+
 def _reason(error: AwsError) -> dict[str, Any]:
-    codes = {"ConditionalCheckFailedException": "ConditionalCheckFailed", "ValidationException": "ValidationError"}
-    if error.code not in codes:
+    if error.code not in _CODES:
         raise error
-    return {"Code": codes[error.code], "Message": error.message, **error.members}
+    more = {"Item": error.members["Item"]} if "Item" in error.members else {}
+    return {"Code": _CODES[error.code], "Message": error.message, **more}
+
+
+def _cancelled_at(number: int, count: int, error: AwsError) -> AwsError:
+    """The TransactionCanceledException of `count` actions for what one of them met."""
+    return cancelled([_reason(error) if i == number else _NO_REASON for i in range(count)])
 
 
 def _cancel_for(reasons: list[dict[str, Any]]) -> None:
@@ -185,13 +213,13 @@ def cancelled(reasons: list[dict[str, Any]]) -> AwsError:
     )
 
 
-def _change(txn: Transaction, action: _Action, found: Table, key: bytes) -> _Change:
+def _change(call: Call, txn: Transaction, action: _Action, found: Table, key: bytes) -> _Change:
     old = txn.get(key)
     condition, update = action.expressions.condition, action.expressions.update
     if update is not None:
         refuse_key_updates(found, update)
     if condition is not None:
-        item = require(txn, found, key, old, condition, action.values, action.params)
+        item = require(call, txn, found, key, old, condition, action.values, action.params)
     else:
         item = {} if update is None else records.item_of(txn, found, key, old)
     match action.kind:
@@ -243,8 +271,15 @@ async def read(call: Call, params: Params, gets: list[tuple[dict[str, Any], Expr
             if key in seen:
                 raise invalid(_TWICE)
             seen.add(key)
-            reasons.append(_NO_REASON)
             stored = txn.get(key)
+            if its_table.is_limited:
+                units = 2 * capacity.read_units(0 if stored is None else records.size_of(stored), True)
+                try:
+                    throughput.read(call, its_table, None, units, at=key)
+                except AwsError as error:
+                    reasons.append(_reason(error))
+                    continue
+            reasons.append(_NO_REASON)
             found.append((its_table, stored, b"" if stored is None else records.body_of(txn, its_table, key, stored)))
         _cancel_for(reasons)
         if sum(records.size_of(stored) for _, stored, _ in found if stored is not None) > MAX_BYTES:
