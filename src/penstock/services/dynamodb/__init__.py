@@ -20,6 +20,7 @@ from penstock.services.dynamodb import (
     import_objects,
     imports,
     items,
+    kinesis_destinations,
     partiql,
     queries,
     recovery,
@@ -38,7 +39,7 @@ patch("dynamodb", Path(__file__).with_name("model-patch.json"))
 patch("dynamodbstreams", Path(__file__).with_name("streams-model-patch.json"))
 
 __all__ = [
-    "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items", "partiql",
-    "queries",
-    "recovery", "restores", "scans", "stream_reading", "tables", "tags", "time_to_live", "transactions", "workers",
+    "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items",
+    "kinesis_destinations", "partiql", "queries", "recovery", "restores", "scans", "stream_reading", "tables", "tags",
+    "time_to_live", "transactions", "workers",
 ]  # fmt: skip
