@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import load
+import workloads
 
 CONNECTIONS = 16
 INDEXES = 5
@@ -21,27 +22,30 @@ def _attributes(n: int) -> dict[str, Any]:
 
 def _pool(server: load.Server, name: str) -> list[bytes]:
     # Twice the keys: the second half writes other values over the first.
-    half = load.POOL // 2
-    return [
-        load.dynamodb(
-            server.port, "PutItem",
-            {"TableName": name, "Item": {**load.ITEM, **_attributes(n), "pk": {"S": f"k{n % half}"}, "ends": {"N": "9999999999"}}},
-        )
-        for n in range(load.POOL)
-    ]  # fmt: skip
+    half = workloads.POOL // 2
+    fixed = {"data": {"S": "x" * 900}, "ends": {"N": "9999999999"}}
+    items = [{**fixed, **_attributes(n), "pk": {"S": f"k{n % half}"}} for n in range(workloads.POOL)]
+    return [workloads.dynamodb(server.port, "PutItem", {"TableName": name, "Item": item}) for item in items]
 
 
 def _table(client: Any, name: str, indexes: int = 0, projection: str = "ALL", **more: Any) -> None:
+    attributes = [f"i{k}" for k in range(indexes)]
+    if indexes:
+        more["GlobalSecondaryIndexes"] = [
+            {
+                "IndexName": f"by-{each}",
+                "KeySchema": [{"AttributeName": each, "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": projection},
+            }
+            for each in attributes
+        ]
     client.create_table(
-        TableName=name, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in ["pk", *(f"i{k}" for k in range(indexes))]],
-        **({"GlobalSecondaryIndexes": [
-            {"IndexName": f"by-{k}", "KeySchema": [{"AttributeName": f"i{k}", "KeyType": "HASH"}],
-             "Projection": {"ProjectionType": projection}}
-            for k in range(indexes)
-        ]} if indexes else {}),
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in ("pk", *attributes)],
         **more,
-    )  # fmt: skip
+    )
 
 
 def run(seconds: float) -> None:
