@@ -35,8 +35,9 @@ class Server:
 
     def __init__(self) -> None:
         self._data = tempfile.TemporaryDirectory(prefix="penstock-bench-")
+        self.data = self._data.name
         env = {**os.environ, "PYTHONPATH": str(SRC)}
-        command = [sys.executable, "-m", "penstock", "up", "--port", "0", "--data", self._data.name, "--limits", "off"]
+        command = [sys.executable, "-m", "penstock", "up", "--port", "0", "--data", self.data, "--limits", "off"]
         began = time.perf_counter()
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout

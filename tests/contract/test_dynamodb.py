@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dynamodb_calls import Calls
+from penstock.services.dynamodb import jobs
 from penstock.services.dynamodb.indexes import fill_some
 from penstock.store.api import Store
 from penstock.wire.errors import AwsError
@@ -104,3 +105,42 @@ async def test_indexes_agree_with_their_table(ddb: Calls) -> None:
     await ddb("DeleteTable", TableName="tab")
     left = await ddb.node.store.transact(lambda txn: [k for k, _ in txn.scan(b"", b"\xff") if b"backfills" not in k])
     assert left == []
+
+
+async def test_a_restored_table_is_of_one_moment(ddb: Calls) -> None:
+    """Money moves between accounts, in transactions, while the table is restored: no copy has more or less of it."""
+    for account in "abcdef":
+        await ddb("PutItem", TableName="tab", Item={**key(account), "m": {"N": "50"}})
+    on = {"PointInTimeRecoveryEnabled": True}
+    await ddb("UpdateContinuousBackups", TableName="tab", PointInTimeRecoverySpecification=on)
+    worker, stop = asyncio.create_task(jobs.work(ddb.node)), asyncio.Event()
+
+    async def move(seed: int) -> None:
+        chosen = random.Random(seed)
+        while not stop.is_set():
+            source, target = chosen.sample("abcdef", 2)
+            debit, credit = add(source, -7), add(target, 7)
+            await ddb("TransactWriteItems", TransactItems=[{"Update": debit}, {"Update": credit}])
+            await asyncio.sleep(0)
+
+    movers = [asyncio.create_task(move(seed)) for seed in range(3)]
+    try:
+        async with asyncio.timeout(40):
+            for number in range(4):
+                copy = f"copy{number}"
+                await ddb(
+                    "RestoreTableToPointInTime",
+                    SourceTableName="tab",
+                    TargetTableName=copy,
+                    UseLatestRestorableTime=True,
+                )
+                while (await ddb("DescribeTable", TableName=copy))["Table"]["TableStatus"] != "ACTIVE":
+                    await asyncio.sleep(0.01)
+                found = (await ddb("Scan", TableName=copy))["Items"]
+                assert len(found) == 6
+                assert sum(int(each["m"]["N"]) for each in found) == 300
+    finally:
+        stop.set()
+        await asyncio.gather(*movers)
+        worker.cancel()
+        await asyncio.wait([worker])

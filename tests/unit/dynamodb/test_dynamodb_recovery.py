@@ -258,3 +258,22 @@ async def test_changes_between_two_times(call: Calls) -> None:
     assert set(values) == {("1", "3"), (b"", "3"), ("1", b""), ("1", "1")}
     assert len(found) == 4
     assert all(begin * 1e6 < each.written_us <= end * 1e6 for each in found)
+
+
+async def test_the_quota_of_restores(call: Calls) -> None:
+    await recoverable(call)
+    for number in range(50):
+        await call(
+            "RestoreTableToPointInTime",
+            SourceTableName="tab",
+            TargetTableName=f"copy{number}",
+            UseLatestRestorableTime=True,
+        )
+    past = await call.error(
+        "RestoreTableToPointInTime", SourceTableName="tab", TargetTableName="new", UseLatestRestorableTime=True
+    )
+    assert past.startswith("LimitExceededException: Subscriber limit exceeded")
+    assert len((await call("ListTables"))["TableNames"]) == 51
+    async with working(call), asyncio.timeout(30):
+        while (await call("DescribeTable", TableName="copy49"))["Table"]["TableStatus"] != "ACTIVE":
+            await asyncio.sleep(0.01)

@@ -196,6 +196,8 @@ def test_incremental_and_earlier_exports(own_server: Served) -> None:
     assert not client.list_exports()["ExportSummaries"]
     with pytest.raises(client.exceptions.ExportNotFoundException):
         client.describe_export(ExportArn=described["ExportArn"])
+    export(client, arn, bucket)
+    assert len(client.list_exports()["ExportSummaries"]) == 1
 
 
 def test_exports_are_refused(server: Served) -> None:

@@ -21,8 +21,6 @@ from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
-KEPT_DAYS = 90
-"""How long an export can be described."""
 _PAGE = 25
 _LEAST_WINDOW_S, _MOST_WINDOW_S = 15 * 60, 24 * 3600
 
@@ -205,7 +203,7 @@ async def describe_export(call: Call, params: Params) -> Result:
     key = keys.transfer(call.account, call.region, "export", arn.rpartition("/")[2])
     stored = await call.store.transact(lambda txn: txn.get(key), read_only=True)
     found = None if stored is None else decode(stored)
-    if found is None or found.arn != arn or found.started_at + KEPT_DAYS * 86400 <= call.now:
+    if found is None or found.arn != arn or found.started_at + jobs.KEPT_DAYS * 86400 <= call.now:
         raise AwsError("ExportNotFoundException", f"Export not found: {arn}")
     return {"ExportDescription": describe(found)}
 
@@ -227,7 +225,7 @@ async def list_exports(call: Call, params: Params) -> Result:
         found = []
         for _, stored in txn.scan(begin, end, reverse=True):
             record = decode(stored)
-            if record.started_at + KEPT_DAYS * 86400 <= call.now:
+            if record.started_at + jobs.KEPT_DAYS * 86400 <= call.now:
                 break
             if arn in (None, record.table.record.arn):
                 found.append(record)

@@ -17,8 +17,6 @@ from penstock.services.dynamodb.table_rules import check_create
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
-KEPT_DAYS = 90
-"""How long an import can be described."""
 LOG_GROUP = "/aws-dynamodb/imports"
 _PAGE = 25
 _CHECK_BYTES = 33
@@ -143,7 +141,7 @@ async def describe_import(call: Call, params: Params) -> Result:
     key = keys.transfer(call.account, call.region, "import", arn.rpartition("/")[2])
     stored = await call.store.transact(lambda txn: txn.get(key), read_only=True)
     found = None if stored is None else decode(stored)
-    if found is None or found.arn != arn or found.started_at + KEPT_DAYS * 86400 <= call.now:
+    if found is None or found.arn != arn or found.started_at + jobs.KEPT_DAYS * 86400 <= call.now:
         raise AwsError("ImportNotFoundException", f"Import not found: {arn}")
     return {"ImportTableDescription": describe(call, found)}
 
@@ -162,7 +160,7 @@ async def list_imports(call: Call, params: Params) -> Result:
         found = []
         for _, stored in txn.scan(begin, end, reverse=True):
             record = decode(stored)
-            if record.started_at + KEPT_DAYS * 86400 <= call.now:
+            if record.started_at + jobs.KEPT_DAYS * 86400 <= call.now:
                 break
             if arn in (None, record.table_arn):
                 found.append(record)

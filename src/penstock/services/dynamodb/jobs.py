@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 QUEUE = Queue(keys.JOBS)
 AT_ONCE = 4
 """Jobs under way on one node."""
+KEPT_DAYS = 90
+"""How long an export or import can be described."""
+_FORGOTTEN_AT_ONCE = 20
 MOST_RUNNING = {"restore": 50, "import": 50, "export": 300}
 """AWS's quotas of what an account may have under way in a region:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html"""
@@ -81,8 +84,16 @@ def start(txn: Transaction, call: Call, kind: str, id: str) -> None:
             raise AwsError(
                 "LimitExceededException", f"Subscriber limit exceeded: There is a limit of {most} concurrent {kind}s"
             )
+    _forget_old(txn, call, kind)
     txn.set(keys.running(call.account, call.region, kind, id), b"")
     QUEUE.put(txn, _encode(Job(kind, call.account, call.region, id)), due=call.node.clock.now())
+
+
+def _forget_old(txn: Transaction, call: Call, kind: str) -> None:
+    """Remove exports or imports of the account that are too old to be described, a few each time: ids begin with a time."""
+    last = keys.transfer(call.account, call.region, kind, f"{int((call.now - KEPT_DAYS * 86400) * 1000):014d}")
+    for key, _ in list(txn.scan(keys.transfers(call.account, call.region, kind)[0], last, _FORGOTTEN_AT_ONCE)):
+        txn.clear(key)
 
 
 async def work(node: Node) -> None:
