@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,19 @@ async def test_code_that_is_gone_is_an_error_and_not_a_wait(bench: Bench) -> Non
     f.code.rmdir()
     with pytest.raises(RuntimeUnsupported):
         await asyncio.wait_for(bench.invoke(f), 10)
+
+
+async def test_a_live_folder_is_run_as_it_is_now(bench: Bench) -> None:
+    f = bench.function("def handler(event, context): return 'old'\n", reload=True)
+    assert await bench.answer(f) == "old"
+    await asyncio.sleep(0.03)
+    assert not (await bench.invoke(f)).cold
+    for text in ("new", "newer"):
+        (f.code / "main.py").write_text(f"def handler(event, context): return '{text}'\n")
+        await asyncio.sleep(0.03)
+        began = time.monotonic()
+        assert await bench.answer(f) == text
+        assert time.monotonic() - began < 1  # far less on an idle machine
+    (f.code / "part.py").write_text("")
+    await asyncio.sleep(0.03)
+    assert (await bench.invoke(f)).cold

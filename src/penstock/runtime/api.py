@@ -34,6 +34,8 @@ class FunctionSpec:
     layers: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     init_timeout_s: float = 10.0
+    reload: bool = False
+    """The code is a live folder of the host: an environment made before a file in it changed serves no more events."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ class Environment:
         """When its credentials end, seconds since the epoch."""
         self.state = State.STARTING
         self.retired = False
+        self.code_state = 0
+        """What the live folder of its code was like (see `reloading`)."""
         self.kept = False
         """Whether it stays however long it is idle."""
         self.idle_since = 0.0

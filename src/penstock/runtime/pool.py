@@ -31,6 +31,7 @@ from penstock.runtime.environment import Environment, InitTimedOut, NeverDeliver
 from penstock.runtime.interpreters import Interpreter, Interpreters
 from penstock.runtime.logs import FunctionLog
 from penstock.runtime.provisioning import Provision
+from penstock.runtime.reloading import Folders
 from penstock.runtime.shells import Shells
 from penstock.runtime.spawner import Zygote, ZygoteFailed
 
@@ -67,6 +68,7 @@ class LocalRuntime:
         self._groups: Groups | None = None
         self._all: set[Environment] = set()
         self._available: dict[str, list[Environment]] = {}
+        self._folders = Folders()
         self._provisions: dict[str, Provision] = {}
         self._starting = 0
         self._shells: dict[Zygote, Shells] = {}
@@ -136,12 +138,13 @@ class LocalRuntime:
     def _take(self, spec: FunctionSpec) -> Environment | None:
         """The warmest environment that is free. One whose credentials end before its time-out might, is ended."""
         free = self._available.get(spec.key)
+        state = self._folders.state(spec.code) if spec.reload and free else 0
         needed_until = self._clock.now() + spec.timeout_s + _CREDENTIALS_MARGIN_S
         while free:
             environment = free.pop()
             if not environment.available:
                 continue
-            if environment.expires_at >= needed_until:
+            if environment.expires_at >= needed_until and (not spec.reload or environment.code_state == state):
                 return environment
             environment.end()
         return None
@@ -192,6 +195,7 @@ class LocalRuntime:
         init_in_invoke: bool,
         last_try: bool,
     ) -> Environment:
+        code_state = self._folders.state(spec.code) if spec.reload else 0
         shell = await self._shells[zygote].take()
         if self._closed:
             shell.discard()
@@ -208,6 +212,7 @@ class LocalRuntime:
         )  # fmt: skip
         environment.freed, environment.ended = self._freed, self._ended
         self._all.add(environment)
+        environment.code_state = code_state
         shell.listening = lambda sockets: self._serve(environment, sockets)
         if shell.sockets:
             self._serve(environment, shell.sockets)
