@@ -44,7 +44,10 @@ def _state(folder: str) -> int:
                         if entry.name not in _LEFT_OUT:
                             left.append(entry.path)
                         continue
-                    stat = entry.stat(follow_symlinks=os.path.exists(entry.path))
+                    try:
+                        stat = entry.stat()
+                    except FileNotFoundError:  # a link to nowhere
+                        stat = entry.stat(follow_symlinks=False)
                     found.append((entry.path, stat.st_mtime_ns, stat.st_size, stat.st_ino))
         except OSError:
             continue  # gone while we looked: the next look sees what came in its place
