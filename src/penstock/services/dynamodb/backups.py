@@ -214,6 +214,8 @@ async def copy(step: jobs.Step) -> None:
             await writer.finish()
             blob = Part(writer.name, len(packed), items)
         await node.store.transact(lambda txn, part=blob, to=after: _copied(txn, step, part, to))  # type: ignore[misc]
+        if not after:
+            return
 
 
 async def _read_part(step: jobs.Step, record: BackupRecord) -> tuple[list[bytes], int, bytes]:
