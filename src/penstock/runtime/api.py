@@ -36,6 +36,9 @@ class FunctionSpec:
     init_timeout_s: float = 10.0
     reload: bool = False
     """The code is a live folder of the host: an environment made before a file in it changed serves no more events."""
+    log_format: str = "Text"
+    """Or JSON: then what the environment itself says are events, from `system_level` (DEBUG, INFO, WARN) on."""
+    system_level: str = "INFO"
 
 
 @dataclass(frozen=True, slots=True)

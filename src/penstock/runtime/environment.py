@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from penstock.clock import Clock
-from penstock.runtime import outcomes, runtime_api
+from penstock.runtime import outcomes, platform_events, runtime_api
 from penstock.runtime.api import FunctionSpec, Invocation, Outcome, RuntimeUnsupported
 from penstock.runtime.logs import FunctionLog
 from penstock.runtime.processes import Processes, socket_owner
@@ -124,7 +124,7 @@ class Environment:
         processes.running = self._running
         processes.exited = self._exited
         processes.failed = self._failed
-        log.write(_init_start(spec))
+        log.write(platform_events.init_start(spec, clock.now()))
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(_MAKING_S_MAX, self._not_made)
 
     # -- the pool's side ------------------------------------------------------------------------------------------
@@ -316,10 +316,11 @@ class Environment:
         billed_ms = outcomes.billed(duration_ms, init_ms)
         request_id = job.invocation.request_id
         self._log.drain()
-        self._log.write(f"END RequestId: {request_id}\n")
-        self._log.write(
-            outcomes.report_line(request_id, duration_ms, billed_ms, self.spec.memory_mb, used_mb, init_ms, status)
-        )
+        for line in platform_events.end(
+            self.spec, request_id, duration_ms, billed_ms, used_mb, init_ms, status, self._clock.now()
+        ):
+            if line:
+                self._log.write(line)
         if not job.done.done():
             job.done.set_result(
                 Outcome(
@@ -352,7 +353,7 @@ class Environment:
         self.end()
 
     def _start_line(self, job: Job) -> str:
-        return f"START RequestId: {job.invocation.request_id} Version: {self.spec.version}\n"
+        return platform_events.start(self.spec, job.invocation.request_id, self._clock.now())
 
     def _timed_out(self) -> None:
         job = self._job
@@ -433,9 +434,3 @@ def _refuse(job: Job | None, request_id: str) -> bytes:
     if job is None or not job.delivered:
         return runtime_api.WRONG_STATE
     return b"" if job.invocation.request_id == request_id else runtime_api.WRONG_ID
-
-
-def _init_start(spec: FunctionSpec) -> str:
-    place = ":".join(spec.arn.split(":")[:4])
-    version = spec.runtime.replace("python", "python:")
-    return f"INIT_START Runtime Version: {version}.penstock\tRuntime Version ARN: {place}::runtime:{spec.runtime}\n"

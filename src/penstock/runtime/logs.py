@@ -135,7 +135,9 @@ class FunctionLog:
         self._keep(self._records.flush())
 
     def write(self, record: str) -> None:
-        """Add a record of our own, or one that was read."""
+        """Add a record of our own, or one that was read; nothing for ""."""
+        if not record:
+            return
         self._batch.append((self._now(), record))
         self._batch_bytes += len(record)
         self._tail.append(record)

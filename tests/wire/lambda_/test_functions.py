@@ -223,7 +223,6 @@ def test_another_accounts_function_is_out_of_reach(server: Served) -> None:
     "parameters",
     [
         {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}},
-        {"LoggingConfig": {"LogFormat": "JSON"}},
     ],
 )
 def test_what_is_not_carried_out_is_refused(server: Served, parameters: dict[str, Any]) -> None:

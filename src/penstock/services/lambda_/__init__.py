@@ -5,6 +5,8 @@ that keeps what functions print. This folder knows nothing of processes and sand
 other services only their operations.
 """
 
+from pathlib import Path
+
 from penstock.services.lambda_ import (
     account,
     aliases,
@@ -19,6 +21,7 @@ from penstock.services.lambda_ import (
     output,
     permissions,
     recursion,
+    runtime_management,
     streaming,
     tags,
     url_requests,
@@ -26,9 +29,12 @@ from penstock.services.lambda_ import (
     versions,
     workers,
 )
+from penstock.wire import models
+
+models.patch("lambda", Path(__file__).with_name("model-patch.json"))
 
 __all__ = [
     "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "functions", "invocations",
-    "layer_permissions", "layers", "output", "permissions", "recursion", "streaming", "tags", "url_requests", "urls",
-    "versions", "workers",
+    "layer_permissions", "layers", "output", "permissions", "recursion", "runtime_management", "streaming", "tags",
+    "url_requests", "urls", "versions", "workers",
 ]  # fmt: skip

@@ -45,6 +45,8 @@ async def load_policy(call: Call, params: Params) -> Mapping[str, Any] | None:
     that account's policy and the caller's must allow.
     """
     text = params.get("FunctionName") or params["Resource"]
+    if "Resource" in params and ":function:" not in text:
+        return None
     account, region, name, qualifier = rules.reference(call, text, params.get("Qualifier"))
     call.account = account
     raw = await call.store.transact(lambda txn: txn.get(keys.policy(account, region, name, qualifier)), read_only=True)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 from penstock.core import paging
-from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.lambda_ import (
     access,
     concurrency,
-    destinations,
     downloads,
     keys,
-    layers,
     packages,
     records,
     rules,
+    settings,
     storage,
+    variables,
     versions,
 )
 from penstock.services.lambda_.records import LATEST, Function
@@ -27,30 +25,8 @@ from penstock.store import Transaction
 from penstock.wire.errors import not_implemented
 
 PAGE = 50
-
-# Parameters whose only accepted values are those that ask for nothing.
-UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "PublishTo": (),
-    "VpcConfig": ({}, {"SubnetIds": [], "SecurityGroupIds": []}),
-    "KMSKeyArn": ("",),
-    "FileSystemConfigs": ([],),
-    "CodeSigningConfigArn": ("",),
-    "ImageConfig": ({},),
-    "SnapStart": ({}, {"ApplyOn": "None"}),
-    "TenancyConfig": (),
-    "CapacityProviderConfig": (),
-    "DurableConfig": (),
-    "RuntimeConfig": (),
-    "AcceleratorConfig": (),
-    "PackageType": ("Zip",),
-}
-
-
-def check_runtime(call: Call, runtime: str) -> None:
-    """Raises InvalidParameterValueException where this host cannot run functions of that runtime."""
-    reason = call.node.runtime.supports(runtime)
-    if reason:
-        raise rules.invalid(f"The runtime parameter of {runtime} is not supported on this host: {reason}")
+NAME_CHARS_MAX = 64
+TAGS_MAX = 50
 
 
 def _check_architectures(params: Params) -> None:
@@ -61,7 +37,9 @@ def _check_architectures(params: Params) -> None:
         raise not_implemented(f"functions for {wanted[0]} on a host of {rules.ARCHITECTURE}")
 
 
-@operation("lambda:CreateFunction", resource=rules.resource, policy=access.load_policy, unsupported=UNSUPPORTED)
+@operation(
+    "lambda:CreateFunction", resource=rules.resource, policy=access.load_policy, unsupported=settings.UNSUPPORTED
+)
 async def create_function(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"""
     account, region, name = rules.unqualified(call, params["FunctionName"])
@@ -69,26 +47,22 @@ async def create_function(call: Call, params: Params) -> Result:
         if not params.get(required):
             raise rules.invalid(f"{required} is mandatory for functions created with deployment packages.")
     _check_architectures(params)
-    check_runtime(call, params["Runtime"])
-    variables = params["Environment"].get("Variables", {}) if "Environment" in params else None
-    rules.check_environment(variables or {})
-    await check_pass_role(call, params["Role"], "lambda.amazonaws.com")
-    dead_letter = params.get("DeadLetterConfig", {}).get("TargetArn", "")
-    await destinations.check_dead_letter(call, dead_letter)
+    if len(name) > NAME_CHARS_MAX:
+        raise rules.invalid(
+            f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "
+            f"have length less than or equal to {NAME_CHARS_MAX}"
+        )
+    if len(params.get("Tags", {})) > TAGS_MAX:
+        raise rules.invalid("Number of tags exceeds function tag limit.")
+    fields = await settings.asked(call, params, (account, region, name), None)
     if "ImageUri" in params["Code"] or "SourceKMSKeyArn" in params["Code"]:
         raise not_implemented("container images and encrypted packages as function code")
     package = await packages.store(call, await packages.body_of(call, params["Code"]))
-    used = await layers.used(call, params.get("Layers", []))
-    rules.check_unzipped(package, used)
     function = Function(
-        name=name, account=account, region=region, runtime=params["Runtime"], role=params["Role"],
-        handler=params["Handler"], package=package, revision=records.new_revision(), modified_at=call.now,
-        incarnation=uuid.uuid4().hex, description=params.get("Description", ""), timeout_s=params.get("Timeout", 3),
-        memory_mb=params.get("MemorySize", 128), ephemeral_mb=params.get("EphemeralStorage", {}).get("Size", 512),
-        environment=variables, tags=params.get("Tags", {}),
-        log_group=rules.check_logging(params.get("LoggingConfig", {})), dead_letter=dead_letter, layers=used,
-        tracing=params.get("TracingConfig", {}).get("Mode", "PassThrough"),
+        name=name, account=account, region=region, package=package, revision=records.new_revision(),
+        modified_at=call.now, incarnation=uuid.uuid4().hex, tags=params.get("Tags", {}), **fields,
     )  # fmt: skip
+    rules.check_unzipped(package, function.layers)
 
     def body(txn: Transaction) -> Function:
         if txn.get(keys.function(account, region, name)) is not None:
@@ -97,7 +71,8 @@ async def create_function(call: Call, params: Params) -> Result:
         records.write(txn, function)
         return versions.publish(call, txn, function)[0] if params.get("Publish") else function
 
-    return records.pending(await call.store.transact(body))
+    made = await call.store.transact(body)
+    return await variables.shown(call, made, records.pending(made))
 
 
 @operation("lambda:GetFunction", resource=rules.resource, policy=access.load_policy)
@@ -110,7 +85,7 @@ async def get_function(call: Call, params: Params) -> Result:
 
     function, latest = await call.store.transact(body, read_only=True)
     result: Result = {
-        "Configuration": records.configuration(function, rules.arn_of(*where)),
+        "Configuration": await variables.shown(call, function, records.configuration(function, rules.arn_of(*where))),
         "Code": {"RepositoryType": "S3", "Location": await downloads.location(call, function.package)},
     }
     if latest.reserved is not None:
@@ -125,7 +100,7 @@ async def get_function_configuration(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
     function = await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)
-    return records.configuration(function, rules.arn_of(*where))
+    return await variables.shown(call, function, records.configuration(function, rules.arn_of(*where)))
 
 
 @operation("lambda:ListFunctions", unsupported={"MasterRegion": ("ALL",)})
@@ -142,22 +117,22 @@ async def list_functions(call: Call, params: Params) -> Result:
     limit = min(params.get("MaxItems", PAGE), PAGE)
     every = params.get("FunctionVersion") == "ALL"
 
-    def body(txn: Transaction) -> tuple[list[Result], str]:
-        listed: list[Result] = []
+    def body(txn: Transaction) -> tuple[list[tuple[Function, str]], str]:
+        listed: list[tuple[Function, str]] = []
         last = ""
         for _, raw in txn.scan(begin, end, limit + 1):
             if len(listed) >= limit:
                 return listed, last
             function = records.decode(raw)
             last = function.name
-            listed.append(records.listed(function, function.qualified_arn if every else ""))
+            listed.append((function, function.qualified_arn if every else ""))
             if every:
                 found = records.versions(txn, function.account, function.region, function.name)
-                listed += [records.listed(version, version.qualified_arn) for version in found]
+                listed += [(version, version.qualified_arn) for version in found]
         return listed, ""
 
     listed, last = await call.store.transact(body, read_only=True)
-    result: Result = {"Functions": listed}
+    result: Result = {"Functions": [await variables.shown(call, one, records.listed(one, arn)) for one, arn in listed]}
     if last:
         result["NextMarker"] = paging.encode(scope, last)
     return result
@@ -217,5 +192,5 @@ async def update_function_code(call: Call, params: Params) -> Result:
 
     new, version = await call.store.transact(body)
     if version is not None:
-        return records.pending(version, version.qualified_arn)
-    return records.updating(new)
+        return await variables.shown(call, version, records.pending(version, version.qualified_arn))
+    return await variables.shown(call, new, records.updating(new))

@@ -13,7 +13,7 @@ from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
 from penstock.runtime.streams import ResponseStream
-from penstock.services.lambda_ import access, events, records, recursion, rules
+from penstock.services.lambda_ import access, events, records, recursion, rules, variables
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.concurrency import Gate, throttled
 from penstock.services.lambda_.packages import PackageFolders
@@ -126,6 +126,7 @@ class Ready:
         spec = self._specs.get(key)
         if spec is not None and spec.key == function.key:
             return spec
+        plain = await self._variables(function)
         code = await self._folders.folder(function.package)
         layers = tuple([await self._folders.folder(layer.package) for layer in function.layers])
         if spec is not None:
@@ -135,10 +136,27 @@ class Ready:
         spec = self._specs[key] = FunctionSpec(
             key=function.key, arn=function.arn, name=function.name, version=function.version, handler=function.handler,
             runtime=function.runtime, code=code, layers=layers, timeout_s=function.timeout_s, memory_mb=function.memory_mb,
-            ephemeral_mb=function.ephemeral_mb, log_group=records.log_group(function),
-            environment={**(function.environment or {}), "AWS_REGION": function.region, "AWS_DEFAULT_REGION": function.region},
+            ephemeral_mb=function.ephemeral_mb, log_group=records.log_group(function), log_format=function.log_format,
+            system_level=function.system_level or "INFO",
+            environment={**plain, "AWS_REGION": function.region, "AWS_DEFAULT_REGION": function.region},
         )  # fmt: skip
         return spec
+
+    async def _variables(self, function: Function) -> dict[str, str]:
+        """What the function's environments have for variables. Raises AwsError as AWS does where KMS says no."""
+        plain: dict[str, str] = {}
+        if function.environment is not None:
+            await self.credentials(function)
+            role = self.principals[function.arn]
+            if (await self._node.directory.identity(role)).missing:
+                role = identity.root(role.account)
+            try:
+                plain = await variables.opened(self._node, function, role)
+            except AwsError as error:
+                raise variables.failure(error) from error
+        if function.log_format == "JSON":
+            plain = {**plain, "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": function.application_level}
+        return plain
 
     async def credentials(self, function: Function) -> Credentials:
         """Temporary credentials of the function's role, used again until an hour before they expire."""

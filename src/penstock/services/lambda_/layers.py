@@ -19,6 +19,7 @@ from penstock.services.lambda_.packages import Package
 from penstock.services.lambda_.records import LayerUse
 from penstock.services.lambda_.rules import Where
 from penstock.store import Transaction
+from penstock.wire.errors import AwsError
 
 PAGE = 50
 USED_MAX = 5
@@ -125,6 +126,9 @@ async def publish_layer_version(call: Call, params: Params) -> Result:
     where = reference(call, params["LayerName"])
     if where[0] != call.account:
         raise rules.invalid("A layer can only be published in the caller's own account.")
+    runtimes = params.get("CompatibleRuntimes")
+    if runtimes and not rules.RUNTIMES.issuperset(runtimes):
+        raise _no_runtime(f"[{', '.join(runtimes)}]", "compatibleRuntimes")
     package = await packages.store(call, await packages.body_of(call, params["Content"], "layer"))
 
     def body(txn: Transaction) -> LayerVersion:
@@ -143,8 +147,18 @@ async def publish_layer_version(call: Call, params: Params) -> Result:
     return await document(call, await call.store.transact(body))
 
 
+def _no_runtime(value: str, where: str) -> AwsError:
+    known = ", ".join(rules.RUNTIMES_NOW)
+    return AwsError(
+        "ValidationException", f"1 validation error detected: Value '{value}' at '{where}' failed to satisfy constraint: "
+        f"Member must satisfy enum value set: [{known}]", 400,
+    )  # fmt: skip
+
+
 def _matches(layer: LayerVersion, params: Params) -> bool:
     runtime, architecture = params.get("CompatibleRuntime"), params.get("CompatibleArchitecture")
+    if runtime is not None and runtime not in rules.RUNTIMES:
+        raise _no_runtime(runtime, "compatibleRuntime")
     return (runtime is None or runtime in (layer.runtimes or ())) and (
         architecture is None or architecture in (layer.architectures or ())
     )

@@ -20,6 +20,13 @@ LATEST = "$LATEST"
 _DECODED_MAX = 4096
 
 
+class Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """Environment variables as they are kept, see `variables`. key_arn: of the KMS key, "" for the master key."""
+
+    key_arn: str
+    box: bytes
+
+
 class LayerUse(msgspec.Struct, frozen=True, array_like=True):
     """A layer version that a function uses, with its package: the layer itself may be gone by now."""
 
@@ -50,9 +57,13 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: int = 3
     memory_mb: int = 128
     ephemeral_mb: int = 512
-    environment: dict[str, str] | None = None
+    environment: Sealed | None = None
     tags: dict[str, str] = {}
     log_group: str = ""
+    log_format: str = "Text"
+    application_level: str = ""
+    system_level: str = ""
+    runtime_updates: str = "Auto"
     update_status: str = "Successful"
     tracing: str = "PassThrough"
     dead_letter: str = ""
@@ -254,14 +265,12 @@ def listed(function: Function, arn: str = "") -> Result:
         "Architectures": [rules.ARCHITECTURE],
         "EphemeralStorage": {"Size": function.ephemeral_mb},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "LoggingConfig": {"LogFormat": "Text", "LogGroup": log_group(function)},
+        "LoggingConfig": logging(function),
     }
     if function.layers:
         result["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.package.size_bytes} for layer in function.layers]
     if function.dead_letter:
         result["DeadLetterConfig"] = {"TargetArn": function.dead_letter}
-    if function.environment is not None:
-        result["Environment"] = {"Variables": function.environment}
     return result
 
 
@@ -300,6 +309,14 @@ def runtime_version_arn(function: Function) -> str:
     """Names the runtime's version: here there is one of each runtime, the host's."""
     digest = hashlib.sha256(function.runtime.encode()).hexdigest()
     return f"arn:aws:lambda:{function.region}::runtime:{digest}"
+
+
+def logging(function: Function) -> Result:
+    """The LoggingConfig document."""
+    result: Result = {"LogFormat": function.log_format, "LogGroup": log_group(function)}
+    if function.log_format == "JSON":
+        result |= {"ApplicationLogLevel": function.application_level, "SystemLogLevel": function.system_level}
+    return result
 
 
 def log_group(function: Function) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.core import paging
 from penstock.core.call import Call
-from penstock.wire.errors import AwsError, not_implemented
+from penstock.wire.errors import AwsError
 
 if TYPE_CHECKING:
     from penstock.services.lambda_.packages import Package
@@ -33,6 +34,18 @@ RESERVED_VARIABLES = frozenset(
 ENVIRONMENT_BYTES_MAX = 4096
 UNZIPPED_BYTES_MAX = 262_144_000
 POLICY_BYTES_MAX = 20 * 1024
+RUNTIMES_NOW = (
+    "nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x", "java25",
+    "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8", "python3.9", "java17", "nodejs16.x",
+    "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2",
+)  # fmt: skip
+"""As AWS names them where it refuses another one."""
+RUNTIMES = frozenset(RUNTIMES_NOW) | {
+    "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x",
+    "java8", "python2.7", "python3.6", "python3.7", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1",
+    "go1.x", "ruby2.5", "ruby2.7", "ruby4.0", "provided",
+}  # fmt: skip
+"""Those of the past too: layers may still be for them."""
 ARCHITECTURE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}.get(
     platform.machine(), platform.machine()
 )
@@ -129,23 +142,12 @@ def check_environment(variables: dict[str, str]) -> None:
             "provided contains reserved keys that are currently not supported for modification. Reserved keys used in "
             f"this request: {', '.join(reserved)}"
         )
-    size = sum(len(k.encode()) + len(v.encode()) for k, v in variables.items())
-    if size > ENVIRONMENT_BYTES_MAX:
+    measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
+    if len(measured.encode()) > ENVIRONMENT_BYTES_MAX:
         raise invalid(
             "Lambda was unable to configure your environment variables because the environment variables you have "
-            f"provided exceeded the {ENVIRONMENT_BYTES_MAX // 1024}KB limit. String measured: {variables}"
+            f"provided exceeded the {ENVIRONMENT_BYTES_MAX // 1024}KB limit. String measured: {measured}"
         )
-
-
-def check_logging(config: dict[str, Any]) -> str:
-    """The log group that a LoggingConfig names ("" for the default). Raises where it asks for what is not done."""
-    if config.get("LogFormat", "Text") != "Text":
-        raise not_implemented("LoggingConfig.LogFormat=JSON")
-    if "ApplicationLogLevel" in config or "SystemLogLevel" in config:
-        raise invalid(
-            'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel or set LogFormat to "JSON".'
-        )
-    return str(config.get("LogGroup", ""))
 
 
 def check_unzipped(package: Package, layers: Iterable[LayerUse]) -> None:

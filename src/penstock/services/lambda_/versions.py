@@ -9,7 +9,7 @@ import msgspec
 from penstock.core import paging
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, keys, records, rules, storage
+from penstock.services.lambda_ import access, keys, records, rules, storage, variables
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
 
@@ -66,7 +66,7 @@ async def publish_version(call: Call, params: Params) -> Result:
         return version
 
     version = await call.store.transact(body)
-    return records.configuration(version, version.qualified_arn)
+    return await variables.shown(call, version, records.configuration(version, version.qualified_arn))
 
 
 @operation("lambda:ListVersionsByFunction", resource=rules.resource, policy=access.load_policy)
@@ -83,7 +83,9 @@ async def list_versions_by_function(call: Call, params: Params) -> Result:
         return found if after else [latest, *found]
 
     found = await call.store.transact(body, read_only=True)
-    result: Result = {"Versions": [records.listed(version, version.qualified_arn) for version in found[:limit]]}
+    result: Result = {
+        "Versions": [await variables.shown(call, one, records.listed(one, one.qualified_arn)) for one in found[:limit]]
+    }
     if len(found) > limit:
         last = found[limit - 1].version
         result["NextMarker"] = paging.encode(scope, "0" if last == LATEST else last)

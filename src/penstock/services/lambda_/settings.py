@@ -1,0 +1,105 @@
+"""What CreateFunction and UpdateFunctionConfiguration may say of a function, checked and made a record's fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.core.authz import check_pass_role
+from penstock.core.call import Call
+from penstock.core.operation import Params
+from penstock.services.lambda_ import destinations, layers, rules, variables
+from penstock.services.lambda_.records import Function
+
+# Parameters whose only accepted values are those that ask for nothing.
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "PublishTo": (),
+    "VpcConfig": ({}, {"SubnetIds": [], "SecurityGroupIds": []}),
+    "FileSystemConfigs": ([],),
+    "CodeSigningConfigArn": ("",),
+    "ImageConfig": ({},),
+    "SnapStart": ({}, {"ApplyOn": "None"}),
+    "TenancyConfig": (),
+    "CapacityProviderConfig": (),
+    "DurableConfig": (),
+    "RuntimeConfig": (),
+    "AcceleratorConfig": (),
+    "PackageType": ("Zip",),
+}
+_FIELDS = {
+    "Role": "role", "Handler": "handler", "Description": "description", "Timeout": "timeout_s",
+    "MemorySize": "memory_mb", "Runtime": "runtime",
+}  # fmt: skip
+
+
+async def asked(call: Call, params: Params, where: rules.Where, old: Function | None) -> dict[str, Any]:
+    """The fields that the parameters set. old: the function as it is, None for a new one. Raises AwsError."""
+    changes: dict[str, Any] = {field: params[member] for member, field in _FIELDS.items() if member in params}
+    if "Runtime" in params:
+        check_runtime(call, params["Runtime"])
+    if "EphemeralStorage" in params:
+        changes["ephemeral_mb"] = params["EphemeralStorage"]["Size"]
+    if "LoggingConfig" in params:
+        changes |= _logging(params["LoggingConfig"], old)
+    if "TracingConfig" in params:
+        changes["tracing"] = params["TracingConfig"].get("Mode", "PassThrough")
+    if "DeadLetterConfig" in params:
+        changes["dead_letter"] = params["DeadLetterConfig"].get("TargetArn", "")
+        await destinations.check_dead_letter(call, changes["dead_letter"])
+    if "Role" in params:
+        await check_pass_role(call, params["Role"], "lambda.amazonaws.com")
+    if "Layers" in params:
+        changes["layers"] = await layers.used(call, params["Layers"])
+    if "Environment" in params or "KMSKeyArn" in params:
+        changes["environment"] = await _environment(call, params, where, old)
+    return changes
+
+
+async def _environment(call: Call, params: Params, where: rules.Where, old: Function | None) -> Any:
+    sealed = None if old is None else old.environment
+    if "Environment" in params:
+        plain = params["Environment"].get("Variables", {})
+        rules.check_environment(plain)
+    elif old is None or sealed is None:
+        plain = {}
+    else:
+        plain = await variables.opened(call.node, old, call.principal)
+    key_arn = params.get("KMSKeyArn", sealed.key_arn if sealed is not None else "")
+    if "Environment" not in params and sealed is None and not key_arn:
+        return None
+    return await variables.seal(call, rules.arn_of(*where), plain, key_arn)
+
+
+def _logging(config: dict[str, Any], old: Function | None) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html"""
+    form = config.get("LogFormat", old.log_format if old is not None else "Text")
+    changes: dict[str, Any] = {"log_format": form}
+    if form == "Text":
+        if "ApplicationLogLevel" in config or "SystemLogLevel" in config:
+            raise rules.invalid(
+                'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the '
+                'LogFormat to "JSON" and try again.'
+            )
+        changes |= {"application_level": "", "system_level": ""}
+    else:
+        known = old is not None and old.log_format == "JSON"
+        changes["application_level"] = config.get(
+            "ApplicationLogLevel", old.application_level if old is not None and known else "INFO"
+        )
+        changes["system_level"] = config.get(
+            "SystemLogLevel", old.system_level if old is not None and known else "INFO"
+        )
+    if "LogGroup" in config:
+        changes["log_group"] = config["LogGroup"]
+    return changes
+
+
+def check_runtime(call: Call, runtime: str) -> None:
+    """Raises InvalidParameterValueException for no runtime of AWS's, and for one that this host cannot run."""
+    if runtime not in rules.RUNTIMES and not runtime.startswith("arn:"):
+        raise rules.invalid(
+            f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
+            f"[{', '.join(rules.RUNTIMES_NOW)}] or be a valid ARN"
+        )
+    reason = call.node.runtime.supports(runtime)
+    if reason:
+        raise rules.invalid(f"The runtime parameter of {runtime} is not supported on this host: {reason}")
