@@ -115,6 +115,9 @@ def test_overrides(server: Served) -> None:
         client.restore_table_from_backup(
             TargetTableName=name + "-x", BackupArn=arn, GlobalSecondaryIndexOverride=unknown
         )
+    bounded = {"MaxReadRequestUnits": 30, "MaxWriteRequestUnits": 40}
+    client.restore_table_from_backup(TargetTableName=name + "-most", BackupArn=arn, OnDemandThroughputOverride=bounded)
+    assert wait_active(client, name + "-most")["OnDemandThroughput"] == bounded
     with pytest.raises(client.exceptions.TableAlreadyExistsException, match=f"Table already exists: {name}"):
         client.restore_table_from_backup(TargetTableName=name, BackupArn=arn)
     with pytest.raises(ClientError, match="must both be specified"):

@@ -211,6 +211,10 @@ def test_exports_are_refused(server: Served) -> None:
     _, arn = recoverable(client)
     failed = export(client, arn, "no-such-bucket-at-all")
     assert (failed["ExportStatus"], failed["FailureCode"]) == ("FAILED", "S3NoSuchBucket")
+    key = server.client("kms").create_key()["KeyMetadata"]["Arn"]
+    sealed = export(client, arn, bucket, S3SseAlgorithm="KMS", S3SseKmsKeyId=key)
+    head = server.client("s3").head_object(Bucket=bucket, Key=sealed["ExportManifest"])
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
     empty = export(client, arn, bucket)
     assert lines_of(server, bucket, empty)[1] == []
 

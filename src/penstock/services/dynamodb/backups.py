@@ -113,12 +113,13 @@ def description(record: BackupRecord, status: str = "") -> dict[str, Any]:
             if kind == "GlobalSecondaryIndexes":
                 listed["ProvisionedThroughput"] = _units(index)
             features.setdefault(kind, []).append(listed)
-    for name, as_name in (("OnDemandThroughput", "OnDemandThroughput"),):
-        if name in shown:
-            of_table[as_name] = shown[name]
+    if "OnDemandThroughput" in shown:
+        of_table["OnDemandThroughput"] = shown["OnDemandThroughput"]
     for name, as_name in (("StreamSpecification", "StreamDescription"), ("SSEDescription", "SSEDescription")):
         if name in shown:
             features[as_name] = shown[name]
+    if source.ttl_attribute:
+        features["TimeToLiveDescription"] = {"TimeToLiveStatus": "ENABLED", "AttributeName": source.ttl_attribute}
     return {
         "BackupDetails": details(record, status),
         "SourceTableDetails": of_table,

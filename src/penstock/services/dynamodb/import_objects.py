@@ -32,7 +32,8 @@ from penstock.wire.message import OutgoingStream
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 200
+_AT_ONCE = 64
+"""Items of a transaction: others wait while one runs, so they are small."""
 _BYTES_AT_ONCE = 1 << 20
 _LOGGED_AT_ONCE = 500
 _MOST_OBJECTS = 50_000

@@ -63,8 +63,7 @@ encode = msgspec.json.Encoder().encode
 
 
 def _of_table(call: Call, params: Params) -> str:
-    name = str(params["TableCreationParameters"]["TableName"])
-    return f"{names.arn(call.account, call.region, name)}/import/*"
+    return names.arn(call.account, call.region, str(params["TableCreationParameters"]["TableName"]))
 
 
 @operation("dynamodb:ImportTable", resource=_of_table)

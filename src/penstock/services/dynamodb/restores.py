@@ -16,7 +16,18 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import backup_records, backups, filling, history, jobs, keys, names, table, tables
+from penstock.services.dynamodb import (
+    backup_records,
+    backups,
+    billing,
+    filling,
+    history,
+    jobs,
+    keys,
+    names,
+    table,
+    tables,
+)
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.table import IndexRecord, Restored, TableRecord
 from penstock.services.dynamodb.table_rules import check_throughput, check_units
@@ -24,12 +35,12 @@ from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
 _DAY_S = 86400
-_AT_ONCE = 200
+_AT_ONCE = 64
+"""Items of a transaction: others wait while one runs, so they are small."""
 _BYTES_AT_ONCE = 1 << 20
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "VectorIndexOverride": ([],),
     "SSESpecificationOverride": ({}, {"Enabled": False}),
-    "OnDemandThroughputOverride": (),
 }
 
 
@@ -149,7 +160,7 @@ def _target(call: Call, params: Params, source: TableRecord, restored: Restored)
     mode = params.get("BillingModeOverride")
     on_demand = source.on_demand if mode is None else mode == "PAY_PER_REQUEST"
     throughput = params.get("ProvisionedThroughputOverride")
-    if mode is not None or throughput is not None:
+    if throughput is not None or (not on_demand and source.on_demand):
         check_throughput(
             {"BillingMode": "PAY_PER_REQUEST" if on_demand else "PROVISIONED", "ProvisionedThroughput": throughput}
         )
@@ -158,6 +169,9 @@ def _target(call: Call, params: Params, source: TableRecord, restored: Restored)
     global_ = params.get("GlobalSecondaryIndexOverride")
     indexes = [*_kept(source, local, False, on_demand), *_kept(source, global_, True, on_demand)]
     used = {source.hash_key, source.range_key, *(n for index in indexes for n in (index.hash_key, index.range_key))}
+    wanted = params.get("OnDemandThroughputOverride")
+    given = {} if wanted is None else {"OnDemandThroughput": wanted}
+    most = billing.maximums(given, on_demand, _most(source, on_demand))
     return TableRecord(
         name=name,
         arn=names.arn(call.account, call.region, name),
@@ -169,6 +183,8 @@ def _target(call: Call, params: Params, source: TableRecord, restored: Restored)
         on_demand=on_demand,
         read_units=0 if on_demand else units["ReadCapacityUnits"],
         write_units=0 if on_demand else units["WriteCapacityUnits"],
+        max_read_units=most[0],
+        max_write_units=most[1],
         table_class=source.table_class,
         on_demand_since=call.now if on_demand else 0.0,
         indexes=indexes,
@@ -183,14 +199,12 @@ def _kept(
 ) -> list[IndexRecord]:
     """The source's indexes of a kind, or those of them that the override names: it can leave out, not add or change."""
     there = {each.name: each for each in source.indexes if each.is_global == is_global}
-    if override is None:
-        chosen = [(index, None) for index in there.values()]
-    else:
-        chosen = [
-            (_same(there.get(given["IndexName"]), given), given.get("ProvisionedThroughput")) for given in override
-        ]
+    chosen: list[tuple[IndexRecord, dict[str, Any]]] = [(index, {}) for index in there.values()]
+    if override is not None:
+        chosen = [(_same(there.get(given["IndexName"]), given), given) for given in override]
     kept = []
-    for index, throughput in chosen:
+    for index, given in chosen:
+        throughput = given.get("ProvisionedThroughput")
         read, write = index.read_units, index.write_units
         if throughput is not None:
             if on_demand:
@@ -202,12 +216,20 @@ def _kept(
             read, write = throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
         if is_global and not on_demand and not read:
             raise invalid(f"{INVALID}ProvisionedThroughput must be specified for index: {index.name}")
-        kept.append(
-            msgspec.structs.replace(
-                index, backfilling=False, read_units=0 if on_demand else read, write_units=0 if on_demand else write
-            )
-        )
+        read, write = (0, 0) if on_demand else (read, write)
+        most = _most(index, on_demand)
+        new = msgspec.structs.replace(
+            index, backfilling=False, read_units=read, write_units=write, max_read_units=most[0],
+            max_write_units=most[1], warm_read_units=0, warm_write_units=0,
+        )  # fmt: skip
+        billing.set_index(new, given, on_demand)
+        kept.append(new)
     return kept
+
+
+def _most(source: TableRecord | IndexRecord, on_demand: bool) -> tuple[int, int]:
+    """The maximum throughput on demand that a restored table or index has unless it is overridden."""
+    return (source.max_read_units, source.max_write_units) if on_demand else (0, 0)
 
 
 def _same(index: IndexRecord | None, given: Mapping[str, Any]) -> IndexRecord:
