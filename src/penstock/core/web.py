@@ -1,4 +1,4 @@
-"""HTTP requests that are no calls of AWS's API: a function's URL, a link to download its code.
+"""HTTP requests that are no calls of AWS's API: a function's URL, a link to download its code, a bucket's website.
 
 A service registers what answers them, by host name or by path; the edge asks here before it routes a request. Such a
 request is not authenticated: who answers it decides whether a signature is wanted, and asks the visit for it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from penstock.wire.message import Request, Response
 
@@ -58,6 +58,27 @@ class Site:
         self.answer = answer
 
 
+class Place(NamedTuple):
+    """The bucket that host and path of a request name, and the key in it, percent-decoded; either may be ""."""
+
+    bucket: str
+    key: str
+
+
+class CrossOrigin(Protocol):
+    """What a service's resources themselves say to browsers (CORS)."""
+
+    async def preflight(self, node: Node, request: Request, place: Place, otherwise: Response | None) -> Response:
+        """The answer to OPTIONS. otherwise: the one where the resource has no rules, None to refuse. Raises AwsError."""
+        ...
+
+    async def allow(self, node: Node, request: Request, place: Place, response: Response) -> bool:
+        """Say in `response` whether the page behind `request` may read it. False: nothing was decided, the edge may."""
+        ...
+
+
+CROSS_ORIGIN: dict[str, CrossOrigin] = {}
+"""By botocore's service name."""
 _HOSTS: list[Site] = []
 _PATHS: list[Site] = []
 

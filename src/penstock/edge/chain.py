@@ -18,7 +18,7 @@ from penstock.edge import origin, payload, post_form, post_policy, refusals
 from penstock.edge.admin import Admin
 from penstock.edge.authenticate import Authenticator
 from penstock.edge.refusals import Family
-from penstock.edge.route import FORM, Route, route
+from penstock.edge.route import FORM, Route, place_of, route
 from penstock.store.api import Conflict, StoreError, TransactionTooLarge, UnknownCommit
 from penstock.wire import models
 from penstock.wire.codec import codec, error_response
@@ -76,7 +76,7 @@ class Chain:
             return response
         if (found := self._site(request)) is not None:
             return await self._visit(request, found[0], found[1], request_id)
-        if request.method == "OPTIONS" and (response := origin.preflight(request)) is not None:
+        if request.method == "OPTIONS" and (response := await self._preflight(request, request_id)) is not None:
             return response
         to: Route | None = None
         code = ""
@@ -97,10 +97,37 @@ class Chain:
         except Exception as error:
             code = type(error).__name__
             response = self._error(to, _internal(error, to, request_id), request_id)
-        if "origin" in request.headers:
+        if "origin" in request.headers and not await self._allowed(request, to, response):
             origin.allow(request.headers["origin"], response)
         self._observe(request, to, code, response, request_id)
         return response
+
+    async def _preflight(self, request: Request, request_id: str) -> Response | None:
+        """What a bucket tells browsers; where it says nothing, pages of this machine may use it."""
+        place, rules = place_of(request), web.CROSS_ORIGIN.get("s3")
+        if rules is None or place is None:
+            return origin.preflight(request)
+        own = origin.preflight(request)
+        try:
+            return await rules.preflight(
+                self.node, request, place, own if own is not None and own.status < 400 else None
+            )
+        except AwsError as error:
+            return error_response("s3", "rest-xml", None, error, request_id)
+        except StoreError as error:
+            return error_response("s3", "rest-xml", None, _internal(error, None, request_id), request_id)
+
+    async def _allowed(self, request: Request, to: Route | None, response: Response) -> bool:
+        """Whether the service has decided which pages may read the answer."""
+        rules = web.CROSS_ORIGIN.get(to.service) if to is not None else None
+        if rules is None or to is None or "Bucket" not in to.labels:
+            return False
+        try:
+            return await rules.allow(
+                self.node, request, web.Place(to.labels["Bucket"], to.labels.get("Key", "")), response
+            )
+        except StoreError:
+            return False
 
     async def _carry_out(self, request: Request, to: Route, request_id: str) -> Response:
         service, name, kind, headers = to.service, to.operation, to.family, request.headers

@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import re
 from typing import NamedTuple
+from urllib.parse import unquote
 
+from penstock.core.web import Place
 from penstock.edge import sigv4
 from penstock.edge.origin import bare_host
 from penstock.edge.refusals import Family, family
@@ -59,6 +61,16 @@ class Host(NamedTuple):
     service: str = ""
     region: str = ""
     bucket: str = ""
+
+
+def place_of(request: Request) -> Place | None:
+    """The bucket and key that a request to S3 is about, signed or not; None where it is about none."""
+    host = read_host(request.headers.get("host", ""))
+    if host.service not in ("", "s3"):
+        return None
+    path = f"/{host.bucket}{request.path}" if host.bucket else request.path
+    bucket, _, key = path[1:].partition("/")
+    return Place(unquote(bucket), unquote(key)) if bucket else None
 
 
 def route(request: Request) -> Route:

@@ -5,7 +5,7 @@ changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and
 `attributes`, versions in `versions` and `versioning`, Object Lock in `locks`, ACLs in `acls` and `grants`, and multipart
 uploads in `uploads`, `parts` and `completion`. `encryption` keeps all of it encrypted, `access` says whose a bucket is,
 `events` what a write tells the bucket's notification targets, `rules` how things may be named. Key bytes are built in
-`keys` alone. This folder knows no other service and no HTTP.
+`keys` alone. `cors`, `website` and `pages` serve browsers, and alone know of HTTP. This folder knows no other service.
 """
 
 from pathlib import Path
@@ -16,17 +16,20 @@ from penstock.services.s3 import (
     buckets,
     completion,
     copying,
+    cors,
     defaults,
     deleting,
     listing,
     locks,
     notifications,
     objects,
+    pages,
     parts,
     policies,
     tagging,
     uploads,
     versioning,
+    website,
     workers,
 )
 from penstock.services.s3.encryption import configuration as encryption
@@ -40,6 +43,7 @@ __all__ = [
     "buckets",
     "completion",
     "copying",
+    "cors",
     "defaults",
     "deleting",
     "encryption",
@@ -47,10 +51,12 @@ __all__ = [
     "locks",
     "notifications",
     "objects",
+    "pages",
     "parts",
     "policies",
     "tagging",
     "uploads",
     "versioning",
+    "website",
     "workers",
 ]

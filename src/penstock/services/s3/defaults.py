@@ -43,12 +43,6 @@ async def get_bucket_accelerate_configuration(call: Call, params: Params) -> Res
 
 
 _ABSENT = {
-    "GetBucketCors": ("s3:GetBucketCORS", "NoSuchCORSConfiguration", "The CORS configuration does not exist"),
-    "GetBucketWebsite": (
-        "s3:GetBucketWebsite",
-        "NoSuchWebsiteConfiguration",
-        "The specified bucket does not have a website configuration",
-    ),
     "GetBucketLifecycleConfiguration": (
         "s3:GetLifecycleConfiguration",
         "NoSuchLifecycleConfiguration",

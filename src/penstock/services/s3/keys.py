@@ -3,7 +3,8 @@ the store's order is S3's order (UTF-8 bytes) and a listing can seek.
 
     ("s3", "bucket") name                        Bucket                       global: names are unique over all accounts
     ("s3", "owned", account) name                b""                          for ListBuckets
-    ("s3", "setting") name 00 kind               the document                 kind: policy, tags, notification, acl
+    ("s3", "setting") name 00 kind               the document                 kind: policy, tags, notification, acl, cors,
+                                                                              website
     ("s3", "o") name 00 key                      ObjectRecord                 the current version of each key
     ("s3", "b") name 00 key                      the body, when it is small   apart, so that listings do not read it
     ("s3", "g") name 00 key                      Extents (chunked)            when they are too many for the record
@@ -47,6 +48,8 @@ POLICY = b"policy"
 TAGS = b"tags"
 NOTIFICATION = b"notification"
 ACL = b"acl"
+CORS = b"cors"
+WEBSITE = b"website"
 
 
 def bucket(name: str) -> bytes:
