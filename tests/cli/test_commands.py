@@ -25,7 +25,7 @@ def run(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["demo"], ["doctor"], ["env"], ["version"]])
+@pytest.mark.parametrize("command", [[], ["up"], ["demo"], ["doctor"], ["scrub"], ["env"], ["version"]])
 def test_help_is_worth_reading(command: list[str]) -> None:
     answer = run(*command, "--help")
     assert answer.returncode == 0
@@ -116,3 +116,32 @@ def test_reset_empties_a_server(own_server: Served) -> None:
     s3.put_object(Bucket="gone", Key="k", Body=b"v")
     own_server.restart()
     assert own_server.client("s3").get_object(Bucket="gone", Key="k")["Body"].read() == b"v"
+
+
+def test_scrub_finds_rot(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    server = Served(data)
+    server.start()
+    try:
+        s3 = server.client("s3")
+        s3.create_bucket(Bucket="bucket")
+        for i in range(3):
+            s3.put_object(Bucket="bucket", Key=str(i), Body=bytes([i]) * 300_000)
+        answer = run("scrub", "--endpoint", server.endpoint)
+        assert (answer.returncode, answer.stdout.split()[0]) == (0, "ok"), answer.stdout + answer.stderr
+        answer = run("scrub", "--data", str(data))
+        assert answer.returncode == 1
+        assert "penstock:" in answer.stderr, "a directory in use is said to be"
+    finally:
+        server.stop()
+    files = sorted(path for path in (data / "blobs" / "data").rglob("*") if path.is_file())
+    assert len(files) == 3
+    raw = bytearray(files[0].read_bytes())
+    raw[1000] ^= 1
+    files[0].write_bytes(raw)
+    files[1].unlink()
+    answer = run("scrub", "--data", str(data))
+    assert answer.returncode == 1
+    bad = [line for line in answer.stdout.splitlines() if line.startswith("bad ")]
+    assert len(bad) == 3, "two blobs, and the sum"
+    assert any("no file" in line for line in bad)

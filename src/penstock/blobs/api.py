@@ -93,6 +93,10 @@ class Blobs(Protocol):
         """Remove what is due: released blobs past their grace, intents nobody adopted. Returns how many files went."""
         ...
 
+    async def scrub(self) -> list[str]:
+        """Read every byte there is. Returns a line for each blob that is damaged or missing, and for each nobody names."""
+        ...
+
     async def close(self) -> None:
         """Let go of threads and files."""
         ...

@@ -47,6 +47,9 @@ SWEEP_FILES = 1000
 THREADS = 8
 
 
+_PAGE = 1000
+
+
 class FileBlobs:
     """See `penstock.blobs.api.Blobs`. `fsync` is an argument so that a test can see what a failing disk does."""
 
@@ -240,7 +243,7 @@ class FileBlobs:
     # the whole
 
     async def scrub(self) -> list[str]:
-        """Read every file there is. Returns a line for each damaged blob and for each file that nobody knows of."""
+        """Read every file there is. Returns a line for each blob damaged or missing, and for each file nobody knows of."""
         found: list[str] = []
         names = await self.on_thread(lambda: sorted(self._listed()))
         for name in names:
@@ -255,7 +258,24 @@ class FileBlobs:
                 found.append(str(damage))
             except (BlobMissing, OSError) as damage:
                 found.append(f"{name}: {damage}")
+        return found + await self._missing()
+
+    async def _missing(self) -> list[str]:
+        found: list[str] = []
+        names = await self._store.transact(functools.partial(ledger.live, after="", limit=_PAGE), read_only=True)
+        while names:
+            for name in await self.on_thread(self._without_file, names):
+                # Looked at again: it may have been released while we looked.
+                state = await self._store.transact(functools.partial(ledger.state, name=name), read_only=True)
+                if state == "live":
+                    found.append(f"{name}: a record names it, but there is no file")
+            names = await self._store.transact(
+                functools.partial(ledger.live, after=names[-1], limit=_PAGE), read_only=True
+            )
         return found
+
+    def _without_file(self, names: list[str]) -> list[str]:
+        return [name for name in names if not self.path_of(name).exists()]
 
     def _listed(self) -> Iterator[str]:
         for path in (self.root / "data").glob("*/*/*"):

@@ -104,6 +104,12 @@ def release_all(txn: Transaction, after: str, limit: int, due: float) -> str:
     return last
 
 
+def live(txn: Transaction, after: str, limit: int) -> list[str]:
+    """Up to `limit` names after `after`, of blobs that records name or named until lately."""
+    begin = LIVE + after.encode() + b"\0" if after else LIVE
+    return [key[len(LIVE) :].decode() for key, _ in txn.scan(begin, LIVE + b"\xff", limit)]
+
+
 def due(txn: Transaction, now: float, limit: int, skip: set[str]) -> list[tuple[bytes, str]]:
     """(key for `forget`, name) of blobs whose grace is over, but for those in `skip`."""
     end = GONE + int(now * 1000 + 1).to_bytes(8, "big")

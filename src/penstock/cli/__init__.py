@@ -61,6 +61,7 @@ _EXAMPLES = """examples:
   penstock demo                                      see S3 -> Lambda -> S3 -> Lambda -> DynamoDB on real data
   penstock iam why --last-denied                     what was denied lately, and for want of which statement
   penstock iam least-privilege --role app            the smallest policy for what a role really called
+  penstock scrub --data /srv/penstock                look for bit rot while the server is down
   penstock doctor                                    what protects functions on this machine, and what is missing
 """
 
@@ -106,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--keep", action="store_true", help="leave the server up afterwards and print its exports")
     demo.add_argument("--endpoint", help="use a server that is already running, e.g. http://127.0.0.1:4566")
     _add_settings(demo, _demo)
+    scrub = commands.add_parser("scrub", help="read every record and every file, and tell what is damaged")
+    scrub.add_argument("--endpoint", help="a server that is running, e.g. http://127.0.0.1:4566; else it must not be")
+    _add_settings(scrub, _scrub)
     iam.add_parser(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
@@ -145,6 +149,12 @@ def _demo(arguments: argparse.Namespace) -> int:
     from penstock.cli.demo import demo
 
     return demo(settings_of(arguments), endpoint=arguments.endpoint, keep=arguments.keep)
+
+
+def _scrub(arguments: argparse.Namespace) -> int:
+    from penstock.cli.scrub import scrub
+
+    return scrub(settings_of(arguments), arguments.endpoint)
 
 
 def _version(_: argparse.Namespace) -> int:

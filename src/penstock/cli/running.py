@@ -38,7 +38,7 @@ def client(endpoint: str, service: str, region: str = "", account: str = "") -> 
     )  # fmt: skip
 
 
-def ask(endpoint: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def ask(endpoint: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = TIMEOUT_S) -> Any:
     """The JSON that one of the server's own endpoints answers with. Signed, so that a server elsewhere answers too.
 
     Raises NoAnswerError.
@@ -57,7 +57,7 @@ def ask(endpoint: str, path: str, body: dict[str, Any] | None = None) -> Any:
         endpoint.rstrip("/") + path, data=data or None, method=method, headers=dict(signed.headers.items())
     )
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")

@@ -19,6 +19,7 @@ from penstock.core.arn import is_arn
 from penstock.core.authz.reach import MOST
 from penstock.core.identity import Asked, Kind
 from penstock.core.operation import REGISTRY
+from penstock.core.scrub import scrub
 from penstock.edge.authenticate import Authenticator, is_loopback
 from penstock.edge.origin import allow, trusted
 from penstock.edge.refusals import Family
@@ -73,6 +74,7 @@ class Admin:
             "/_penstock/deliveries/redrive": ("POST", self._redrive),
             "/_penstock/reset": ("POST", self._reset),
             "/_penstock/clock": ("POST", self._clock),
+            "/_penstock/scrub": ("POST", self._scrub),
             "/_localstack/health": ("GET", self._localstack_health),
             "/_localstack/init": ("GET", self._localstack_init),
             "/_localstack/init/ready": ("GET", self._localstack_init),
@@ -219,6 +221,10 @@ class Admin:
         if not 0 <= step_s <= _ADVANCE_MAX_S:
             raise _Refused(400, "the clock only moves forward, by a hundred years at most")
         return _json(200, {"now": await shared_clock.advance(self._node, step_s)})
+
+    async def _scrub(self, request: Request) -> Response:
+        """Read everything, and tell what is damaged."""
+        return _json(200, (await scrub(self._node))._asdict())
 
     async def _localstack_health(self, request: Request) -> Response:
         """What scripts that wait for LocalStack look at: every service that has an operation is available."""
