@@ -20,6 +20,7 @@ from penstock.services.lambda_ import (
     layers,
     output,
     permissions,
+    provisioned_concurrency,
     recursion,
     runtime_management,
     streaming,
@@ -35,6 +36,6 @@ models.patch("lambda", Path(__file__).with_name("model-patch.json"))
 
 __all__ = [
     "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "functions", "invocations",
-    "layer_permissions", "layers", "output", "permissions", "recursion", "runtime_management", "streaming", "tags",
-    "url_requests", "urls", "versions", "workers",
+    "layer_permissions", "layers", "output", "permissions", "provisioned_concurrency", "recursion", "runtime_management",
+    "streaming", "tags", "url_requests", "urls", "versions", "workers",
 ]  # fmt: skip

@@ -115,6 +115,7 @@ async def update_alias(call: Call, params: Params) -> Result:
         )  # fmt: skip
         _check_versions(txn, *where, new)
         records.write_alias(txn, *where, new)
+        txn.add(keys.PROVISIONED_WAKE, 1)
         return new
 
     return _document(*where, await call.store.transact(body))

@@ -69,7 +69,7 @@ class Gate:
         return sum(self._running.values())
 
 
-def _reserved_in(txn: Transaction, account: str, region: str) -> int:
+def reserved_in(txn: Transaction, account: str, region: str) -> int:
     """What is reserved for the functions of an account and region, together."""
     return int.from_bytes(txn.get(keys.reserved(account, region)) or b"", "little", signed=True)
 
@@ -92,7 +92,7 @@ async def put_function_concurrency(call: Call, params: Params) -> Result:
             raise rules.not_found(rules.arn_of(*where, LATEST))
         function = records.read(txn, *where)
         old = function.reserved or 0
-        if wanted > old and limit - (_reserved_in(txn, *where[:2]) - old + wanted) < UNRESERVED_MIN:
+        if wanted > old and limit - (reserved_in(txn, *where[:2]) - old + wanted) < UNRESERVED_MIN:
             raise rules.invalid(
                 "Specified ReservedConcurrentExecutions for function decreases account's "
                 f"UnreservedConcurrentExecution below its minimum value of [{UNRESERVED_MIN}]."

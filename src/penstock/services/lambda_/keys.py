@@ -10,6 +10,8 @@
 | ("lambda", "versions", account, region, name) | i64 counter: versions ever published; outlives the function |
 | ("lambda", "of", account, region, name, "url", alias or "") | `urls.Url`, msgpack |
 | ("lambda", "of", account, region, name, "invoke", qualifier) | `event_invoke_configs.EventInvokeConfig`, msgpack |
+| ("lambda", "provisioned", account, region, name, qualifier) | `provisioned_concurrency.Provision`, msgpack |
+| ("lambda", "provisioned wake") | i64 counter: grows with each change of what is provisioned |
 | ("lambda", "layer", account, region, name, version) | `layers.LayerVersion`, msgpack |
 | ("lambda", "layer policy", account, region, name, version) | its resource policy, JSON text |
 | ("lambda", "layer versions", account, region, name) | i64 counter: versions ever published |
@@ -28,6 +30,7 @@ from penstock.store.tuples import pack, range_of
 QUALIFIED = ("policy", "url", "invoke")
 """Kinds of which each version and alias may have its own."""
 
+PROVISIONED_WAKE = pack(("lambda", "provisioned wake"))
 ASYNC_QUEUE = pack(("lambda", "async"))
 
 
@@ -101,3 +104,15 @@ def layer_versions_made(account: str, region: str, name: str) -> bytes:
 
 def code_bytes(account: str, region: str) -> bytes:
     return pack(("lambda", "code", account, region))
+
+
+def provisioned(account: str, region: str, name: str, qualifier: str) -> bytes:
+    return pack(("lambda", "provisioned", account, region, name, qualifier))
+
+
+def provisioned_of(account: str, region: str, name: str) -> tuple[bytes, bytes]:
+    return range_of(("lambda", "provisioned", account, region, name))
+
+
+def every_provisioned() -> tuple[bytes, bytes]:
+    return range_of(("lambda", "provisioned"))

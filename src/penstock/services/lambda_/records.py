@@ -178,6 +178,8 @@ def write(txn: Transaction, function: Function) -> None:
 def clear_qualifier(txn: Transaction, account: str, region: str, name: str, qualifier: str) -> None:
     """Remove what a version or alias that goes had of its own."""
     _clear_url(txn, keys.of(account, region, name, "url", qualifier))
+    txn.clear(keys.provisioned(account, region, name, qualifier))
+    txn.add(keys.PROVISIONED_WAKE, 1)
     for kind in keys.QUALIFIED:
         txn.clear(keys.of(account, region, name, kind, qualifier))
 
@@ -189,6 +191,8 @@ def clear_all(txn: Transaction, account: str, region: str, name: str) -> None:
     txn.clear(keys.function(account, region, name))
     txn.clear(keys.policy(account, region, name))
     txn.clear(*keys.all_of(account, region, name))
+    txn.clear(*keys.provisioned_of(account, region, name))
+    txn.add(keys.PROVISIONED_WAKE, 1)
 
 
 def _clear_url(txn: Transaction, key: bytes) -> None:
