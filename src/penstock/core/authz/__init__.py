@@ -65,17 +65,18 @@ async def require(
     owner: str = "",
     policy: Mapping[str, Any] | str | None = None,
     must_be_named: bool = False,
+    even_root: bool = False,
     conditions: Mapping[str, Any] | None = None,
 ) -> None:
     """Demand a further permission from within an operation (a copy's source, iam:PassRole, another owner's bucket).
 
     owner: the account the resource belongs to (default: the one in its ARN, else the call's). policy: the resource's
-    own. must_be_named: that policy must allow even inside one account. conditions: condition keys in place of the
-    operation's. Raises AwsError AccessDenied.
+    own. must_be_named: that policy must allow even inside one account. even_root: whether it can deny the owner's root
+    too. conditions: condition keys in place of the operation's. Raises AwsError AccessDenied.
     """
     principal = call.principal
     owner = owner or account_of(resource) or call.account
-    if principal.kind is Kind.ROOT and principal.account == owner and not must_be_named:
+    if principal.kind is Kind.ROOT and principal.account == owner and not (must_be_named or even_root):
         return
     identity = await _identity(call)
     text = _as_text(policy, f"the policy of {resource}")

@@ -1,7 +1,8 @@
 """DynamoDB: tables, items, expressions, queries, batches.
 
 Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batches`, `transactions`, `tags`, `account`,
-`backups`, `restores`, `recovery`, `exports`, `imports`, `stream_reading`), what takes long (`jobs`), what was before
+`backups`, `restores`, `recovery`, `exports`, `imports`, `stream_reading`,
+`resource_policies`), what takes long (`jobs`), what was before
 (`history`) and what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), tables in
 several regions (`replicas`, `replication`, `versions`), what they stand on (`table`, `records`, `pages`, `key_ranges`,
 `capacity`, `names`), attribute values (`attributes`, `numbers`), the expression language (`expressions/`), what came
@@ -24,6 +25,7 @@ from penstock.services.dynamodb import (
     partiql,
     queries,
     recovery,
+    resource_policies,
     restores,
     scans,
     stream_reading,
@@ -40,6 +42,6 @@ patch("dynamodbstreams", Path(__file__).with_name("streams-model-patch.json"))
 
 __all__ = [
     "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items",
-    "kinesis_destinations", "partiql", "queries", "recovery", "restores", "scans", "stream_reading", "tables", "tags",
-    "time_to_live", "transactions", "workers",
+    "kinesis_destinations", "partiql", "queries", "recovery", "resource_policies", "restores", "scans", "stream_reading",
+    "tables", "tags", "time_to_live", "transactions", "workers",
 ]  # fmt: skip

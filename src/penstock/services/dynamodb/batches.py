@@ -9,7 +9,17 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, throughput, writes
+from penstock.services.dynamodb import (
+    capacity,
+    consumption,
+    names,
+    permissions,
+    records,
+    resource_policies,
+    table,
+    throughput,
+    writes,
+)
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.projection import Projector
@@ -58,7 +68,7 @@ class _Got(NamedTuple):
     """Why keys are left, where the table has no throughput left."""
 
 
-@operation("dynamodb:BatchGetItem", resource=permissions.batch_resources)
+@operation("dynamodb:BatchGetItem", resource=permissions.batch_resources, policy=resource_policies.load)
 async def batch_get_item(call: Call, params: Params) -> Result:
     """Up to 100 items by their keys, 16 MB; what is past that comes back as UnprocessedKeys."""
     wanted = _check_gets(call, params["RequestItems"])
@@ -156,7 +166,7 @@ class _Write(NamedTuple):
     size: int
 
 
-@operation("dynamodb:BatchWriteItem", resource=permissions.batch_resources)
+@operation("dynamodb:BatchWriteItem", resource=permissions.batch_resources, policy=resource_policies.load)
 async def batch_write_item(call: Call, params: Params) -> Result:
     """Up to 25 puts and deletes. If one is not valid, none is carried out; what is throttled comes back unprocessed."""
     batch = _check_writes(call, params["RequestItems"])

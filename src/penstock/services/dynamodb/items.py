@@ -8,7 +8,17 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import capacity, consumption, names, permissions, records, table, throughput, writes
+from penstock.services.dynamodb import (
+    capacity,
+    consumption,
+    names,
+    permissions,
+    records,
+    resource_policies,
+    table,
+    throughput,
+    writes,
+)
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import INVALID, detected, invalid
 from penstock.services.dynamodb.expressions.condition import Predicate
@@ -28,7 +38,7 @@ _BARE_READ = frozenset(("TableName", "Key", "ConsistentRead"))
 _BARE_PUT = frozenset(("TableName", "Item"))
 
 
-@operation("dynamodb:GetItem", resource=permissions.resource)
+@operation("dynamodb:GetItem", resource=permissions.resource, policy=resource_policies.load)
 async def get_item(call: Call, params: Params) -> Result:
     """One item by its key: the stored bytes as they are, unless a projection wants less."""
     projection = None
@@ -85,7 +95,7 @@ def refuse_below_keys(found: Table, heads: dict[str, bool]) -> None:
             )
 
 
-@operation("dynamodb:PutItem", resource=permissions.resource)
+@operation("dynamodb:PutItem", resource=permissions.resource, policy=resource_policies.load)
 async def put_item(call: Call, params: Params) -> Result:
     """Write an item whole, in place of any of that key."""
     condition: Predicate | None = None
@@ -185,7 +195,7 @@ def measured(txn: Transaction, params: Params, found: Table, item: Item) -> dict
     return writes.collection_metrics(txn, found, item)
 
 
-@operation("dynamodb:DeleteItem", resource=permissions.resource)
+@operation("dynamodb:DeleteItem", resource=permissions.resource, policy=resource_policies.load)
 async def delete_item(call: Call, params: Params) -> Result:
     """Remove an item; one that is not there is no error."""
     try:
@@ -219,7 +229,7 @@ async def delete_item(call: Call, params: Params) -> Result:
     return reply(call, params, await call.store.transact(body))
 
 
-@operation("dynamodb:UpdateItem", resource=permissions.resource)
+@operation("dynamodb:UpdateItem", resource=permissions.resource, policy=resource_policies.load)
 async def update_item(call: Call, params: Params) -> Result:
     """Change parts of an item, or make it."""
     try:

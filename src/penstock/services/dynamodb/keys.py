@@ -15,6 +15,9 @@
     ("ddb", "collection", table id, partition)             bytes in a table and its local indexes, counter
     ("ddb", "backfill", table id, index id)                indexes.Backfill, JSON: how far a new index is filled
     ("ddb", "backfills")                                   changes when there is an index to fill
+    ("ddb", account, region, "policy", table's name, stream's label or "")
+                                                           resource_policies.Stored, JSON
+    ("ddb", "policies")                                    number of resource policies, counter
     ("ddb", "token", account, region, token)               time of a transaction, digest of its request
     ("ddb", "token due", time, the token's key)            nothing: tokens in order of time
     ("ddb", "history", table id) + place + time            what was at an item's place before its change then (chunked)
@@ -62,6 +65,7 @@ HASH_BITS = 32
 HASH_BYTES = 5
 """A hash in a key, with its code."""
 BACKFILLS = pack(("ddb", "backfills"))
+POLICIES = pack(("ddb", "policies"))
 _HASH_CODE = b"\x18"  # the tuple code of an integer of 4 bytes
 
 ENCODERS: dict[str, Callable[[str], bytes]] = {"S": str.encode, "N": numbers.order, "B": binascii.a2b_base64}
@@ -441,3 +445,13 @@ def of_replicas(table_id: bytes) -> list[tuple[bytes, bytes]]:
 def replica(table_id: str) -> bytes:
     """Where the state of filling a new replica is."""
     return pack(("ddb", "replica", table_id))
+
+
+def policy(account: str, region: str, table_name: str, stream: str) -> bytes:
+    """Where the resource policy of a table is, or of the stream of that label."""
+    return pack(("ddb", account, region, "policy", table_name, stream))
+
+
+def policies(account: str, region: str, table_name: str) -> tuple[bytes, bytes]:
+    """The range of the resource policies of a table and its streams."""
+    return range_of(("ddb", account, region, "policy", table_name))

@@ -18,6 +18,13 @@ _matches = re.compile(PATTERN + r"\Z").match
 _ARN = re.compile(r"arn:aws:dynamodb:([a-z0-9-]+):([0-9]{12}):table/([a-zA-Z0-9_.-]+)\Z").match
 
 
+match_resource = re.compile(
+    r"arn:aws:dynamodb:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):table/(?P<table>[a-zA-Z0-9_.-]+)"
+    r"(?:/stream/(?P<stream>[0-9T:.-]+))?\Z"
+).match
+"""The parts of the ARN of a table or of a stream."""
+
+
 def arn(account: str, region: str, name: str) -> str:
     """The ARN of a table."""
     return f"arn:aws:dynamodb:{region}:{account}:table/{name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import names, pages, permissions, table
+from penstock.services.dynamodb import names, pages, permissions, resource_policies, table
 from penstock.services.dynamodb.attributes import Item
 from penstock.services.dynamodb.errors import COUNT, invalid
 from penstock.services.dynamodb.expressions.request import Expressions
@@ -19,7 +19,7 @@ _LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditio
 _EXPRESSIONS = ("ProjectionExpression", "FilterExpression", "KeyConditionExpression")
 
 
-@operation("dynamodb:Query", resource=permissions.resource)
+@operation("dynamodb:Query", resource=permissions.resource, policy=resource_policies.load)
 async def query(call: Call, params: Params) -> Result:
     """One page of the items that the key conditions mean."""
     check_expression_parameters(params, _EXPRESSIONS, _LEGACY)

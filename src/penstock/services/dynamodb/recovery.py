@@ -11,7 +11,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import history, keys, names, table
+from penstock.services.dynamodb import history, keys, names, resource_policies, table
 from penstock.services.dynamodb.restores import earliest
 from penstock.services.dynamodb.table import TableRecord
 from penstock.store.api import Transaction
@@ -41,7 +41,7 @@ def _describe(record: TableRecord, now: float) -> Result:
     return {"ContinuousBackupsDescription": shown}
 
 
-@operation("dynamodb:DescribeContinuousBackups", resource=names.resource)
+@operation("dynamodb:DescribeContinuousBackups", resource=names.resource, policy=resource_policies.load)
 async def describe_continuous_backups(call: Call, params: Params) -> Result:
     """Whether a table can be recovered, and to which times."""
     name = params["TableName"]
@@ -50,7 +50,7 @@ async def describe_continuous_backups(call: Call, params: Params) -> Result:
     return _describe(found, call.now)
 
 
-@operation("dynamodb:UpdateContinuousBackups", resource=names.resource)
+@operation("dynamodb:UpdateContinuousBackups", resource=names.resource, policy=resource_policies.load)
 async def update_continuous_backups(call: Call, params: Params) -> Result:
     """Switch recovery on (from this moment on every change is kept), off (all that was kept is forgotten), or change for
     how long changes are kept."""

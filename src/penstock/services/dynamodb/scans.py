@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import keys, names, pages, permissions, table
+from penstock.services.dynamodb import keys, names, pages, permissions, resource_policies, table
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.request import Expressions
 from penstock.services.dynamodb.expressions.scope import Values
@@ -16,7 +16,7 @@ from penstock.store.api import Transaction
 _LEGACY = ("AttributesToGet", "ScanFilter", "ConditionalOperator")
 
 
-@operation("dynamodb:Scan", resource=permissions.resource)
+@operation("dynamodb:Scan", resource=permissions.resource, policy=resource_policies.load)
 async def scan(call: Call, params: Params) -> Result:
     """One page of the table or of a segment of it."""
     check_expression_parameters(params, ("ProjectionExpression", "FilterExpression"), _LEGACY)

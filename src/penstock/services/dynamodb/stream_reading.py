@@ -18,7 +18,7 @@ import msgspec
 from penstock.core import paging
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import changes, keys, names, streams
+from penstock.services.dynamodb import changes, keys, names, resource_policies, streams
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.streams import ShardRecord, StreamRecord
 from penstock.store.api import Transaction
@@ -101,7 +101,12 @@ async def list_streams(call: Call, params: Params) -> Result:
     return result
 
 
-@operation("dynamodbstreams:DescribeStream", action="dynamodb:DescribeStream", resource="{StreamArn}")
+@operation(
+    "dynamodbstreams:DescribeStream",
+    action="dynamodb:DescribeStream",
+    resource="{StreamArn}",
+    policy=resource_policies.load,
+)
 async def describe_stream(call: Call, params: Params) -> Result:
     """The stream and its shards, at most 100 at a time; with a ShardFilter only the children of one."""
     arn = params["StreamArn"]
@@ -149,7 +154,12 @@ def _shard(shard: ShardRecord, shards: list[ShardRecord]) -> dict[str, Any]:
     return shown
 
 
-@operation("dynamodbstreams:GetShardIterator", action="dynamodb:GetShardIterator", resource="{StreamArn}")
+@operation(
+    "dynamodbstreams:GetShardIterator",
+    action="dynamodb:GetShardIterator",
+    resource="{StreamArn}",
+    policy=resource_policies.load,
+)
 async def get_shard_iterator(call: Call, params: Params) -> Result:
     """An iterator that reads from a place in a shard."""
     arn, kind = params["StreamArn"], params["ShardIteratorType"]
@@ -223,13 +233,19 @@ def _stream_of_iterator(call: Call, params: Params) -> str:
     return _read_iterator(params["ShardIterator"]).stream
 
 
+async def _policy_of_iterator(call: Call, params: Params) -> str | None:
+    return await resource_policies.load(call, {"StreamArn": _stream_of_iterator(call, params)})
+
+
 class _Found(NamedTuple):
     stream: StreamRecord
     records: list[tuple[bytes, bytes]]
     is_over: bool
 
 
-@operation("dynamodbstreams:GetRecords", action="dynamodb:GetRecords", resource=_stream_of_iterator)
+@operation(
+    "dynamodbstreams:GetRecords", action="dynamodb:GetRecords", resource=_stream_of_iterator, policy=_policy_of_iterator
+)
 async def get_records(call: Call, params: Params) -> Result:
     """Up to 1,000 records or 1 MB, and the iterator to go on with; without one where a closed shard ends."""
     iterator = _read_iterator(params["ShardIterator"])

@@ -14,7 +14,18 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import billing, expirations, history, indexes, keys, names, replicas, streams, table
+from penstock.services.dynamodb import (
+    billing,
+    expirations,
+    history,
+    indexes,
+    keys,
+    names,
+    replicas,
+    resource_policies,
+    streams,
+    table,
+)
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table import TableRecord
@@ -35,7 +46,6 @@ _NOT_YET: dict[str, tuple[Any, ...]] = {
 }
 _NOT_CREATED = {
     "VectorIndexes": (),
-    "ResourcePolicy": (),
     "GlobalTableSourceArn": (),
     **_NOT_YET,
 }
@@ -84,6 +94,9 @@ async def create_table(call: Call, params: Params) -> Result:
     name = record.name
     key = keys.table(call.account, call.region, name)
     given_tags = checked(params.get("Tags"))
+    policy = params.get("ResourcePolicy")
+    if policy is not None:
+        resource_policies.check(policy, record.arn)
 
     def body(txn: Transaction) -> TableRecord:
         if txn.get(key) is not None:
@@ -92,6 +105,8 @@ async def create_table(call: Call, params: Params) -> Result:
         made = streams.open_stream(txn, key, record, view, call.now) if view else record
         txn.set(key, table.encode(made))
         save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
+        if policy is not None:
+            resource_policies.save_first(txn, call, name, policy)
         return made
 
     return {"TableDescription": describe(Sized(await call.store.transact(body), 0, 0, {}), "CREATING")}
@@ -105,7 +120,7 @@ def check_count(txn: Transaction, call: Call, region: str) -> None:
         raise AwsError("LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables")
 
 
-@operation("dynamodb:DescribeTable", resource=names.resource)
+@operation("dynamodb:DescribeTable", resource=names.resource, policy=resource_policies.load)
 async def describe_table(call: Call, params: Params) -> Result:
     """The table's description; counts are exact, not six hours old as on AWS."""
     name = params["TableName"]
@@ -227,7 +242,7 @@ def refuse_busy(record: TableRecord) -> None:
     raise AwsError("ResourceInUseException", f"Attempt to change a resource which is still in use: {what}")
 
 
-@operation("dynamodb:DeleteTable", resource=names.resource)
+@operation("dynamodb:DeleteTable", resource=names.resource, policy=resource_policies.load)
 async def delete_table(call: Call, params: Params) -> Result:
     """Remove a table with all its items; one of a global table once its last changes are with the others."""
     name = params["TableName"]
@@ -255,6 +270,7 @@ def erase(txn: Transaction, call: Call, key: bytes, found: Sized) -> None:
     if record.stream_view:
         record = streams.close_stream(txn, record, call.now)
     table_id = uuid.UUID(record.id).bytes
+    resource_policies.forget(txn, record.arn)
     if record.recovery_since:
         keep_deleted(txn, call, table.encode(record), found.items, found.size_bytes)
     else:
@@ -298,7 +314,7 @@ async def list_tables(call: Call, params: Params) -> Result:
     return result
 
 
-@operation("dynamodb:UpdateTable", resource=names.resource, unsupported=_NOT_UPDATED)
+@operation("dynamodb:UpdateTable", resource=names.resource, policy=resource_policies.load, unsupported=_NOT_UPDATED)
 async def update_table(call: Call, params: Params) -> Result:
     """Change billing mode, throughput, class, deletion protection, indexes, replicas or the stream."""
     if not params.keys() & {

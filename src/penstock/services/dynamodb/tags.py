@@ -7,7 +7,7 @@ import msgspec
 from penstock.core import paging, tags
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import keys, names, table
+from penstock.services.dynamodb import keys, names, resource_policies, table
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -54,7 +54,7 @@ def _load(txn: Transaction, key: bytes, arn: str) -> bytes:
     return table.decode(stored).id
 
 
-@operation("dynamodb:TagResource", resource="{ResourceArn}")
+@operation("dynamodb:TagResource", resource="{ResourceArn}", policy=resource_policies.load)
 async def tag_resource(call: Call, params: Params) -> Result:
     """Add or replace tags."""
     key, arn = _record_key(call, params), params["ResourceArn"]
@@ -67,7 +67,7 @@ async def tag_resource(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("dynamodb:UntagResource", resource="{ResourceArn}")
+@operation("dynamodb:UntagResource", resource="{ResourceArn}", policy=resource_policies.load)
 async def untag_resource(call: Call, params: Params) -> Result:
     """Remove tags; those that are not there are no error."""
     key, arn = _record_key(call, params), params["ResourceArn"]
@@ -82,7 +82,7 @@ async def untag_resource(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("dynamodb:ListTagsOfResource", resource="{ResourceArn}")
+@operation("dynamodb:ListTagsOfResource", resource="{ResourceArn}", policy=resource_policies.load)
 async def list_tags_of_resource(call: Call, params: Params) -> Result:
     """Ten tags at a time, in order of name; a token for the rest."""
     key, arn = _record_key(call, params), params["ResourceArn"]

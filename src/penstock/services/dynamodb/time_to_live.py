@@ -14,7 +14,7 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import expirations, keys, names, records, replicas, table
+from penstock.services.dynamodb import expirations, keys, names, records, replicas, resource_policies, table
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.expirations import Expiring, encode
 from penstock.services.dynamodb.table import Table
@@ -38,7 +38,7 @@ def _load(txn: Transaction, key: bytes, name: str) -> Table:
     return table.decode(stored)
 
 
-@operation("dynamodb:UpdateTimeToLive", resource=names.resource)
+@operation("dynamodb:UpdateTimeToLive", resource=names.resource, policy=resource_policies.load)
 async def update_time_to_live(call: Call, params: Params) -> Result:
     """Name the attribute that says when an item expires, or none. Done at once, so it may be changed again at once."""
     name, wanted = params["TableName"], params["TimeToLiveSpecification"]
@@ -64,7 +64,7 @@ async def update_time_to_live(call: Call, params: Params) -> Result:
     return {"TimeToLiveSpecification": wanted}
 
 
-@operation("dynamodb:DescribeTimeToLive", resource=names.resource)
+@operation("dynamodb:DescribeTimeToLive", resource=names.resource, policy=resource_policies.load)
 async def describe_time_to_live(call: Call, params: Params) -> Result:
     """Which attribute says when an item expires."""
     name = params["TableName"]

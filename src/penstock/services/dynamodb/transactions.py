@@ -21,6 +21,7 @@ from penstock.services.dynamodb import (
     names,
     permissions,
     records,
+    resource_policies,
     table,
     throughput,
     tokens,
@@ -133,12 +134,19 @@ async def write(call: Call, params: Params, given: list[dict[str, Any]], digest:
 
 async def _require_permissions(call: Call, params: Params) -> None:
     """What each action needs, on its table, with its condition keys. Raises AwsError AccessDenied."""
-    if call.principal.kind is Kind.ROOT and call.principal.account == call.account:
+    policies = await resource_policies.load_all(
+        call, [part["TableName"] for each in params["TransactItems"] for part in each.values()]
+    )
+    if call.principal.kind is Kind.ROOT and call.principal.account == call.account and not policies:
         return
     for each in params["TransactItems"]:
         for kind, part in each.items():
-            noted = await permissions.facts(call, part["TableName"], [part])
-            await require_permission(call, params, _ACTIONS[kind], names.resource(call, part), conditions=noted)
+            name = part["TableName"]
+            noted = await permissions.facts(call, name, [part])
+            await require_permission(
+                call, params, _ACTIONS[kind], names.resource(call, part), policy=policies.get(name),
+                even_root=True, conditions=noted,
+            )  # fmt: skip
 
 
 def _check_action(call: Call, given: Mapping[str, dict[str, Any]]) -> _Action:
@@ -241,7 +249,12 @@ def _check_indexes(found: Table, item: Item) -> None:
         index.check(item)
 
 
-@operation("dynamodb:TransactGetItems", action="dynamodb:GetItem", resource=permissions.get_resources)
+@operation(
+    "dynamodb:TransactGetItems",
+    action="dynamodb:GetItem",
+    resource=permissions.get_resources,
+    policy=resource_policies.load,
+)
 async def transact_get_items(call: Call, params: Params) -> Result:
     """Up to 100 items as they are at one moment."""
     wanted = []

@@ -12,7 +12,7 @@ from penstock.core.authz import require
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import items, names, permissions, queries, scans, table
+from penstock.services.dynamodb import items, names, permissions, queries, resource_policies, scans, table
 from penstock.services.dynamodb.attributes import check_value
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.request import Expressions, compile_request
@@ -58,6 +58,7 @@ def bind(params: Params) -> Bound:
 
 async def look_up(call: Call, bound: Bound) -> Table:
     """The table of a statement. Raises ResourceNotFoundException, or AccessDenied where not even that may be known."""
+    await resource_policies.load_all(call, [bound.statement.table])  # makes it the call of the table's owner
     key = names.record_key(call, bound.statement.table)
     try:
         return await call.store.transact(lambda txn: table.load(txn, key), read_only=True)
@@ -71,9 +72,10 @@ async def permit(call: Call, bound: Bound, wanted: Reads | None, parts: list[dic
 
     Source: "IAM security policies with PartiQL for DynamoDB" of the developer guide.
     """
-    if call.principal.kind is Kind.ROOT and call.principal.account == call.account:
-        return
     statement = bound.statement
+    policy = (await resource_policies.load_all(call, [statement.table])).get(statement.table)
+    if policy is None and call.principal.kind is Kind.ROOT and call.principal.account == call.account:
+        return
     action = "Select" if statement.kind in ("SELECT", "EXISTS") else statement.kind.capitalize()
     arn = names.resource(call, {"TableName": statement.table})
     noted = await permissions.facts(call, statement.table, parts)
@@ -83,7 +85,15 @@ async def permit(call: Call, bound: Bound, wanted: Reads | None, parts: list[dic
     if statement.returning:
         noted["dynamodb:ReturnValues"] = statement.returning
     resource = f"{arn}/index/{statement.index}" if statement.index else arn
-    await require(call, {}, f"dynamodb:PartiQL{action}", resource, conditions=noted)
+    await require(
+        call,
+        {},
+        f"dynamodb:PartiQL{action}",
+        resource,
+        policy=policy,
+        even_root=True,
+        conditions=noted,
+    )
 
 
 async def write(call: Call, params: Params, bound: Bound, found: Table) -> Result:
