@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock import __version__
-from penstock.cli import iam
+from penstock.cli import blueprints, functions, iam
 from penstock.config import BadSettingError, Settings, load
 
 _HELP: dict[str, str] = {
@@ -59,6 +59,9 @@ _EXAMPLES = """examples:
   penstock up --tls-port 4567                        TLS beside it, under a certificate of our own
   eval "$(penstock env)"                             point the AWS CLI and SDKs of this shell here
   penstock demo                                      see S3 -> Lambda -> S3 -> Lambda -> DynamoDB on real data
+  penstock new hello-world hello                     start a function from a blueprint
+  penstock deploy hello && penstock invoke hello     make it, run it
+  penstock logs -f hello                             follow what it prints
   penstock iam why --last-denied                     what was denied lately, and for want of which statement
   penstock iam least-privilege --role app            the smallest policy for what a role really called
   penstock scrub --data /srv/penstock                look for bit rot while the server is down
@@ -110,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     scrub = commands.add_parser("scrub", help="read every record and every file, and tell what is damaged")
     scrub.add_argument("--endpoint", help="a server that is running, e.g. http://127.0.0.1:4566; else it must not be")
     _add_settings(scrub, _scrub)
+    blueprints.add_parser(commands)
+    functions.add_parsers(commands)
     iam.add_parser(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
