@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from dynamodb_tables import advance, back_up, fill, item, items_of, make_table, status, wait, wait_active
 from served import Served
@@ -159,23 +161,36 @@ def test_refusals(server: Served) -> None:
     assert code_of(error) == "ValidationException"
 
 
+def _begin(server: Served, operation: str, **params: Any) -> None:
+    """Call without waiting for the answer, which a crash may take away."""
+
+    def call() -> None:
+        with contextlib.suppress(BotoCoreError, ClientError):
+            getattr(server.client("dynamodb"), operation)(**params)
+
+    threading.Thread(target=call, daemon=True).start()
+
+
 def test_jobs_go_on_after_a_crash(own_server: Served) -> None:
     client = own_server.client("dynamodb")
     name = make_table(client)
-    fill(client, name, 1000)
+    fill(client, name, 3000)
     before = items_of(client, name)
-    arn = client.create_backup(TableName=name, BackupName="crash")["BackupDetails"]["BackupArn"]
+    _begin(own_server, "create_backup", TableName=name, BackupName="crash")
+    wait(lambda: bool(client.list_backups()["BackupSummaries"]))
+    arn = client.list_backups()["BackupSummaries"][0]["BackupArn"]
     own_server.restart()
     client.put_item(TableName=name, Item=item(5, text={"S": "later"}))
     wait(lambda: status(client, arn) == "AVAILABLE")
-    client.restore_table_from_backup(TargetTableName="restored", BackupArn=arn)
+    _begin(own_server, "restore_table_from_backup", TargetTableName="restored", BackupArn=arn)
+    wait(lambda: "restored" in client.list_tables()["TableNames"])
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_item(TableName="restored", Key={"pk": {"S": "p0"}, "sk": {"N": "0"}})
     own_server.restart()
     described = wait_active(client, "restored")
-    assert described["ItemCount"] == 1000
+    assert described["ItemCount"] == 3000
     assert items_of(client, "restored") == before
-    assert client.describe_table(TableName=name)["Table"]["ItemCount"] == 1000
+    assert client.describe_table(TableName=name)["Table"]["ItemCount"] == 3000
     client.delete_table(TableName=name)
 
 

@@ -267,6 +267,8 @@ def test_zstd_many_items_and_broken_objects(server: Served) -> None:
     s3.put_object(Bucket=bucket, Key="z/1", Body=zstandard.compress(lines))
     s3.put_object(Bucket=bucket, Key="z/2", Body=zstandard.compress(b'{"Item":{"sk":{"N":"1"}}}\nnonsense\n{"Item":7}'))
     s3.put_object(Bucket=bucket, Key="z/3", Body=b"not compressed")
+    together = b"".join(b'{"Item":{"pk":{"S":"together}{"},"sk":{"N":"%d"},"v":{"S":"y"}}}' % n for n in range(5))
+    s3.put_object(Bucket=bucket, Key="z/4", Body=zstandard.compress(together))
     name = f"zstd-{time.time_ns()}"
     index = {
         "IndexName": "by-v", "KeySchema": [{"AttributeName": "v", "KeyType": "HASH"}],
@@ -278,8 +280,8 @@ def test_zstd_many_items_and_broken_objects(server: Served) -> None:
     }
     how = {"InputCompressionType": "ZSTD", "TableCreationParameters": parameters}
     done = import_table(client, bucket, "z/", "DYNAMODB_JSON", name, **how)
-    assert (done["ImportedItemCount"], done["ErrorCount"]) == (3000, 4)
-    assert client.describe_table(TableName=name)["Table"]["ItemCount"] == 3000
+    assert (done["ImportedItemCount"], done["ErrorCount"]) == (3005, 4)
+    assert client.describe_table(TableName=name)["Table"]["ItemCount"] == 3005
     count = client.query(
         TableName=name,
         IndexName="by-v",
@@ -288,6 +290,9 @@ def test_zstd_many_items_and_broken_objects(server: Served) -> None:
         ExpressionAttributeValues={":v": {"S": "x"}},
     )
     assert count["Count"] == 3000
+    empty = import_table(client, bucket, "nothing-of-that-name", "ION", name + "-empty")
+    assert (empty["ImportStatus"], empty["ProcessedItemCount"]) == ("COMPLETED", 0)
+    assert items_of(client, name + "-empty") == {}
     gone = import_table(client, "no-such-bucket-at-all", "", "ION", name + "-none")
     assert (gone["ImportStatus"], gone["FailureCode"]) == ("FAILED", "S3NoSuchBucket")
     with pytest.raises(client.exceptions.ResourceNotFoundException):
@@ -297,7 +302,7 @@ def test_zstd_many_items_and_broken_objects(server: Served) -> None:
     first = client.list_imports(PageSize=1)
     assert [each["ImportArn"] for each in first["ImportSummaryList"]] == [gone["ImportArn"]]
     second = client.list_imports(PageSize=1, NextToken=first["NextToken"])
-    assert [each["ImportArn"] for each in second["ImportSummaryList"]] == [done["ImportArn"]]
+    assert [each["ImportArn"] for each in second["ImportSummaryList"]] == [empty["ImportArn"]]
     with pytest.raises(ClientError, match="NextToken"):
         client.list_imports(PageSize=1, NextToken="0" * 112)
 

@@ -53,7 +53,9 @@ async def create_backup(call: Call, params: Params) -> Result:
         jobs.start(txn, call, "backup", record.id)
         return record
 
-    return {"BackupDetails": details(await call.store.transact(body))}
+    record = await call.store.transact(body)
+    await jobs.settle(call, "backup", record.id)
+    return {"BackupDetails": details(record)}
 
 
 def load(txn: Transaction, call: Call, arn: str) -> BackupRecord:

@@ -17,7 +17,7 @@ from penstock.core.node import Node
 from penstock.services.dynamodb import keys, records, table
 from penstock.services.dynamodb.table import Table, TableRecord
 from penstock.store.api import Transaction
-from penstock.store.chunked import clear_large, clear_large_range, expand, set_large
+from penstock.store.chunked import CHUNK_BYTES, INLINE, clear_large, clear_large_range, expand, set_large
 from penstock.store.tuples import prefix_end
 
 NOTHING = b""
@@ -68,10 +68,13 @@ def note(txn: Transaction, changed: Table, key: bytes, old: bytes | None, moment
     """Keep what is stored at an item's key (`old`, None: nothing) before it is changed at `moment_us`."""
     time = keys.moment(max(moment_us, changed.record.history_after_us + 1))
     place = key[len(changed.prefix) :]
-    was = NOTHING
-    if old is not None:
-        was = records.size_of(old).to_bytes(4, "big") + records.body_of(txn, changed, key, old)
-    set_large(txn, keys.history(changed.id) + place + time, was)
+    kept = keys.history(changed.id) + place + time
+    if old is None:
+        txn.set(kept, INLINE)
+    elif len(old) <= CHUNK_BYTES and not records.is_large(old):
+        txn.set(kept, INLINE + old)  # as it lies: its size, then its JSON
+    else:
+        set_large(txn, kept, records.size_of(old).to_bytes(4, "big") + records.body_of(txn, changed, key, old))
     txn.set(keys.history_due(changed.id) + time + place, b"")
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
+import re
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -17,6 +19,8 @@ from penstock.services.dynamodb import ion
 from penstock.services.dynamodb.attributes import Item
 from penstock.wire.errors import AwsError, not_implemented
 
+_spaces = re.compile(r"\s*").match
+_raw_decode = json.JSONDecoder().raw_decode
 MAX_LINE_BYTES = 16 << 20
 """An item of 400 KB takes far less, whatever its format: what is longer is not cut into items."""
 
@@ -98,6 +102,20 @@ class JsonLines:
 
     first = False
 
+    def cut(self, line: bytes) -> Iterable[bytes]:
+        """The items of a line: AWS reads several that nothing stands between, too."""
+        if b"}{" not in line and b"} {" not in line:
+            return (line,)
+        try:
+            text, at, found = line.decode(), 0, []
+            while at < len(text):
+                _, end = _raw_decode(text, at)
+                found.append(text[at:end].encode())
+                at = _spaces(text, end).end()  # type: ignore[union-attr]
+        except ValueError:
+            return (line,)
+        return found
+
     def item(self, line: bytes) -> Item:
         """The item of a line. Raises LineError."""
         try:
@@ -114,6 +132,10 @@ class IonLines:
     """{Item:{…}} in each line."""
 
     first = False
+
+    def cut(self, line: bytes) -> Iterable[bytes]:
+        """A line is an item."""
+        return (line,)
 
     def item(self, line: bytes) -> Item:
         """The item of a line. Raises LineError."""
@@ -132,6 +154,10 @@ class CsvLines:
         self._header: list[str] = list(options.get("HeaderList") or ())
         self.first = not self._header
         """Whether the first line of each object is its header."""
+
+    def cut(self, line: bytes) -> Iterable[bytes]:
+        """A line is an item."""
+        return (line,)
 
     def header(self, line: bytes) -> None:
         """Take an object's first line."""

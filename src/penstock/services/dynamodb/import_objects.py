@@ -20,6 +20,7 @@ from penstock.services.dynamodb.import_formats import (
     BrokenObjectError,
     CsvLines,
     LineError,
+    Lines,
     failure,
     lines,
     reader,
@@ -98,9 +99,6 @@ class _Import:
                 await self._object(where, each["Key"])
             if not page.get("IsTruncated"):
                 break
-        if not self.record.objects:
-            error = AwsError("NoSuchKey", "There is no object with the given prefix")
-            raise _Refused("s3", error)
 
     async def _object(self, where: dict[str, str], name: str) -> None:
         """Import one object, behind what has been dealt with of it already."""
@@ -120,26 +118,26 @@ class _Import:
                     formats.header(line)
                     formats.first = False
                     continue
-                number += 1
-                if number < skip:
-                    continue
-                self.record.processed += 1
-                self.record.processed_bytes += len(line) + 1
-                try:
-                    self._take(formats.item(line))
-                except (LineError, AwsError) as error:
-                    self._note(name, number, failure(error))
-                self.record.done = number + 1
-                if (
-                    len(self.batch) >= _AT_ONCE
-                    or self.batch_bytes >= _BYTES_AT_ONCE
-                    or len(self.wrong) >= _LOGGED_AT_ONCE
-                ):
-                    await self._write()
+                for text in formats.cut(line):
+                    number += 1
+                    if number >= skip:
+                        await self._line(formats, name, number, text)
         except (BrokenObjectError, LineError) as error:
             self._note(name, number + 1, str(error))
         self.record.done = 0
         await self._write()
+
+    async def _line(self, formats: Lines, name: str, number: int, line: bytes) -> None:
+        """Deal with one item of an object."""
+        self.record.processed += 1
+        self.record.processed_bytes += len(line) + 1
+        try:
+            self._take(formats.item(line))
+        except (LineError, AwsError) as error:
+            self._note(name, number, failure(error))
+        self.record.done = number + 1
+        if len(self.batch) >= _AT_ONCE or self.batch_bytes >= _BYTES_AT_ONCE or len(self.wrong) >= _LOGGED_AT_ONCE:
+            await self._write()
 
     def _take(self, item: Item) -> None:
         """Check an item and have it written. Raises AwsError."""
@@ -244,7 +242,7 @@ async def import_objects(step: jobs.Step) -> None:
 def _end(txn: Transaction, step: jobs.Step, record: ImportRecord, key: bytes) -> None:
     """The table stays, with what has been imported; but one that nothing was read for goes."""
     record_key = keys.table(step.job.account, step.job.region, record.table_name)
-    if record.status == "FAILED" and not record.processed:
+    if record.status == "FAILED" and not record.objects:
         txn.clear(record_key)
     else:
         filling.open_table(txn, record_key)

@@ -6,6 +6,7 @@ is back, goes on from there. Every step is fenced: a node that was thought dead 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,6 +28,7 @@ AT_ONCE = 4
 KEPT_DAYS = 90
 """How long an export or import can be described."""
 _FORGOTTEN_AT_ONCE = 20
+_SETTLED_S = 1.0
 MOST_RUNNING = {"restore": 50, "import": 50, "export": 300}
 """AWS's quotas of what an account may have under way in a region:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html"""
@@ -96,8 +98,34 @@ def _forget_old(txn: Transaction, call: Call, kind: str) -> None:
         txn.clear(key)
 
 
+class _Here:
+    """Whether this process does jobs."""
+
+    def __init__(self, node: Node) -> None:
+        self.working = False
+
+
+async def settle(call: Call, kind: str, id: str) -> None:
+    """Wait a moment for a job that was just started: of a small table it is done before its caller can ask."""
+    if not call.node.own(_Here).working:
+        return
+    key = keys.running(call.account, call.region, kind, id)
+    give_up_at = call.node.clock.monotonic() + _SETTLED_S
+    while (left_s := give_up_at - call.node.clock.monotonic()) > 0:
+        # Watched before it is looked at, so that its end is not missed in between.
+        ended = asyncio.create_task(call.store.watch(key, left_s))
+        try:
+            await asyncio.sleep(0)
+            if await call.store.transact(lambda txn: txn.get(key), read_only=True) is None:
+                return
+            await ended
+        finally:
+            ended.cancel()
+
+
 async def work(node: Node) -> None:
     """Do jobs until cancelled."""
+    node.own(_Here).working = True
 
     async def handle(leased: Leased) -> None:
         step = Step(node, leased)

@@ -226,11 +226,13 @@ JOBS = pack(("ddb", "jobs"))
 MOMENT_BYTES = 8
 
 
+@lru_cache(maxsize=1024)
 def history(table_id: bytes) -> bytes:
     """What all keys of a table's history begin with."""
     return pack(("ddb", "history", table_id))
 
 
+@lru_cache(maxsize=1024)
 def history_due(table_id: bytes) -> bytes:
     """What all keys of a table's changes in order of time begin with."""
     return pack(("ddb", "history due", table_id))

@@ -35,7 +35,7 @@ def _describe(record: TableRecord, now: float) -> Result:
             "PointInTimeRecoveryStatus": "ENABLED",
             "RecoveryPeriodInDays": record.recovery_days,
             "EarliestRestorableDateTime": earliest(record, now),
-            "LatestRestorableDateTime": now,
+            "LatestRestorableDateTime": max(now, record.recovery_since),
         }
     shown = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
     return {"ContinuousBackupsDescription": shown}

@@ -86,6 +86,7 @@ async def restore_table_from_backup(call: Call, params: Params) -> Result:
         return target
 
     target = await call.store.transact(body)
+    await jobs.settle(call, "restore", target.id)
     return {"TableDescription": tables.describe(tables.Sized(target, 0, 0, {}), "CREATING")}
 
 
@@ -128,6 +129,7 @@ async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
         return target
 
     target = await call.store.transact(body)
+    await jobs.settle(call, "restore", target.id)
     return {"TableDescription": tables.describe(tables.Sized(target, 0, 0, {}), "CREATING")}
 
 
