@@ -37,13 +37,20 @@ async def test_a_role_is_read_back_as_made(ask: Ask) -> None:
     assert got == made
 
 
-async def test_names_differ_in_more_than_case(ask: Ask) -> None:
+async def test_case_does_not_tell_names_apart(ask: Ask) -> None:
     await ask("iam:CreateRole", RoleName="Role", AssumeRolePolicyDocument=trust("*"))
     with pytest.raises(AwsError, match="EntityAlreadyExists: Role with name rOLE already exists") as caught:
         await ask("iam:CreateRole", RoleName="rOLE", AssumeRolePolicyDocument=trust("*"))
     assert caught.value.status == 409
-    with pytest.raises(AwsError, match="The role with name role cannot be found"):
-        await ask("iam:GetRole", RoleName="role")
+    assert (await ask("iam:GetRole", RoleName="rOLE"))["Role"]["RoleName"] == "Role"
+    await ask("iam:PutRolePolicy", RoleName="ROLE", PolicyName="p", PolicyDocument=allow("s3:*"))
+    assert (await ask("iam:ListRolePolicies", RoleName="role"))["PolicyNames"] == ["p"]
+    with pytest.raises(AwsError, match="AccessDenied"):
+        await ask("sts:AssumeRole", RoleArn=f"arn:aws:iam::{ACCOUNT}:role/role", RoleSessionName="s")
+    await ask("iam:DeleteRolePolicy", RoleName="rolE", PolicyName="p")
+    await ask("iam:DeleteRole", RoleName="role")
+    with pytest.raises(AwsError, match="The role with name Role cannot be found"):
+        await ask("iam:GetRole", RoleName="Role")
 
 
 async def test_a_session_may_do_what_its_role_may(node: Node, ask: Ask) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from bare_node import ACCOUNT, Ask, signed_in
+from bare_node import ACCOUNT, ROOT, Ask, signed_in
 from penstock.core.node import Node
 from penstock.services.iam import managed
 from penstock.services.iam.directory import StoreDirectory
@@ -341,3 +341,21 @@ async def test_passwords_follow_the_policy(node: Node, ask: Ask) -> None:
     await ask("iam:ChangePassword", user, OldPassword="long enough 1", NewPassword="long enough 2")
     with pytest.raises(AwsError, match="used too recently"):
         await ask("iam:ChangePassword", user, OldPassword="long enough 2", NewPassword="long enough 1")
+
+
+async def test_root_may_have_access_keys_of_its_own(node: Node, ask: Ask) -> None:
+    made = (await ask("iam:CreateAccessKey"))["AccessKey"]
+    assert made["UserName"] is None
+    principal = await signed_in(node, made)
+    assert (principal.kind, principal.arn) == (ROOT.kind, ROOT.arn)
+    key_id = {"AccessKeyId": made["AccessKeyId"]}
+    await ask("iam:UpdateAccessKey", principal, **key_id, Status="Inactive")
+    found = await node.directory.credential(made["AccessKeyId"])
+    assert found is not None and not found.active
+    assert [key["Status"] for key in (await ask("iam:ListAccessKeys"))["AccessKeyMetadata"]] == ["Inactive"]
+    await ask("iam:CreateAccessKey")
+    with pytest.raises(AwsError, match="LimitExceeded"):
+        await ask("iam:CreateAccessKey")
+    await ask("iam:DeleteAccessKey", **key_id)
+    assert await node.directory.credential(made["AccessKeyId"]) is None
+    assert len((await ask("iam:ListAccessKeys"))["AccessKeyMetadata"]) == 1

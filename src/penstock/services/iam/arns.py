@@ -43,7 +43,7 @@ def existing(kind: type[Any]) -> Callable[[Call, Params], Awaitable[str]]:
             return call.principal.arn
 
         def body(txn: Transaction) -> str:
-            record = State(txn, call.account).find(kind, name)
+            record = State(txn, call.account).taken(kind, name)
             return arn(call.account, record) if record else f"arn:aws:iam::{call.account}:{_WORDS[kind]}/{name}"
 
         return await call.store.transact(body, read_only=True)

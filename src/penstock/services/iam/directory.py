@@ -23,6 +23,7 @@ from penstock.core.identity import (
     Kind,
     Principal,
     Uses,
+    root,
 )
 from penstock.services.iam import arns, explain, keys, last_used, mfa_devices, seal
 from penstock.services.iam.identities import TAKEN_BY, check_trust, identity_of
@@ -178,11 +179,13 @@ class StoreDirectory:
         kept = self._keys.get(key)
         if kept is not None and kept[0] == (raw, version):
             return kept[1]
-        user = State(txn, record.account).find(User, record.user)
-        if user is None:
-            return None
-        arn = arns.arn(record.account, user)
-        principal = Principal(Kind.USER, record.account, arn, user.id, access_key_id)
+        principal = root(record.account, access_key_id)
+        if record.user:
+            user = State(txn, record.account).find(User, record.user)
+            if user is None:
+                return None
+            arn = arns.arn(record.account, user)
+            principal = Principal(Kind.USER, record.account, arn, user.id, access_key_id)
         found = Credential(access_key_id, record.secret, principal, active=record.active)
         _remember(self._keys, key, ((raw, version), found))
         return found

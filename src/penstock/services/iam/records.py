@@ -132,6 +132,8 @@ class SamlProvider(msgspec.Struct, kw_only=True):
 
 
 class AccessKey(msgspec.Struct, kw_only=True):
+    """user: whose it is, "" for the account's root."""
+
     account: str
     user: str
     secret: str
@@ -162,6 +164,7 @@ class AccessJob(msgspec.Struct, kw_only=True):
 
 class AccountSettings(msgspec.Struct, kw_only=True):
     alias: str = ""
+    root_keys: list[str] = []
     report_at: float = 0.0
     """When a credential report was last asked for."""
     password_policy: dict[str, int | bool] | None = None

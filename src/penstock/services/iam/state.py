@@ -49,7 +49,7 @@ class State:
         self.account = account
 
     def find(self, kind: type[T], name: str) -> T | None:
-        """The record, or None. A name that differs in case alone is another name to the reader."""
+        """The record of just that name, or None. (A request's names are brought into their own case before: `_as_made`.)"""
         record = self.taken(kind, name)
         return record if record is not None and record.name == name else None
 
@@ -147,6 +147,26 @@ class State:
         self.changed()
 
 
+_NAMES: tuple[tuple[str, type[Any]], ...] = (
+    ("UserName", User), ("GroupName", Group), ("RoleName", Role), ("InstanceProfileName", InstanceProfile),
+)  # fmt: skip
+_MAKING = frozenset({"CreateUser", "CreateGroup", "CreateRole", "CreateInstanceProfile", "CreateServiceLinkedRole"})
+
+
+def _as_made(state: State, call: Call, params: Params) -> Params:
+    """The request with its names in the case in which they were made: IAM does not distinguish names by case.
+
+    Source: "Names are not distinguished by case" of https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
+    """
+    if call.operation.name in _MAKING:
+        return params
+    for parameter, kind in _NAMES:
+        name = params.get(parameter)
+        if name is not None and (found := state.taken(kind, name)) is not None and found.name != name:
+            params = {**params, parameter: found.name}
+    return params
+
+
 Body: TypeAlias = Callable[[State, Call, Params], Result]
 
 
@@ -155,7 +175,11 @@ def changing(body: Body) -> Handler:
 
     @wraps(body)
     async def handler(call: Call, params: Params) -> Result:
-        return await call.store.transact(lambda txn: body(State(txn, call.account), call, params))
+        def whole(txn: Transaction) -> Result:
+            state = State(txn, call.account)
+            return body(state, call, _as_made(state, call, params))
+
+        return await call.store.transact(whole)
 
     return handler
 
@@ -165,6 +189,10 @@ def reading(body: Body) -> Handler:
 
     @wraps(body)
     async def handler(call: Call, params: Params) -> Result:
-        return await call.store.transact(lambda txn: body(State(txn, call.account), call, params), read_only=True)
+        def whole(txn: Transaction) -> Result:
+            state = State(txn, call.account)
+            return body(state, call, _as_made(state, call, params))
+
+        return await call.store.transact(whole, read_only=True)
 
     return handler
