@@ -1,4 +1,6 @@
-"""What the wire costs: microseconds a request for parse (with validation), serialize and match. One process, no sockets.
+"""What the request path costs: microseconds of CPU for parse (with validation), serialize and match, for many operations;
+then every stage of two requests (`edge`: route, authenticate, parse, authorize, serialize), and authorization for a role
+with ten policies (`authz`). No sockets. It is what the budget in docs/performance.md is measured by.
 
     PYTHONPATH=src python bench/wire.py
 
@@ -9,8 +11,11 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -111,3 +116,6 @@ if __name__ == "__main__":
     penstock.services.load()
     for name, function in cases().items():
         print(f"{name:42} {best_us(function):10.2f} us")
+    for part in ("edge", "authz"):
+        print(flush=True)
+        subprocess.run([sys.executable, str(Path(__file__).with_name(f"{part}.py"))], check=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -311,3 +313,24 @@ def test_nonsense_is_refused_in_awss_words(header: str, query: str) -> None:
                         sigv4.verify(claim, request, "s", kind)
                 except AwsError as error:
                     assert error.status in (400, 403)
+
+
+def test_how_long_a_refusal_takes_tells_nothing() -> None:
+    """Whether the first or the last character of the signature is wrong, the secret or the request: one time."""
+    request = signed(v4(), body=b"{}")
+    claim = sigv4.read(request, Family.JSON)
+    assert claim is not None
+    right, secret = claim.signature, KEY.secret_key or ""
+    other = {"0": "1"}
+    guesses = {
+        "first": other.get(right[0], "0") + right[1:], "last": right[:-1] + other.get(right[-1], "0"), "all": "x" * 64,
+    }  # fmt: skip
+    took: dict[str, list[int]] = {name: [] for name in guesses}
+    for _ in range(1000):
+        for name, guess in guesses.items():
+            began = time.perf_counter_ns()
+            with contextlib.suppress(AwsError):
+                sigv4.verify(claim._replace(signature=guess), request, secret, Family.JSON)
+            took[name].append(time.perf_counter_ns() - began)
+    medians = [statistics.median(each) for each in took.values()]
+    assert max(medians) < min(medians) * 1.2, medians

@@ -158,7 +158,7 @@ def get_credential_report(state: State, call: Call, params: Params) -> Result:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     root = ["<root_account>", f"arn:aws:iam::{call.account}:root", _date(0), *["not_supported"] * 4, "false"]
-    writer.writerow([*root, *["false", "N/A", "N/A", "N/A", "N/A"] * 2, *["false", "N/A"] * 2])
+    writer.writerow([*root, *_key_columns(state, call, state.settings().root_keys), *["false", "N/A"] * 2])
     for user in state.all(User):
         writer.writerow(_user_row(state, call, user))
     return {"Content": text.getvalue().encode(), "ReportFormat": "text/csv", "GeneratedTime": report_at}
@@ -168,16 +168,22 @@ def _user_row(state: State, call: Call, user: User) -> list[str]:
     login = user.login
     row = [user.name, arns.arn(call.account, user), _date(user.created)]
     row += ["true", "no_information", _date(login.created)] if login else ["false", "N/A", "N/A"]
-    row += ["N/A", "true" if user.mfa else "false"]
+    row += ["N/A", "true" if user.mfa else "false", *_key_columns(state, call, user.keys)]
+    return row + ["false", "N/A"] * 2
+
+
+def _key_columns(state: State, call: Call, key_ids: list[str]) -> list[str]:
+    """What the report says of the one or two keys that somebody may have."""
+    row: list[str] = []
     for i in range(2):
-        if i >= len(user.keys):
+        if i >= len(key_ids):
             row += ["false", "N/A", "N/A", "N/A", "N/A"]
             continue
-        key = state.access_key(user.keys[i])
-        used = last_used.of_key(state, call, user.keys[i])
+        key = state.access_key(key_ids[i])
+        used = last_used.of_key(state, call, key_ids[i])
         when = _date(used["LastUsedDate"]) if "LastUsedDate" in used else "N/A"
         row += ["true" if key.active else "false", _date(key.created), when, used["Region"], used["ServiceName"]]
-    return row + ["false", "N/A"] * 2
+    return row
 
 
 def _date(seconds: float) -> str:

@@ -142,7 +142,7 @@ def get_account_summary(state: State, call: Call, params: Params) -> Result:
         "MFADevices": len(devices),
         "MFADevicesInUse": sum(1 for device in devices if device.user),
         "AccountMFAEnabled": 0,
-        "AccountAccessKeysPresent": 0,
+        "AccountAccessKeysPresent": int(bool(state.settings().root_keys)),
         "AccountPasswordPresent": 1,
         "AccountSigningCertificatesPresent": 0,
         "Providers": sum(1 for _ in state.all(OidcProvider)) + sum(1 for _ in state.all(SamlProvider)),
