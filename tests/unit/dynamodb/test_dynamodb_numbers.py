@@ -44,6 +44,15 @@ def test_bytes_sort_as_numbers(a: str, b: str) -> None:
     assert (x == y) == (Decimal(first) == Decimal(second))
 
 
+@given(NUMBERS)
+def test_bytes_can_be_read_again(text: str) -> None:
+    try:
+        number = numbers.canonical(text)
+    except numbers.NumberError:
+        return
+    assert numbers.from_order(numbers.order(number)) == number
+
+
 @given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3), max_size=20))
 def test_close_numbers_sort(values: list[Decimal]) -> None:
     texts = []

@@ -6,7 +6,8 @@ Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batc
 (`history`) and what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), tables in
 several regions (`replicas`, `replication`, `versions`), what they stand on (`table`, `records`, `pages`, `key_ranges`,
 `capacity`, `names`), attribute values (`attributes`, `numbers`), the expression language (`expressions/`), what came
-before it (`legacy`), PartiQL (`partiql/`), and every key (`keys`). Items stay in wire form from request to disk to reply.
+before it (`legacy`), PartiQL (`partiql/`), whose keys are asked
+for most (`insights`, `contributors`), and every key (`keys`). Items stay in wire form from request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """
 
@@ -20,6 +21,7 @@ from penstock.services.dynamodb import (
     exports,
     import_objects,
     imports,
+    insights,
     items,
     kinesis_destinations,
     partiql,
@@ -41,7 +43,7 @@ patch("dynamodb", Path(__file__).with_name("model-patch.json"))
 patch("dynamodbstreams", Path(__file__).with_name("streams-model-patch.json"))
 
 __all__ = [
-    "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "items",
+    "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "insights", "items",
     "kinesis_destinations", "partiql", "queries", "recovery", "resource_policies", "restores", "scans", "stream_reading",
     "tables", "tags", "time_to_live", "transactions", "workers",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from penstock.services.dynamodb.table import Table, TableRecord
 from penstock.store.api import Transaction
 from penstock.store.chunked import CHUNK_BYTES, INLINE, clear_large, clear_large_range, expand, set_large
 from penstock.store.tuples import prefix_end
+from penstock.wire.errors import AwsError
 
 NOTHING = b""
 """What is kept of a place where no item was."""
@@ -79,7 +80,12 @@ def note(txn: Transaction, changed: Table, key: bytes, old: bytes | None, moment
 
 
 def hold(record: TableRecord, id: str, at_us: int) -> TableRecord:
-    """The record of a table whose state of `at_us` a job is going to read: its history is kept until `let_go`."""
+    """The record of a table whose state of `at_us` a job is going to read: its history is kept until `let_go`.
+
+    Raises ResourceInUseException for a table that is being deleted.
+    """
+    if record.leaving:
+        raise AwsError("ResourceInUseException", f"Table is being deleted: {record.name}")
     after_us = max(record.history_after_us, at_us)
     return table.changed(record, holds={**record.holds, id: at_us}, history_after_us=after_us)
 

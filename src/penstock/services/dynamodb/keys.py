@@ -44,6 +44,8 @@
     ("ddb", "replicated", table id, region)                position in that log up to which a replica has been told
     ("ddb", "replications")                                changes when there is something to tell
     ("ddb", "replica", table id as text)                   replication.Copy, JSON: how far a new replica is filled
+    ("ddb", "contributors", minute, table id, index id, throttled, node)
+                                                           contributors.Minute: keys and what they were asked for
 
 table id: 16 bytes, new for each table ever created, so that a table of an old name never meets old items. hash: 4
 bytes that spread partitions over the key space, in AWS's own order of them, which Scan and its segments follow.
@@ -55,6 +57,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -169,6 +172,27 @@ def partition(prefix: bytes, raw: bytes) -> bytes:
 def element(raw: bytes) -> bytes:
     """Key bytes as the tuple layer writes them: escaped and terminated."""
     return b"\x01" + raw.replace(b"\0", b"\0\xff") + b"\0"
+
+
+_ELEMENT = re.compile(b"\x01((?:[^\0]|\0\xff)*)\0", re.DOTALL).match
+_DECODERS: dict[str, Callable[[bytes], str]] = {
+    "S": bytes.decode,
+    "N": numbers.from_order,
+    "B": lambda raw: binascii.b2a_base64(raw, newline=False).decode(),
+}
+
+
+def values_of(place: bytes, *types: str) -> tuple[str, ...]:
+    """The key values in an item's place, or in as much of it as there is. types: of the partition key and the sort key."""
+    found = []
+    at = HASH_BYTES
+    for kind in types:
+        match = _ELEMENT(place, at) if kind else None
+        if match is None:
+            break
+        found.append(_DECODERS[kind](match[1].replace(b"\0\xff", b"\0")))
+        at = match.end()
+    return tuple(found)
 
 
 def element_prefix(raw: bytes) -> bytes:
@@ -457,3 +481,18 @@ def policy(account: str, region: str, table_name: str, stream: str) -> bytes:
 def policies(account: str, region: str, table_name: str) -> tuple[bytes, bytes]:
     """The range of the resource policies of a table and its streams."""
     return range_of(("ddb", account, region, "policy", table_name))
+
+
+def contributors(minute: int, table_id: bytes, index_id: int, throttled: bool, node: str) -> bytes:
+    """Where it is what a node counted of a table's or an index's keys in a minute (since the epoch)."""
+    return pack(("ddb", "contributors", minute, table_id, index_id, int(throttled), node))
+
+
+def contributors_of(minute: int, table_id: bytes, index_id: int, throttled: bool) -> tuple[bytes, bytes]:
+    """The range of what all nodes counted in a minute."""
+    return range_of(("ddb", "contributors", minute, table_id, index_id, int(throttled)))
+
+
+def contributors_before(minute: int) -> tuple[bytes, bytes]:
+    """The range of all that was counted before a minute."""
+    return range_of(("ddb", "contributors"))[0], pack(("ddb", "contributors", minute))

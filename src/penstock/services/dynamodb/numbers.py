@@ -117,6 +117,21 @@ def order(text: str) -> bytes:
     return bytes((~scale & 0xFF,)) + pairs + (_AFTER_ALL if len(pairs) < _MAX_PAIRS else b"")
 
 
+def from_order(raw: bytes) -> str:
+    """The canonical number whose `order` this is."""
+    if raw == ZERO_ORDER:
+        return "0"
+    negative = raw[0] < ZERO_ORDER[0]
+    if negative:
+        scale = ~raw[0]
+        pairs = "".join(f"{101 - byte:02d}" for byte in raw[1:].removesuffix(_AFTER_ALL))
+    else:
+        scale = raw[0] - 256
+        pairs = "".join(f"{byte - 1:02d}" for byte in raw[1:])
+    value = Decimal(int(pairs)).scaleb(2 * (scale + 64) - len(pairs), _EXACT)
+    return canonical(format(-value if negative else value, "f"))
+
+
 def add(a: str, b: str) -> str:
     """The exact sum of two canonical numbers. Raises NumberError when it is none of DynamoDB's numbers."""
     if "." not in a and "." not in b:

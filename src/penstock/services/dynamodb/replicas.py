@@ -270,6 +270,8 @@ def leave(txn: Transaction, call: Call, key: bytes, record: TableRecord) -> Tabl
     refuse_protected(record)
     if record.filling or record.leaving or any(each.status == "CREATING" for each in record.replicas):
         raise in_use(f"Replicas of table {record.name} are being created")
+    if record.holds:
+        raise in_use(f"Table is being backed up or exported: {record.name}")
     region = record.arn.split(":", 4)[3]
     for other_key, other in others(txn, record):
         mine = next(each for each in other.replicas if each.region == region)

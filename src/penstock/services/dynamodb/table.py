@@ -62,6 +62,18 @@ class ReplicaRecord(msgspec.Struct, omit_defaults=True):
     index_reads: dict[str, int] = {}
 
 
+class Insight(msgspec.Struct):
+    """Contributor Insights of a table or an index. mode: ACCESSED_AND_THROTTLED_KEYS or THROTTLED_KEYS."""
+
+    mode: str
+    enabled_at: float
+
+    @property
+    def counts_access(self) -> bool:
+        """Whether keys are counted that were read or written, and not only those that were throttled."""
+        return self.mode != "THROTTLED_KEYS"
+
+
 class TableRecord(msgspec.Struct, omit_defaults=True):
     """What is stored of a table. Times are seconds since the epoch, 0: never. Fields are only ever added."""
 
@@ -113,6 +125,8 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     """The number of the shard that changes go to now."""
     replicas: list[ReplicaRecord] = []
     """Of a global table: the tables of its other regions."""
+    insights: dict[str, Insight] = {}
+    """Whose keys are counted: an index's name, or "" for the table."""
     leaving: bool = False
     """Whether the table is being deleted once its last changes are with the other replicas; it takes no requests."""
 

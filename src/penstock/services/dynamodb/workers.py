@@ -6,7 +6,7 @@ import asyncio
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
-from penstock.services.dynamodb import backups, jobs, keys, recovery, replication, streams, time_to_live
+from penstock.services.dynamodb import backups, contributors, jobs, keys, recovery, replication, streams, time_to_live
 from penstock.services.dynamodb.indexes import fill_some
 from penstock.services.dynamodb.tokens import forget_expired
 
@@ -43,6 +43,14 @@ async def fill_indexes(node: Node) -> None:
 async def do_jobs(node: Node) -> None:
     """Backups, restores, exports and imports."""
     await jobs.work(node)
+
+
+@worker("dynamodb:contributors")
+async def count_contributors(node: Node) -> None:
+    """Once a minute, write which keys were asked for, of tables and indexes with Contributor Insights."""
+    while True:
+        await node.clock.sleep(contributors.MINUTE_S)
+        await contributors.flush(node)
 
 
 @worker("dynamodb:replication")
