@@ -143,7 +143,7 @@ def _get(call: Call, txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, in
         if size > room:
             return _Got(found, bodies, units, all_keys[i:]), 0
         taken = capacity.read_units(size, consistent)
-        if found.is_limited:
+        if found.is_metered:
             try:
                 throughput.read(call, found, None, taken, at=item_key)
             except AwsError as error:
@@ -268,7 +268,7 @@ def _carry_out(call: Call, txn: Transaction, batch: list[_Write], params: Params
     left: list[_Write] = []
     throttled: AwsError | None = None
     for write, (found, key) in zip(batch, _resolve(txn, batch), strict=True):
-        if found.is_limited:
+        if found.is_metered:
             try:
                 throughput.admit_write(call, found, key)
             except AwsError as error:
@@ -282,7 +282,7 @@ def _carry_out(call: Call, txn: Transaction, batch: list[_Write], params: Params
         elif old is not None:
             used = writes.remove(txn, found, key, old, call.node)
         units = capacity.write_units(write.size, 0 if old is None else records.size_of(old))
-        if found.is_limited:
+        if found.is_metered:
             throughput.write(call, found, key, units, used)
         done.append(Done(found, units, used, measured(txn, params, found, write.item)))
     return _Carried(done, left, throttled)

@@ -2,7 +2,7 @@
 
 Counted in memory and written to the store every minute, so a crash loses a minute at most. Of a minute's keys the ones with
 the most units are kept: what is rare among very many different keys is not. A Query counts for its partition, a Scan for
-no key; an index's report is of its reads, and of the throttling that its writes met.
+no key; an index's report is of its reads.
 Source: "Contributor Insights for DynamoDB: How it works" of the developer guide.
 """
 
@@ -66,7 +66,7 @@ def _largest(counted: dict[bytes, float], most: int) -> list[tuple[bytes, float]
 def note(node: Node, found: Table, index: Index | None, at: bytes, units: float, *, throttled: bool = False) -> None:
     """Count a request, if its table or index wants it. at: an item's key, or what a partition's keys begin with."""
     mode = found.record.insights.get("" if index is None else index.record.name)
-    if mode is None or not at or not (throttled or mode.counts_access):
+    if mode is None or not at or not units or not (throttled or mode.counts_access):
         return
     space: KeySpace = found if index is None else index
     slot = (found.id, 0 if index is None else index.record.id, throttled)

@@ -147,7 +147,8 @@ def _create(
 def _delete(txn: Transaction, record: TableRecord, name: str) -> TableRecord:
     index = _global(record, name)
     clear(txn, uuid.UUID(record.id).bytes, [index])
-    return table.changed(record, indexes=[each for each in record.indexes if each is not index])
+    insights = {owner: insight for owner, insight in record.insights.items() if owner != name}
+    return table.changed(record, indexes=[each for each in record.indexes if each is not index], insights=insights)
 
 
 def _update(record: TableRecord, given: dict[str, Any]) -> TableRecord:

@@ -1,7 +1,7 @@
 """Contributor Insights: which keys of a table or index are asked for most, and which are throttled.
 
 Its rules' reports are CloudWatch's GetInsightRuleReport on AWS. There is no CloudWatch here yet, so they are at
-GET /_penstock/dynamodb/contributors, for who may DescribeContributorInsights.
+GET /_dynamodb/contributors, for who may DescribeContributorInsights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, find, operation
 from penstock.core.web import Visit, site
-from penstock.services.dynamodb import contributors, keys, names, table
+from penstock.services.dynamodb import contributors, keys, names, resource_policies, table
 from penstock.services.dynamodb.errors import invalid, table_missing, table_missing_by_name
 from penstock.services.dynamodb.table import Insight, KeySpace, Table, TableRecord
 from penstock.store.api import Transaction
@@ -51,7 +51,7 @@ def _load(txn: Transaction, key: bytes, params: Params) -> Table:
     return found
 
 
-@operation("dynamodb:UpdateContributorInsights", resource=_resource)
+@operation("dynamodb:UpdateContributorInsights", resource=_resource, policy=resource_policies.load)
 async def update_contributor_insights(call: Call, params: Params) -> Result:
     """Begin or end to count a table's or a global index's keys."""
     key, name = names.record_key(call, params["TableName"]), params.get("IndexName", "")
@@ -94,7 +94,7 @@ def rules(found: Table, index_name: str) -> list[str]:
     ]
 
 
-@operation("dynamodb:DescribeContributorInsights", resource=_resource)
+@operation("dynamodb:DescribeContributorInsights", resource=_resource, policy=resource_policies.load)
 async def describe_contributor_insights(call: Call, params: Params) -> Result:
     """Whether keys are counted, and by which rules."""
     key, name = names.record_key(call, params["TableName"]), params.get("IndexName", "")
@@ -161,7 +161,7 @@ def _position(scope: str, token: str | None) -> list[str]:
         raise invalid("The provided NextToken is invalid") from None
 
 
-@site("dynamodb:ContributorReport", path="/_penstock/dynamodb/contributors")
+@site("dynamodb:ContributorReport", path="/_dynamodb/contributors")
 async def answer(visit: Visit) -> Response:
     """A rule's report: ?TableName=T[&IndexName=I][&Rule=PKC][&Minutes=60][&MaxContributorCount=10], signed for dynamodb."""
     try:

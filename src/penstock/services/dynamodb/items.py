@@ -57,7 +57,7 @@ async def get_item(call: Call, params: Params) -> Result:
         found = table.load(txn, record_key)
         item_key = found.key_of_key(key)
         stored = txn.get(item_key)
-        if found.is_limited:
+        if found.is_metered:
             size = 0 if stored is None else records.size_of(stored)
             units = capacity.read_units(size, bool(params.get("ConsistentRead")))
             throughput.read(call, found, None, units, at=item_key)
@@ -126,7 +126,7 @@ async def put_item(call: Call, params: Params) -> Result:
             require(call, txn, found, key, old, condition, values, params)
         old_json = records.body_of(txn, found, key, old) if want_old and old is not None else b""
         used = writes.save(txn, found, key, old, item, item_json, size, call.node)
-        if found.is_limited:
+        if found.is_metered:
             take(call, found, key, size, old, used)
         shown = msgspec.Raw(old_json) if old_json else None
         return Written(found, size, old, used, shown, None if bare else measured(txn, params, found, item))
@@ -154,7 +154,7 @@ def require(
     item = records.item_of(txn, found, key, old)
     if condition(item, values):
         return item
-    if found.is_limited:
+    if found.is_metered:
         take(call, found, key, 0, old, writes.NO_UNITS)
     members = {}
     if item and params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
@@ -221,7 +221,7 @@ async def delete_item(call: Call, params: Params) -> Result:
             if want_old:
                 old_json = records.body_of(txn, found, item_key, old)
             used = writes.remove(txn, found, item_key, old, call.node)
-        if found.is_limited:
+        if found.is_metered:
             take(call, found, item_key, 0, old, used)
         shown = msgspec.Raw(old_json) if old_json else None
         return Written(found, 0, old, used, shown, measured(txn, params, found, key))
@@ -256,7 +256,7 @@ async def update_item(call: Call, params: Params) -> Result:
         before = _shown(wanted, "OLD", item, update)
         size, new_json = updated(key, old, item, update, values)
         used = writes.save(txn, found, item_key, old, item, new_json, size, call.node) if new_json else writes.NO_UNITS
-        if found.is_limited:
+        if found.is_metered:
             take(call, found, item_key, size, old, used)
         if wanted == "ALL_NEW":
             shown = msgspec.Raw(new_json) if new_json else None

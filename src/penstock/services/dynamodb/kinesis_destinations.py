@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import keys, names
+from penstock.services.dynamodb import keys, names, resource_policies
 from penstock.services.dynamodb.errors import table_missing_by_name
 
 
-@operation("dynamodb:DescribeKinesisStreamingDestination", resource=names.resource)
+@operation("dynamodb:DescribeKinesisStreamingDestination", resource=names.resource, policy=resource_policies.load)
 async def describe_kinesis_streaming_destination(call: Call, params: Params) -> Result:
     """The table's destinations: none."""
     name = names.resolve(call.account, call.region, params["TableName"])

@@ -128,8 +128,8 @@ def from_order(raw: bytes) -> str:
     else:
         scale = raw[0] - 256
         pairs = "".join(f"{byte - 1:02d}" for byte in raw[1:])
-    value = Decimal(int(pairs)).scaleb(2 * (scale + 64) - len(pairs), _EXACT)
-    return canonical(format(-value if negative else value, "f"))
+    exponent = 2 * (scale + 64) - len(pairs)
+    return canonical(f"{'-' if negative else ''}{pairs.lstrip('0')}E{exponent}")
 
 
 def add(a: str, b: str) -> str:

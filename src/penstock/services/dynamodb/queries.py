@@ -53,7 +53,7 @@ async def run(
         page = pages.read(
             txn, source, begin, max(begin, end), limit=params.get("Limit", 0), reverse=reverse, count_only=count_only
         )
-        if source.table.is_limited:
+        if source.table.is_metered:
             pages.take(call, params, source, page, wanted.partition)
         return source, page
 

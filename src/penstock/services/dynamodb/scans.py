@@ -47,7 +47,7 @@ async def run(call: Call, params: Params, expressions: Expressions, values: Valu
         refuse_below_keys(source.table, {str(path[0]): len(path) > 1 for path in expressions.projected})
         refuse_below_keys(source.table, expressions.filter_heads)
         page = pages.read(txn, source, begin, end, limit=params.get("Limit", 0), reverse=False, count_only=count_only)
-        if source.table.is_limited:
+        if source.table.is_metered:
             pages.take(call, params, source, page)
         return source, page
 

@@ -262,6 +262,7 @@ class Table(KeySpace):
         "id",
         "indexes",
         "is_limited",
+        "is_metered",
         "keeps_history",
         "key_names",
         "record",
@@ -282,6 +283,8 @@ class Table(KeySpace):
             or any(each.max_read_units or each.max_write_units for each in record.indexes)
         )
         """Whether there is any limit of throughput to be asked."""
+        self.is_metered = self.is_limited or bool(record.insights)
+        """Whether `throughput` has to be told of requests: to ask limits, or to count keys."""
         self.keeps_history = record.keeps_history
         self.counted = keys.item_count(self.id)
         self.sized = keys.item_bytes(self.id)

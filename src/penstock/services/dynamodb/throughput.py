@@ -9,12 +9,13 @@ Sources: "Burst and adaptive capacity", "Maximum throughput for on-demand tables
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from penstock.core.call import Call
 from penstock.core.node import Node
-from penstock.services.dynamodb import keys
+from penstock.services.dynamodb import contributors, keys
 from penstock.services.dynamodb.table import Index, Table
 from penstock.wire.errors import AwsError
 
@@ -107,7 +108,14 @@ def read(call: Call, found: Table, index: Index | None, units: float, fetched: f
 
     index: the one that was read. fetched: units of the table besides. at: a key or prefix in the partition that was read.
     """
-    if not call.node.settings.limits:
+    if not found.record.insights:
+        return _read(call, found, index, units, fetched, at)
+    with _noted(call, found, index, at, units):
+        return _read(call, found, index, units, fetched, at)
+
+
+def _read(call: Call, found: Table, index: Index | None, units: float, fetched: float, at: bytes) -> None:
+    if not found.is_limited or not call.node.settings.limits:
         return
     buckets = call.node.own(Throughput)
     secondary = index if index is not None and index.record.is_global else None
@@ -129,7 +137,14 @@ def admit_write(call: Call, found: Table, key: bytes) -> None:
 
     An index holds back the writes of its table: that is AWS's back-pressure.
     """
-    if not call.node.settings.limits:
+    if not found.record.insights:
+        return _admit_write(call, found, key)
+    with _noted(call, found, None, key, 0.0):
+        return _admit_write(call, found, key)
+
+
+def _admit_write(call: Call, found: Table, key: bytes) -> None:
+    if not found.is_limited or not call.node.settings.limits:
         return
     buckets = call.node.own(Throughput)
     _admitted(buckets, found, None, "Write", call.now)
@@ -141,7 +156,25 @@ def admit_write(call: Call, found: Table, key: bytes) -> None:
 
 def write(call: Call, found: Table, key: bytes, units: float, used: Iterable[tuple[Index, float]] = ()) -> None:
     """Take what a write of `key` costs its table and its indexes. Raises the throttling error where nothing is left."""
-    if not call.node.settings.limits:
+    if not found.record.insights:
+        return _write(call, found, key, units, used)
+    with _noted(call, found, None, key, units):
+        return _write(call, found, key, units, used)
+
+
+@contextlib.contextmanager
+def _noted(call: Call, found: Table, index: Index | None, at: bytes, units: float) -> Iterator[None]:
+    """Have the key counted, or its being throttled, where Contributor Insights wants to know."""
+    try:
+        yield
+    except AwsError:
+        contributors.note(call.node, found, index, at, 1.0, throttled=True)
+        raise
+    contributors.note(call.node, found, index, at, units)
+
+
+def _write(call: Call, found: Table, key: bytes, units: float, used: Iterable[tuple[Index, float]]) -> None:
+    if not found.is_limited or not call.node.settings.limits:
         return
     buckets = call.node.own(Throughput)
     table_bucket = _admitted(buckets, found, None, "Write", call.now)

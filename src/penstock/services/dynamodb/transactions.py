@@ -113,7 +113,7 @@ async def write(call: Call, params: Params, given: list[dict[str, Any]], digest:
             old_size = 0 if change.old is None else records.size_of(change.old)
             units = 2 * capacity.write_units(change.size, old_size)
             doubled = [each._replace(units=2 * each.units) for each in used]
-            if change.table.is_limited:
+            if change.table.is_metered:
                 try:
                     throughput.write(call, change.table, change.key, units, doubled)
                 except AwsError as error:
@@ -285,7 +285,7 @@ async def read(call: Call, params: Params, gets: list[tuple[dict[str, Any], Expr
                 raise invalid(_TWICE)
             seen.add(key)
             stored = txn.get(key)
-            if its_table.is_limited:
+            if its_table.is_metered:
                 units = 2 * capacity.read_units(0 if stored is None else records.size_of(stored), True)
                 try:
                     throughput.read(call, its_table, None, units, at=key)
