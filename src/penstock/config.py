@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`isolated`: a function reaches Penstock and nothing else. `host`: it shares the host's network."""
     function_runtimes: str = ""
     """Comma-separated `runtime=interpreter`: which interpreter runs functions of an AWS runtime id."""
+    function_folders: str = ""
+    """Comma-separated folders of this host whose code functions may run live (`S3Bucket=hot-reload`); empty: none."""
     function_concurrency: int = 1000
     function_idle_s: float = 300.0
     log_level: str = "INFO"

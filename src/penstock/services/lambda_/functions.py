@@ -57,7 +57,7 @@ async def create_function(call: Call, params: Params) -> Result:
     fields = await settings.asked(call, params, (account, region, name), None)
     if "ImageUri" in params["Code"] or "SourceKMSKeyArn" in params["Code"]:
         raise not_implemented("container images and encrypted packages as function code")
-    package = await packages.store(call, await packages.body_of(call, params["Code"]))
+    package = await packages.of_code(call, params["Code"])
     function = Function(
         name=name, account=account, region=region, package=package, revision=records.new_revision(),
         modified_at=call.now, incarnation=uuid.uuid4().hex, tags=params.get("Tags", {}), **fields,
@@ -175,7 +175,7 @@ async def update_function_code(call: Call, params: Params) -> Result:
     where = rules.unqualified(call, params["FunctionName"])
     _check_architectures(params)
     await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)
-    package = await packages.store(call, await packages.body_of(call, params))
+    package = await packages.of_code(call, params)
     dry_run = params.get("DryRun", False)
 
     def body(txn: Transaction) -> tuple[Function, Function | None]:

@@ -135,7 +135,8 @@ class Ready:
             self._specs.clear()
         spec = self._specs[key] = FunctionSpec(
             key=function.key, arn=function.arn, name=function.name, version=function.version, handler=function.handler,
-            runtime=function.runtime, code=code, layers=layers, timeout_s=function.timeout_s, memory_mb=function.memory_mb,
+            runtime=function.runtime, code=code, layers=layers, reload=bool(function.package.folder),
+            timeout_s=function.timeout_s, memory_mb=function.memory_mb,
             ephemeral_mb=function.ephemeral_mb, log_group=records.log_group(function), log_format=function.log_format,
             system_level=function.system_level or "INFO",
             environment={**plain, "AWS_REGION": function.region, "AWS_DEFAULT_REGION": function.region},

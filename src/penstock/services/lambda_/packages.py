@@ -26,6 +26,8 @@ from penstock.wire.message import OutgoingStream
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ZIPPED_BYTES_MAX = 50 * 1024 * 1024
 ENTRIES_MAX = 100_000
+HOT_RELOAD = "hot-reload"
+"""The name in place of a bucket that makes the key a folder of this host."""
 
 _BAD_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
@@ -37,6 +39,8 @@ class Package(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: int
     sha256: str
     unzipped_bytes: int = 0
+    folder: str = ""
+    """A live folder of the host in place of a blob."""
 
 
 async def body_of(call: Call, code: dict[str, object], what: str = "function") -> bytes:
@@ -75,6 +79,32 @@ async def body_of(call: Call, code: dict[str, object], what: str = "function") -
                 raise invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES_MAX} bytes")
         return bytes(pieces)
     return bytes(body)
+
+
+async def of_code(call: Call, code: dict[str, object]) -> Package:
+    """The package that a FunctionCode names: stored, or a live folder. Raises as `body_of` and `store` do."""
+    if code.get("S3Bucket") == HOT_RELOAD and "ZipFile" not in code:
+        return _live(call, str(code.get("S3Key", "")))
+    return await store(call, await body_of(call, code))
+
+
+def _live(call: Call, key: str) -> Package:
+    """A folder of this host, as it is at each invocation. Raises InvalidParameterValueException.
+
+    Only what `function_folders` names may be run: whoever may make a function could else read the whole host.
+    """
+    allowed = [Path(part.strip()).resolve() for part in call.node.settings.function_folders.split(",") if part.strip()]
+    folder = Path(key)
+    if not folder.is_absolute() or not folder.is_dir():
+        raise invalid(f"The bucket {HOT_RELOAD} takes the absolute path of a folder as its key; {key!r} is none.")
+    folder = folder.resolve()
+    if not any(folder.is_relative_to(root) for root in allowed):
+        raise invalid(
+            f"{folder} is not below a folder that functions may run live. Start the server with --function-folders "
+            f"{folder} (or PENSTOCK_FUNCTION_FOLDERS) to let them."
+        )
+    digest = hashlib.sha256(str(folder).encode()).digest()
+    return Package("", 0, base64.b64encode(digest).decode(), folder=str(folder))
 
 
 async def store(call: Call, body: bytes) -> Package:
@@ -142,6 +172,8 @@ class PackageFolders:
 
     async def folder(self, package: Package) -> Path:
         """The package's folder, unpacked if it is not there yet. Raises BlobMissing, OSError."""
+        if package.folder:
+            return Path(package.folder)
         if self._wiped is None:
             self._wiped = asyncio.create_task(asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True))
         task = self._folders.get(package.sha256)

@@ -20,6 +20,8 @@ def stored_bytes(txn: Transaction, account: str, region: str) -> int:
 
 def hold(call: Call, txn: Transaction, account: str, region: str, package: Package) -> None:
     """Keep a package for one record more. Raises CodeStorageExceededException."""
+    if not package.blob:
+        return
     if stored_bytes(txn, account, region) + package.size_bytes > BYTES_MAX:
         raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", 400, members={"Type": "User"})
     call.blobs.adopt(txn, package.blob)
@@ -28,6 +30,8 @@ def hold(call: Call, txn: Transaction, account: str, region: str, package: Packa
 
 def drop(call: Call, txn: Transaction, account: str, region: str, package: Package) -> None:
     """Keep it for one record less."""
+    if not package.blob:
+        return
     call.blobs.release(txn, package.blob)
     txn.add(keys.code_bytes(account, region), -package.size_bytes)
 
