@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 from penstock.core.identity import Principal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock.blobs.api import Blobs
     from penstock.core.node import Node
     from penstock.core.operation import Operation
     from penstock.store.api import Store
+    from penstock.wire.message import Request, Response
 
 
 class Call:
     """One operation under way. Made by the edge for a request, by `Node.call` for a service's own call."""
 
     __slots__ = (
-        "account", "context", "endpoint", "node", "now", "operation", "principal", "region", "request_id", "secure", "seen",
-        "source_ip", "trace", "user_agent",
+        "account", "context", "endpoint", "node", "now", "on_end", "operation", "principal", "region", "request_id", "secure",
+        "seen", "source_ip", "trace", "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +57,8 @@ class Call:
         """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
         self.trace: str = ""
         """The X-Amzn-Trace-Id that came with it, for what is called because of it."""
+        self.on_end: Callable[[Request, Response, str], None] | None = None
+        """Set by a service that wants to see the request and its answer (and the error's code, or ""), e.g. for a log."""
         self.seen: Any = None
         """What the operation's policy loader read on its way, left for the handler: one look at the store serves both."""
 

@@ -191,15 +191,23 @@ class Chain:
             call.trace = headers["x-amzn-trace-id"]
         if operation.unsupported:
             operation.refuse_unsupported(params)
-        await authorize(call, params)
-        if self._at_work >= node.settings.max_requests:
-            raise refusals.overloaded(kind)
-        self._at_work += 1
         try:
-            result = await operation.handler(call, params)
-        finally:
-            self._at_work -= 1
-        return coding.serialize(result, request_id)
+            await authorize(call, params)
+            if self._at_work >= node.settings.max_requests:
+                raise refusals.overloaded(kind)
+            self._at_work += 1
+            try:
+                result = await operation.handler(call, params)
+            finally:
+                self._at_work -= 1
+            response = coding.serialize(result, request_id)
+        except AwsError as error:
+            if call.on_end is not None:
+                call.on_end(request, self._error(to, error, request_id), error.code)
+            raise
+        if call.on_end is not None:
+            call.on_end(request, response, "")
+        return response
 
     def _site(self, request: Request) -> tuple[Site, dict[str, str]] | None:
         """Who answers a request that is no call of AWS's API; None for one that is."""

@@ -155,3 +155,28 @@ def test_pages_of_buckets(server: Served) -> None:
     assert [b["Name"] for page in pages for b in page["Buckets"]] == names
     assert [len(page["Buckets"]) for page in pages] == [2, 2, 1]
     assert all(b["BucketRegion"] == "us-east-1" for page in pages for b in page["Buckets"])
+
+
+def test_what_no_bucket_can_have(s3: Any, bucket: str) -> None:
+    """Configurations that would do nothing here are refused; there are none to list, get or delete."""
+    assert s3.list_bucket_inventory_configurations(Bucket=bucket).get("InventoryConfigurationList", []) == []
+    assert s3.list_bucket_metrics_configurations(Bucket=bucket)["IsTruncated"] is False
+    for kind in ("analytics", "intelligent_tiering", "inventory", "metrics"):
+        get, delete = (
+            getattr(s3, f"get_bucket_{kind}_configuration"),
+            getattr(s3, f"delete_bucket_{kind}_configuration"),
+        )
+        for call in (get, delete):
+            assert error_of(call, Bucket=bucket, Id="x")["Code"] == "NoSuchConfiguration"
+    s3.delete_bucket_lifecycle(Bucket=bucket)
+    s3.delete_bucket_replication(Bucket=bucket)
+    rule = {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}
+    put = s3.put_bucket_lifecycle_configuration
+    assert error_of(put, Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})["Code"] == "NotImplemented"
+    metrics = {"Id": "x"}
+    put = s3.put_bucket_metrics_configuration
+    assert error_of(put, Bucket=bucket, Id="x", MetricsConfiguration=metrics)["Code"] == "NotImplemented"
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    assert (
+        error_of(s3.restore_object, Bucket=bucket, Key="k", RestoreRequest={"Days": 1})["Code"] == "InvalidObjectState"
+    )

@@ -5,7 +5,8 @@ changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and
 `attributes`, versions in `versions` and `versioning`, Object Lock in `locks`, ACLs in `acls` and `grants`, and multipart
 uploads in `uploads`, `parts` and `completion`. `encryption` keeps all of it encrypted, `access` says whose a bucket is,
 `events` what a write tells the bucket's notification targets, `rules` how things may be named. Key bytes are built in
-`keys` alone. `cors`, `website` and `pages` serve browsers, and alone know of HTTP. This folder knows no other service.
+`keys` alone. `owner_settings`, `log_lines` and `access_logs` are for the bucket's owner. `cors`, `website` and `pages` serve
+browsers, and alone know of HTTP. This folder knows no other service.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ from penstock.services.s3 import (
     locks,
     notifications,
     objects,
+    owner_settings,
     pages,
     parts,
     policies,
@@ -51,6 +53,7 @@ __all__ = [
     "locks",
     "notifications",
     "objects",
+    "owner_settings",
     "pages",
     "parts",
     "policies",

@@ -6,16 +6,18 @@ from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, find
-from penstock.services.s3 import keys, records
+from penstock.services.s3 import keys, log_lines, records
 from penstock.services.s3.grants import canonical_id, policy_with
 from penstock.store.api import Transaction
-from penstock.wire.errors import AwsError
+from penstock.wire.errors import AwsError, not_implemented
 
 BUCKET_ARN = "arn:aws:s3:::{Bucket}"
 OBJECT_ARN = "arn:aws:s3:::{Bucket}/{Key}"
 
 
 def no_such_bucket(name: str) -> AwsError:
+    if name.startswith("arn:"):
+        return not_implemented(f"access points and Object Lambda ({name[:200]})")
     return AwsError("NoSuchBucket", "The specified bucket does not exist", 404, members={"BucketName": name})
 
 
@@ -43,8 +45,12 @@ def check_bucket(found: records.Bucket | None, call: Call, params: Params) -> re
         raise no_such_bucket(params["Bucket"])
     if found.account != call.account or params.get("ExpectedBucketOwner", found.account) != found.account:
         raise access_denied()
-    if params.get("RequestPayer", "requester") != "requester":  # the owner pays for every bucket here, whoever offers
+    if params.get("RequestPayer", "requester") != "requester":
         raise AwsError("InvalidArgument", "Invalid request payer", 400, members={"ArgumentName": "x-amz-request-payer"})
+    if found.requester_pays and call.principal.account != found.account and call.operation.name in log_lines.CHARGED:
+        offered = "RequestPayer" in params and call.principal.kind is not Kind.ANONYMOUS
+        if not offered and call.principal.kind is not Kind.SERVICE:
+            raise access_denied()
     return found
 
 
@@ -99,6 +105,7 @@ async def load_policy(call: Call, params: Params) -> str | None:
 
     found, document, grants = await call.store.transact(body, read_only=True)
     call.seen = found
+    log_lines.watch(call, params, found)
     return make_owners(call, name, found, document, grants)
 
 

@@ -4,12 +4,15 @@ the store's order is S3's order (UTF-8 bytes) and a listing can seek.
     ("s3", "bucket") name                        Bucket                       global: names are unique over all accounts
     ("s3", "owned", account) name                b""                          for ListBuckets
     ("s3", "setting") name 00 kind               the document                 kind: policy, tags, notification, acl, cors,
-                                                                              website
+                                                                              website, logging, accelerate
     ("s3", "o") name 00 key                      ObjectRecord                 the current version of each key
     ("s3", "b") name 00 key                      the body, when it is small   apart, so that listings do not read it
     ("s3", "g") name 00 key                      Extents (chunked)            when they are too many for the record
     ("s3", "u") name 00 esc(key) 00 upload       Upload                       uploads in progress, by key then by age
     ("s3", "p") upload 00 part u16               PartRecord
+    ("s3", "al") name 00                         access log (`store.log`)     lines that are not delivered yet
+    ("s3", "ag") name                            position                     buckets that have some; delivered up to it
+    ("s3", "lease") name                         a lease (`store.lease`)
     ("s3", "sk") key id                          ServiceKey                   sealed under the master key
     ("s3", "skc")                                key id                       the one that is used for new objects
 
@@ -41,6 +44,9 @@ _VERSION_BODY = pack(("s3", "w"))
 _VERSION_EXTENTS = pack(("s3", "x"))
 _NULL = pack(("s3", "n"))
 _NEWEST = 2**63 - 1
+_ACCESS_LOG = pack(("s3", "al"))
+LOGGED = pack(("s3", "ag"))
+LEASES = pack(("s3", "lease"))
 _SERVICE_KEY = pack(("s3", "sk"))
 CURRENT_SERVICE_KEY = pack(("s3", "skc"))
 
@@ -50,10 +56,21 @@ NOTIFICATION = b"notification"
 ACL = b"acl"
 CORS = b"cors"
 WEBSITE = b"website"
+LOGGING = b"logging"
+ACCELERATE = b"accelerate"
 
 
 def bucket(name: str) -> bytes:
     return BUCKET + name.encode()
+
+
+def access_log(name: str) -> bytes:
+    """What the keys of a bucket's access log begin with."""
+    return b"%b%b\0" % (_ACCESS_LOG, name.encode())
+
+
+def logged(name: str) -> bytes:
+    return LOGGED + name.encode()
 
 
 def service_key(key_id: str) -> bytes:

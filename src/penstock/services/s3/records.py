@@ -93,6 +93,8 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     retention: Retention = Retention()
     encryption: BucketEncryption | None = None
     ownership: str = ""
+    logging: bool = False
+    requester_pays: bool = False
 
 
 class Listed(msgspec.Struct, array_like=True):

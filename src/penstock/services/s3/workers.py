@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from penstock.core.node import Node
 from penstock.core.worker import worker
+from penstock.services.s3 import access_logs
 from penstock.services.s3.encryption.service_keys import ServiceKeys
 
 SWEEP_EVERY_S = 5.0
@@ -26,3 +29,19 @@ async def rotate_keys(node: Node) -> None:
     while True:
         await node.clock.sleep(ROTATION_LOOK_EVERY_S)
         await node.own(ServiceKeys).rotate()
+
+
+@worker("s3:keep-access-logs")
+async def keep_access_logs(node: Node) -> None:
+    """Put lines into the store soon after their requests."""
+    while True:
+        await asyncio.sleep(access_logs.KEEP_EVERY_S)
+        await access_logs.keep(node)
+
+
+@worker("s3:deliver-access-logs")
+async def deliver_access_logs(node: Node) -> None:
+    """Write what was kept into the target buckets."""
+    while True:
+        await node.clock.sleep(access_logs.DELIVER_EVERY_S)
+        await access_logs.deliver(node)
