@@ -169,7 +169,7 @@ def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) 
     raw = txn.get(keys.upload(name, key, upload_id)) if len(upload_id) < 200 and "\0" not in upload_id else None
     if raw is None:
         if old is not None and old.upload_id == upload_id and old.etag == _etag(named):
-            return old, versions.told_id(bucket, name, key, old)
+            return old, versions.written_id(bucket, name, key, old)
         raise no_such_upload(upload_id)
     upload = decode_upload(raw)
     opening.check_upload(call, params, upload)
@@ -192,7 +192,7 @@ def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) 
     writing.replace(txn, call, bucket, name, key, old, record, None, adopted=True)
     if bucket.has_notification:
         events.emit(txn, call, name, bucket, "ObjectCreated:CompleteMultipartUpload", key, record)
-    return record, versions.told_id(bucket, name, key, record)
+    return record, versions.written_id(bucket, name, key, record)
 
 
 def _etag(named: list[Named]) -> str:

@@ -124,7 +124,7 @@ async def put_object(call: Call, params: Params) -> Result:
         if bucket.has_notification:
             by_form = call.context is not None and call.context.get("s3:authType") == "POST"
             events.emit(txn, call, name, bucket, f"ObjectCreated:{'Post' if by_form else 'Put'}", key, record)
-        return versions.told_id(bucket, name, key, record)
+        return versions.written_id(bucket, name, key, record)
 
     version_id = await received.commit(call, body)
     result: Result = {"ETag": f'"{etag}"'}

@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
 
+_METHODS = {"Put": "PUT", "Del": "DELETE"}
+
+
 class Found(NamedTuple):
     """An object as one transaction saw it. inline: its body, if it is small and was asked for.
 
@@ -110,7 +113,7 @@ def find_record(txn: Transaction, bucket: Bucket, params: Params) -> ObjectRecor
     return record
 
 
-def check_there(params: Params, record: ObjectRecord | None, version_id: str) -> ObjectRecord:
+def check_there(call: Call, params: Params, record: ObjectRecord | None, version_id: str) -> ObjectRecord:
     """The record, if there is an object to it. Raises AwsError NoSuchKey, NoSuchVersion, MethodNotAllowed.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html
@@ -131,7 +134,7 @@ def check_there(params: Params, record: ObjectRecord | None, version_id: str) ->
     headers["Allow"] = "DELETE"
     raise AwsError(
         "MethodNotAllowed", "The specified method is not allowed against this resource.", 405,
-        members={"Method": "GET", "ResourceType": "DeleteMarker"}, headers=headers,
+        members={"Method": _METHODS.get(call.operation.name[:3], "GET"), "ResourceType": "DeleteMarker"}, headers=headers,
     )  # fmt: skip
 
 
@@ -147,7 +150,7 @@ async def find_object(call: Call, params: Params) -> Found:
     found = sight.found
     if found is None or found.record.marker:
         await hide_from_strangers(call, params)
-        check_there(params, None if found is None else found.record, "" if found is None else found.version_id)
+        check_there(call, params, None if found is None else found.record, "" if found is None else found.version_id)
         raise no_such_key(params["Key"])
     return found
 

@@ -123,7 +123,7 @@ def find_version(txn: Transaction, call: Call, params: Params) -> tuple[Bucket, 
             record = versions.newest_aside(txn, name, key)
         located = None if record is None else (keys.record(name, key), record)
     at, found = (b"", None) if located is None else located
-    return bucket, at, check_there(params, found, "" if found is None else versions.id_of(name, key, found))
+    return bucket, at, check_there(call, params, found, "" if found is None else versions.id_of(name, key, found))
 
 
 def _tagging_conditions(call: Call, params: Params) -> dict[str, Any]:

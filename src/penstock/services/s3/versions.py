@@ -39,6 +39,11 @@ def told_id(bucket: Bucket, name: str, key: str, record: ObjectRecord) -> str:
     return id_of(name, key, record) if bucket.versioning else ""
 
 
+def written_id(bucket: Bucket, name: str, key: str, record: ObjectRecord) -> str:
+    """What PutObject and CompleteMultipartUpload tell: "" while versioning is suspended (CopyObject tells "null" then)."""
+    return make_id(name, key, record.order) if record.versioned and bucket.versioning == ENABLED else ""
+
+
 def parse_id(name: str, key: str, version_id: str) -> int:
     """The order behind a version id, 0 for "null" and -1 for an id of another object. Raises AwsError InvalidArgument."""
     if version_id == NULL:
