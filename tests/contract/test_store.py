@@ -171,6 +171,7 @@ async def test_use_after_the_body_is_refused(store: Store) -> None:
 
 async def test_limits(store: Store) -> None:
     limits = store.limits
+    most = limits.transaction_bytes // limits.value_bytes
     await store.transact(lambda txn: txn.set(b"k" * limits.key_bytes, b"v" * limits.value_bytes))
     for write in (
         lambda txn: txn.set(b"k" * (limits.key_bytes + 1), b""),
@@ -178,13 +179,13 @@ async def test_limits(store: Store) -> None:
         lambda txn: txn.append(b"k" * (limits.key_bytes - 11), b""),
         lambda txn: txn.append(b"k", b"v" * (limits.value_bytes + 1)),
         lambda txn: txn.add(b"k" * (limits.key_bytes + 1), 1),
-        lambda txn: [txn.set(b"%d" % i, b"v" * limits.value_bytes) for i in range(101)],
+        lambda txn: [txn.set(b"%d" % i, b"v" * limits.value_bytes) for i in range(most + 1)],
         lambda txn: [txn.append(b"k", b"") for _ in range(65537)],
     ):
         with pytest.raises(TransactionTooLarge):
             await store.transact(write)
     assert list(await everything(store)) == [b"k" * limits.key_bytes]
-    await store.transact(lambda txn: [txn.set(b"%d" % i, b"v" * limits.value_bytes) for i in range(99)])
+    await store.transact(lambda txn: [txn.set(b"%d" % i, b"v" * limits.value_bytes) for i in range(most - 1)])
 
 
 async def test_the_engines_own_keys_are_out_of_reach(store: Store) -> None:

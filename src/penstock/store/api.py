@@ -16,7 +16,8 @@ T = TypeVar("T")
 class Limits:
     """Sizes that hold on every engine, in bytes."""
 
-    transaction_bytes: int = 10_000_000
+    transaction_bytes: int = 32_000_000
+    """DynamoDB's largest transaction is 4 MB of items, each of which a stream (twice), recovery and indexes write again."""
     key_bytes: int = 10_000
     value_bytes: int = 100_000
 

@@ -17,7 +17,7 @@ _CUT = 1
 
 
 def set_large(txn: Transaction, key: bytes, value: bytes) -> None:
-    """Write `value`, of any size that fits the transaction (10 MB), at `key`."""
+    """Write `value`, of any size that fits the transaction (`Limits.transaction_bytes`), at `key`."""
     clear_large(txn, key)
     if len(value) <= CHUNK_BYTES:
         txn.set(key, b"\0" + value)

@@ -58,7 +58,7 @@ class Log:
         self._end = prefix + b"\2"
 
     def append(self, txn: Transaction, records: Sequence[bytes]) -> Appended:
-        """Append the records, in order and together. Raises ValueError for none, TransactionTooLarge past 10 MB."""
+        """Append the records, in order and together. Raises ValueError for none, TransactionTooLarge."""
         if not records:
             raise ValueError("an append of no records")
         placed: list[tuple[Versionstamp, int]] = []
