@@ -27,7 +27,7 @@ from penstock.services.dynamodb.items import measured, refuse_below_keys
 from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters
 from penstock.services.dynamodb.table import Table
-from penstock.store.api import Transaction
+from penstock.store.api import Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
 
 MAX_GETS = 100
@@ -180,12 +180,21 @@ async def batch_write_item(call: Call, params: Params) -> Result:
     done: list[Done] = []
     left: list[_Write] = []
     throttled: AwsError | None = None
-    for part in commits:
+    while commits:
+        part = commits.pop(0)
 
         def body(txn: Transaction, part: list[_Write] = part) -> _Carried:
             return _carry_out(call, txn, part, params)
 
-        carried = await call.store.transact(body)
+        try:
+            carried = await call.store.transact(body)
+        except TransactionTooLarge:
+            # Streams, recovery and indexes may each write an item once more.
+            half = len(part) // 2
+            if not half:
+                raise
+            commits[:0] = [part[:half], part[half:]]
+            continue
         done += carried.done
         left += carried.left
         throttled = throttled or carried.throttled

@@ -24,6 +24,7 @@ from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 
 _REMOVED_AT_ONCE = 25
+_REMOVED_BYTES = 1_000_000
 _FILLED_AT_ONCE = 200
 _FILLED_BYTES = 1_000_000
 
@@ -123,6 +124,7 @@ def _expire_some(txn: Transaction, state_key: bytes, node: Node) -> int:
         return 0
     found, now = current[0], node.clock.now()
     listed = expirations.due(txn, found, now, _REMOVED_AT_ONCE)
+    looked_at = size_bytes = 0
     for index_key, at, item_key in listed:
         stored = txn.get(item_key)
         item = records.item_of(txn, found, item_key, stored)
@@ -130,4 +132,8 @@ def _expire_some(txn: Transaction, state_key: bytes, node: Node) -> int:
         if stored is not None and is_due:
             remove(txn, found, item_key, stored, node, expired=True)
         txn.clear(index_key)
-    return len(listed)
+        looked_at += 1
+        size_bytes += 0 if stored is None else records.size_of(stored)
+        if size_bytes > _REMOVED_BYTES:
+            break
+    return looked_at
