@@ -238,3 +238,28 @@ def test_a_table_is_restored_to_a_moment(server: Served) -> None:
     assert items_of(client, name + "-copy") == before
     with pytest.raises(client.exceptions.InvalidRestoreTimeException):
         client.restore_table_to_point_in_time(SourceTableName=name, TargetTableName="x" + name, RestoreDateTime=1)
+
+
+def test_restores_cross_regions_and_not_accounts(server: Served) -> None:
+    client, far = server.client("dynamodb"), server.client("dynamodb", region="eu-west-1")
+    name = make_table(client)
+    on = {"PointInTimeRecoveryEnabled": True}
+    client.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=on)
+    fill(client, name, 20)
+    arn, before = back_up(client, name), items_of(client, name)
+    table_arn = client.describe_table(TableName=name)["Table"]["TableArn"]
+    far.restore_table_from_backup(TargetTableName=name, BackupArn=arn)
+    far.restore_table_to_point_in_time(
+        SourceTableArn=table_arn, TargetTableName=name + "-copy", UseLatestRestorableTime=True
+    )
+    for target in (name, name + "-copy"):
+        assert ":eu-west-1:" in wait_active(far, target)["TableArn"]
+        assert items_of(far, target) == before
+    with pytest.raises(far.exceptions.BackupNotFoundException):
+        far.describe_backup(BackupArn=arn)
+    stranger = server.client("dynamodb", access_key="111122223333")
+    with pytest.raises(ClientError):
+        stranger.describe_backup(BackupArn=arn)
+    with pytest.raises(ClientError):
+        stranger.restore_table_from_backup(TargetTableName=name, BackupArn=arn)
+    client.delete_backup(BackupArn=arn)

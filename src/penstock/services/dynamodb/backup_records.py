@@ -43,6 +43,11 @@ class BackupRecord(msgspec.Struct, omit_defaults=True):
         return table.decode(self.source)
 
     @property
+    def region(self) -> str:
+        """Where it is."""
+        return self.table.record.arn.split(":")[3]
+
+    @property
     def arn(self) -> str:
         """…:table/NAME/backup/ID"""
         return f"{self.table.record.arn}/backup/{self.id}"

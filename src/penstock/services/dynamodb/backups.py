@@ -58,12 +58,13 @@ async def create_backup(call: Call, params: Params) -> Result:
     return {"BackupDetails": details(record)}
 
 
-def load(txn: Transaction, call: Call, arn: str) -> BackupRecord:
-    """The backup of that ARN. Raises ValidationException for no such ARN, BackupNotFoundException."""
+def load(txn: Transaction, call: Call, arn: str, *, any_region: bool = False) -> BackupRecord:
+    """The account's backup of that ARN, in the call's region or in any. Raises ValidationException, BackupNotFoundException."""
     parsed = arns.parse(arn) if arns.is_arn(arn) else None
     if parsed is None or parsed.service != "dynamodb" or "/backup/" not in parsed.resource:
         raise invalid(f"Invalid BackupArn: Invalid ResourceArn provided as input {arn}")
-    found = find(txn, call.account, call.region, arn.rpartition("/")[2])
+    region = parsed.region if any_region else call.region
+    found = find(txn, call.account, region, arn.rpartition("/")[2])
     if found is None or found.arn != arn:
         raise AwsError("BackupNotFoundException", f"Backup not found: {arn}")
     return found

@@ -53,6 +53,8 @@ class Restore(msgspec.Struct, omit_defaults=True):
 
     target: str
     table_id: str
+    region: str
+    """Of what it reads."""
     backup_id: str = ""
     source: str = ""
     source_id: str = ""
@@ -75,14 +77,14 @@ async def restore_table_from_backup(call: Call, params: Params) -> Result:
     """Make a table of a backup's items; a job writes them."""
 
     def body(txn: Transaction) -> TableRecord:
-        backup = backups.load(txn, call, params["BackupArn"])
+        backup = backups.load(txn, call, params["BackupArn"], any_region=True)
         if not backup.available:
             raise backups.in_use()
         source = backup.table.record
         target = _target(call, params, source, Restored(backup.created_at, backup.arn, source.arn))
-        _create(txn, call, target, Restore(target.name, target.id, backup_id=backup.id))
+        _create(txn, call, target, Restore(target.name, target.id, backup.region, backup_id=backup.id))
         backup.restores += 1
-        backup_records.save(txn, call.account, call.region, backup)
+        backup_records.save(txn, call.account, backup.region, backup)
         return target
 
     target = await call.store.transact(body)
@@ -104,7 +106,8 @@ async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
     if bool(latest) == (wanted is not None):
         raise invalid("One and only one of UseLatestRestorableTime and RestoreDateTime must be specified")
     name = params.get("SourceTableName") or params["SourceTableArn"]
-    key = names.record_key(call, name)
+    region = _region_of(call, name)
+    key = keys.table(call.account, region, names.resolve(call.account, region, name))
     moments = call.node.own(history.Moments)
 
     def body(txn: Transaction) -> TableRecord:
@@ -119,7 +122,7 @@ async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
         at_us = now_us if wanted is None else round(wanted * 1e6)
         check_time(source, at_us, now_us, "InvalidRestoreTimeException", "RestoreDateTime")
         target = _target(call, params, source, Restored(at_us / 1e6, table_arn=source.arn))
-        restore = Restore(target.name, target.id, source=source.name, source_id=source.id, at_us=at_us)
+        restore = Restore(target.name, target.id, region, source=source.name, source_id=source.id, at_us=at_us)
         _create(txn, call, target, restore)
         # What is written from now on is later than the time that is restored, whatever a node's clock says.
         held = table.changed(
@@ -131,6 +134,11 @@ async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
     target = await call.store.transact(body)
     await jobs.settle(call, "restore", target.id)
     return {"TableDescription": tables.describe(tables.Sized(target, 0, 0, {}), "CREATING")}
+
+
+def _region_of(call: Call, name: str) -> str:
+    """The region of a table's ARN, the call's of a name: a table of one region can be restored in another."""
+    return name.split(":")[3] if name.startswith("arn:") and name.count(":") >= 3 else call.region
 
 
 def recovery_is_off(source: TableRecord) -> AwsError:
@@ -275,7 +283,7 @@ async def fill(step: jobs.Step) -> None:
 
 async def _some_of_table(step: jobs.Step, restore: Restore) -> bool:
     """Copy the next items of the source table. Returns whether these were the last."""
-    source_key = keys.table(step.job.account, step.job.region, restore.source)
+    source_key = keys.table(step.job.account, restore.region, restore.source)
 
     def body(txn: Transaction) -> bool:
         step.check(txn)
@@ -322,11 +330,11 @@ def _finish(txn: Transaction, step: jobs.Step, restore: Restore) -> None:
     job = step.job
     filling.open_table(txn, keys.table(job.account, job.region, restore.target))
     if restore.backup_id:
-        backup = backup_records.find(txn, job.account, job.region, restore.backup_id)
+        backup = backup_records.find(txn, job.account, restore.region, restore.backup_id)
         assert backup is not None
         backup.restores -= 1
-        backup_records.save(txn, job.account, job.region, backup)
+        backup_records.save(txn, job.account, restore.region, backup)
     else:
-        history.let_go(txn, keys.table(job.account, job.region, restore.source), restore.source_id, job.id)
+        history.let_go(txn, keys.table(job.account, restore.region, restore.source), restore.source_id, job.id)
     txn.clear(keys.restore(job.id))
     step.end(txn)
