@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from enum import Enum
 from penstock.clock import Clock
 from penstock.runtime import outcomes, platform_events, runtime_api
 from penstock.runtime.api import FunctionSpec, Invocation, Outcome, RuntimeUnsupported
+from penstock.runtime.extensions import Extensions
 from penstock.runtime.logs import FunctionLog
 from penstock.runtime.processes import Processes, socket_owner
 from penstock.runtime.runtime_api import RuntimeConnection, Streamed
@@ -121,6 +124,12 @@ class Environment:
         self._releases: list[Callable[[], object]] = []
         self._connected = False
         self._connections: set[RuntimeConnection] = set()
+        self._extensions_log: FunctionLog | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._extensions = Extensions(spec, processes.connect, clock.host_now, self._step, self._extension_failed)
+        log.tap = self._extensions.line
+        processes.launching = self._launching
+        processes.extension_exited = self._extension_exited
         processes.running = self._running
         processes.exited = self._exited
         processes.failed = self._failed
@@ -143,7 +152,7 @@ class Environment:
         """Run a further event; the environment is available. Raises NeverDelivered."""
         job = self._job = Job(invocation, self._loop.create_future(), self._loop.time(), cold=False)
         self._begin(job)
-        if self._next is not None:
+        if self._next is not None and self._extensions.ready():
             self._deliver(job)
         return await asyncio.shield(job.done)
 
@@ -169,8 +178,11 @@ class Environment:
         """Whether somebody waits for it."""
         return self._job is not None
 
-    def end(self) -> None:
-        """Kill its processes and give everything back. Who still waits for it gets NeverDelivered."""
+    def end(self, reason: str = "spindown") -> None:
+        """Kill its processes and give everything back. Who still waits for it gets NeverDelivered.
+
+        Extensions hear of it and why (spindown, timeout, failure), and have AWS's two seconds.
+        """
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
@@ -180,13 +192,28 @@ class Environment:
             job.done.set_exception(NeverDelivered())
         if self._timer is not None:
             self._timer.cancel()
+        if self._extensions.registered and not self._out_of_memory:
+            wait_s = self._extensions.shut_down(reason)
+            self._processes.signal_runtime(signal.SIGTERM)
+            self._lingering = self._loop.call_later(wait_s, self._gone)
+            self.ended(self)
+        else:
+            self._gone()
+            self.ended(self)
+
+    def _gone(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        self._extensions.close()
         for release in self._releases:
             release()
         for connection in list(self._connections):
             connection.abort()
         self._processes.kill()
         self._log.close()
-        self.ended(self)
+        if self._extensions_log is not None:
+            self._extensions_log.close()
 
     def check_memory(self) -> None:
         """Kill it if it holds more than its memory (what it keeps in /tmp is not counted, as on AWS)."""
@@ -201,7 +228,7 @@ class Environment:
     # -- the Runtime API's side -----------------------------------------------------------------------------------
 
     def connection_made(self, connection: RuntimeConnection) -> bool:
-        if len(self._connections) >= _CONNECTIONS_MAX or self.state is State.ENDED:
+        if len(self._connections) >= _CONNECTIONS_MAX or (self.state is State.ENDED and not self._lingering):
             return False
         if self._shared_network:
             peer = connection.peer()
@@ -213,6 +240,7 @@ class Environment:
 
     def connection_lost(self, connection: RuntimeConnection) -> None:
         self._connections.discard(connection)
+        self._extensions.connection_lost(connection)
         if self._next is connection:
             self._next = None
 
@@ -221,20 +249,66 @@ class Environment:
         if self._next is not None or self.state is State.ENDED or (job is not None and job.delivered):
             return runtime_api.WRONG_STATE
         self._next = connection
+        self._step()
+        return None
+
+    def on_extension(
+        self, connection: RuntimeConnection, method: bytes, url: bytes, headers: dict[bytes, str], body: bytes | None
+    ) -> bytes | None:
+        return self._extensions.answer(connection, method, url, headers, body)
+
+    def _step(self) -> None:
+        """The runtime or an extension asks for more: once all do, the next event goes out, if there is one."""
+        if self._next is None or self.state is State.ENDED or not self._extensions.ready():
+            return
+        job = self._job
         if self.state is State.STARTING:
             self._init_ms = (self._loop.time() - self._began) * 1000
             self._initialised("")
+            self._report_init()
             if job is not None:
                 self._begin(job)
         if job is not None:
             self._deliver(job)
-            return None
+            return
         self.state = State.IDLE
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._free()
-        return None
+
+    def _report_init(self) -> None:
+        """To extensions that subscribed while the environment initialised."""
+        for extension in self._extensions.registered.values():
+            events = sorted(extension.events)
+            self._extensions.platform("extension", {"name": extension.name, "state": "Ready", "events": events})
+        kind = "on-demand" if self._first is not None else "provisioned-concurrency"
+        done = {"initializationType": kind, "phase": "init", "status": "success"}
+        self._extensions.platform("initRuntimeDone", done)
+        self._extensions.platform("initReport", {**done, "metrics": {"durationMs": round(self._init_ms or 0, 3)}})
+
+    def _launching(self, names: list[str], output: int) -> None:
+        self._extensions.launched = frozenset(names)
+        if names:
+            os.set_blocking(output, False)
+            self._extensions_log = self._log.beside(output)
+            self._extensions_log.tap = self._extensions.own_line
+
+    def _extension_failed(self, kind: str, message: str) -> None:
+        """An extension gave up: so does the environment, as on AWS."""
+        if self.state is State.ENDED:
+            return
+        job = self._job
+        text = f"RequestId: {job.invocation.request_id if job else ''} Error: {message}"
+        self._fail(outcomes.error_document(kind, text), f"Status: error\tError Type: {kind}", text + "\n")
+
+    def _extension_exited(self, name: str, wait_status: int) -> None:
+        self._extensions.launched -= {name}
+        if self.state is not State.ENDED:
+            reason = outcomes.exit_reason(wait_status).removeprefix("Runtime exited with error: ")
+            self._extension_failed("Extension.Crash", f"extension {name}: {reason}")
+        elif not self._extensions.launched and self._lingering is not None:
+            self._gone()
 
     def on_stream(self, request_id: str) -> ResponseStream | None:
         job = self._job
@@ -291,7 +365,12 @@ class Environment:
         self._log.write(self._start_line(job))
         invocation = job.invocation
         left_s = self.spec.timeout_s - (self._loop.time() - job.began)
-        connection.write(runtime_api.event(invocation, int((self._clock.host_now() + left_s) * 1000)))
+        deadline_ms = int((self._clock.host_now() + left_s) * 1000)
+        if self._extensions.registered:
+            self._extensions.platform("start", {"requestId": invocation.request_id, "version": self.spec.version})
+            self._extensions.invoke(invocation, deadline_ms)
+        self._extensions.init_over = True
+        connection.write(runtime_api.event(invocation, deadline_ms))
 
     def _answer(self, job: Job, payload: bytes, error: str, status: str = "") -> None:
         """The runtime has answered: it may have another event, as soon as it asks."""
@@ -321,6 +400,8 @@ class Environment:
         ):
             if line:
                 self._log.write(line)
+        if self._extensions.subscriptions:
+            self._report(request_id, duration_ms, billed_ms, used_mb, init_ms, status)
         if not job.done.done():
             job.done.set_result(
                 Outcome(
@@ -330,6 +411,21 @@ class Environment:
             )  # fmt: skip
         if job.invocation.stream is not None:
             job.invocation.stream.end()
+
+    def _report(
+        self, request_id: str, duration_ms: float, billed_ms: int, used_mb: int, init_ms: float | None, status: str
+    ) -> None:
+        """To extensions that subscribed."""
+        word, _, kind = status.removeprefix("Status: ").partition("\tError Type: ")
+        record: dict[str, object] = {"requestId": request_id, "status": word or "success"}
+        if kind:
+            record["errorType"] = kind
+        metrics: dict[str, object] = {"durationMs": round(duration_ms, 3)}
+        self._extensions.platform("runtimeDone", {**record, "metrics": dict(metrics)})
+        metrics |= {"billedDurationMs": billed_ms, "memorySizeMB": self.spec.memory_mb, "maxMemoryUsedMB": used_mb}
+        if init_ms is not None:
+            metrics["initDurationMs"] = round(init_ms, 3)
+        self._extensions.platform("report", {**record, "metrics": metrics})
 
     def _initialised(self, reason: str) -> None:
         if not self.initialised.done():
@@ -348,9 +444,12 @@ class Environment:
             for line in lines:
                 self._log.write(line)
             self._used_bytes = max(self._used_bytes, self._processes.memory_peak_bytes())
-            self._processes.kill()
+            if self._extensions.registered and not self._out_of_memory:
+                self._processes.signal_runtime(signal.SIGKILL)
+            else:
+                self._processes.kill()
             self._finish(job, payload, "Unhandled", status)
-        self.end()
+        self.end("timeout" if status == "Status: timeout" else "failure")
 
     def _start_line(self, job: Job) -> str:
         return platform_events.start(self.spec, job.invocation.request_id, self._clock.now())

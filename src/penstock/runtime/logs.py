@@ -88,6 +88,8 @@ class FunctionLog:
         self._fd = fd
         self._now = now
         self._sink = sink
+        self.tap: Callable[[float, str], None] | None = None
+        """Hears what the function prints as well, and nothing of ours."""
         self._loop = asyncio.get_running_loop()
         self._records = Records()
         self._tail: deque[str] = deque()
@@ -99,6 +101,10 @@ class FunctionLog:
         self._spent = 0
         self._resume: asyncio.TimerHandle | None = None
         self._loop.add_reader(fd, self._readable)
+
+    def beside(self, fd: int) -> FunctionLog:
+        """Another pipe of the same environment, whose records go where these go."""
+        return FunctionLog(fd, self._now, self._sink)
 
     def _readable(self) -> None:
         now = self._loop.time()
@@ -124,6 +130,8 @@ class FunctionLog:
     def _keep(self, records: list[str]) -> None:
         for record in records:
             self.write(record)
+            if self.tap is not None:
+                self.tap(self._now(), record)
 
     def drain(self) -> None:
         """Take in what the function has written up to now (bounded by the pipe's size)."""

@@ -17,6 +17,7 @@ from penstock.runtime.cgroups import Group
 
 _ANCILLARY_BYTES = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(12)
 _KILL_AFTER_S = 2.0
+_CONNECT_S = 5.0
 _REMOVE_AGAIN_S = 0.1
 _REMOVE_TRIES = 50
 
@@ -40,6 +41,11 @@ class Processes:
         self.exited: Callable[[int], None] = lambda _: None
         self.failed: Callable[[str, str], None] = lambda _, __: None
         """(error type, reason): no runtime came to run."""
+        self.launching: Callable[[list[str], int], None] = lambda _, __: None
+        """(names of the external extensions that are being started, pipe that they write to; -1: there are none)."""
+        self.extension_exited: Callable[[str, int], None] = lambda _, __: None
+        self._asked = 0
+        self._connecting: dict[int, asyncio.Future[socket.socket]] = {}
         self._loop = asyncio.get_running_loop()
         self._pidfd = -1
         self._status: int | None = None
@@ -58,6 +64,34 @@ class Processes:
             os.close(pidfd)
             return
         self._pidfd = pidfd
+
+    async def connect(self, port: int) -> socket.socket:
+        """A connection to a port on the environment's own loopback, made from inside. Raises OSError."""
+        self._asked += 1
+        answer: asyncio.Future[socket.socket] = self._loop.create_future()
+        self._connecting[self._asked] = answer
+        self.become({"connect": port, "id": self._asked})
+        if self._control is None:
+            raise OSError("the environment is gone")
+        return await asyncio.wait_for(answer, _CONNECT_S)
+
+    def _connected(self, event: dict[str, Any], fds: list[int]) -> None:
+        answer = self._connecting.pop(event["id"], None)
+        if answer is None or answer.done():
+            for fd in fds:
+                os.close(fd)
+        elif fds:
+            s = socket.socket(fileno=fds[0])
+            s.setblocking(False)
+            answer.set_result(s)
+        else:
+            answer.set_exception(OSError(event["reason"]))
+
+    def signal_runtime(self, number: int) -> None:
+        """Send a signal to the runtime's process alone."""
+        if self.runtime_pid and not self._over:
+            with contextlib.suppress(OSError):
+                os.kill(self.runtime_pid, number)
 
     @property
     def over(self) -> bool:
@@ -94,6 +128,7 @@ class Processes:
             self.listening([socket.socket(fileno=fd) for fd in fds])
         elif kind == "furnished":
             self.uid = event["uid"]
+            self.launching(event["extensions"], fds.pop() if event["extensions"] else -1)
             for fd in fds:
                 self.tmp_fd = fd
         elif kind == "running":
@@ -104,6 +139,10 @@ class Processes:
             self.exited(event["status"])
         elif kind == "failed":
             self.failed(event["kind"], event["reason"])
+        elif kind == "extension exit":
+            self.extension_exited(event["name"], event["status"])
+        elif kind == "connected":
+            self._connected(event, fds)
 
     def ended(self, status: int) -> None:
         """The zygote has reaped the environment's first process: nothing of it is left."""

@@ -72,7 +72,7 @@ def _fill_etc(root: str, *, network: bool) -> None:
     files = {
         "passwd": _PASSWD.format(uid=993),
         "group": "root:x:0:\nsbx_user:x:993:\n",
-        "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+        "hosts": "127.0.0.1 localhost sandbox sandbox.localdomain\n::1 localhost\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     }
     for name, text in files.items():

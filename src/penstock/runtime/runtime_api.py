@@ -18,6 +18,7 @@ from penstock.runtime.api import Invocation
 from penstock.runtime.outcomes import RESPONSE_LIMIT_BYTES
 from penstock.runtime.streams import STREAMED_BYTES_MAX, ResponseStream
 
+_EXTENSIONS = (b"/2020-01-01/extension/", b"/2022-07-01/telemetry", b"/2020-08-15/logs")
 _PREFIX = b"/2018-06-01/runtime/"
 _HEAD_BYTES_MAX = 2 * 1024 * 1024
 """awslambdaric sends its X-Ray cause in a header, up to 1 MB."""
@@ -84,6 +85,12 @@ class Ear(Protocol):
 
     def on_init_error(self, body: bytes | None) -> bytes: ...
 
+    def on_extension(
+        self, connection: RuntimeConnection, method: bytes, url: bytes, headers: dict[bytes, str], body: bytes | None
+    ) -> bytes | None:
+        """A request of the Extensions, Telemetry or Logs API; headers: those that begin with lambda-extension-."""
+        ...
+
     def connection_lost(self, connection: RuntimeConnection) -> None: ...
 
     def connection_made(self, connection: RuntimeConnection) -> bool:
@@ -97,6 +104,7 @@ class RuntimeConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_ear",
+        "_extension",
         "_head_bytes",
         "_parser",
         "_size",
@@ -116,6 +124,7 @@ class RuntimeConnection(asyncio.Protocol):
         self._size = 0
         self._head_bytes = 0
         self._type = ""
+        self._extension: dict[bytes, str] = {}
         self._streamed: Streamed | None = None
         self._stream: ResponseStream | None = None
 
@@ -158,6 +167,8 @@ class RuntimeConnection(asyncio.Protocol):
         self._body = []
         self._size = 0
         self._type = ""
+        if self._extension:
+            self._extension = {}
         self._streamed = None
         self._stream = None
 
@@ -170,6 +181,8 @@ class RuntimeConnection(asyncio.Protocol):
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif name == b"content-type":
             self._type = value.decode("latin-1")[:200]
+        elif name.startswith(b"lambda-extension-"):
+            self._extension[name] = value.decode("latin-1")[:1000]
         elif name == b"lambda-runtime-function-response-mode" and value.lower() == b"streaming":
             self._streamed = Streamed()
         elif self._streamed is not None:  # in the trailers: it broke off
@@ -215,6 +228,8 @@ class RuntimeConnection(asyncio.Protocol):
 
     def _answer(self, method: bytes, url: bytes, body: bytes | None) -> bytes | None:
         if not url.startswith(_PREFIX):
+            if url.startswith(_EXTENSIONS):
+                return self._ear.on_extension(self, method, url, self._extension, body)
             return NOT_FOUND
         path = url[len(_PREFIX) :]
         if method == b"GET":

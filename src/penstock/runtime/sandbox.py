@@ -8,6 +8,7 @@ ends. The second is the runtime, without privileges. Both report over the contro
 from __future__ import annotations
 
 import gc
+import glob
 import importlib
 import json
 import os
@@ -27,6 +28,12 @@ _LOG_FD, _CONTROL_FD = 3, 4
 _USER = 993
 _FILES_MAX = _PROCESSES_MAX = 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 1,024 each."""
+_NOT_FOR_EXTENSIONS = frozenset(
+    """AWS_EXECUTION_ENV AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_XRAY_CONTEXT_MISSING
+    AWS_XRAY_DAEMON_ADDRESS LAMBDA_RUNTIME_DIR LAMBDA_TASK_ROOT _AWS_XRAY_DAEMON_ADDRESS _AWS_XRAY_DAEMON_PORT
+    _HANDLER""".split()
+)
+"""https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html: variables that extensions do not have."""
 _FLAGS = {
     "mount": linux.CLONE_NEWNS,
     "net": linux.CLONE_NEWNET,
@@ -67,14 +74,14 @@ def enter(blank: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
         os.close(reader)
         request = _awaited(control)
         request["runtime_api"] = runtime_api
-        _furnish(request, blank["uid"], host, control)
+        extensions = _launch_extensions(_furnish(request, blank["uid"], host, control), request, host, writer)
         with os.fdopen(writer, "wb") as f:
             f.write(json.dumps(request).encode())
         linux.drop_privileges(request["uid"])
         if own_pids:
             linux.die_with_parent()
         linux.hide_memory()
-        _watch(child, control, own_pids=own_pids)
+        _watch(child, extensions, control, own_pids=own_pids)
     except BaseException as error:
         _tell(control, {"event": "failed", "kind": "Sandbox.Failure", "reason": f"{type(error).__name__}: {error}"})
         os._exit(71)
@@ -125,8 +132,8 @@ def _isolate(blank: dict[str, Any], host: Host, control: socket.socket) -> str:
     return address
 
 
-def _furnish(request: dict[str, Any], uid: int, host: Host, control: socket.socket) -> None:
-    """Mount what the function sees, and tell the server whose processes these are."""
+def _furnish(request: dict[str, Any], uid: int, host: Host, control: socket.socket) -> list[str]:
+    """Mount what the function sees, and tell the server whose processes these are. Returns extensions' executables."""
     mounted = "mount" in host.namespaces
     if "uid" not in host.namespaces or not (mounted or _reaches(uid, request["code"])):
         uid = os.geteuid()
@@ -139,9 +146,57 @@ def _furnish(request: dict[str, Any], uid: int, host: Host, control: socket.sock
         )  # fmt: skip
         os.chdir("/")
         tmp.append(os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY))  # noqa: S108
-    socket.send_fds(control, [json.dumps({"event": "furnished", "uid": uid}).encode()], tmp)
+    layers = [rootfs.LAYERS] if mounted else request["layers"]
+    extensions = [
+        path for layer in layers for path in sorted(glob.glob(f"{layer}/extensions/*")) if os.path.isfile(path)
+    ]
+    names = [os.path.basename(path) for path in extensions]
+    event = {"event": "furnished", "uid": uid, "extensions": names, "tmp": len(tmp)}
+    if extensions:
+        reader, output = os.pipe()
+        tmp.append(reader)
+        os.dup2(output, 1)  # ours is closed before long; theirs is not the function's, so that lines stay whole
+        os.dup2(output, 2)
+        os.close(output)
+    socket.send_fds(control, [json.dumps(event).encode()], tmp)
     for fd in tmp:
         os.close(fd)
+    return extensions
+
+
+def _launch_extensions(paths: list[str], request: dict[str, Any], host: Host, writer: int) -> dict[int, str]:
+    """Start external extensions, with the function's rights. Returns process id -> name."""
+    launched = {}
+    for path in paths:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(writer)
+                os.close(_LOG_FD)
+                _become_extension(path, request, host)
+            finally:
+                os._exit(1)
+        launched[pid] = os.path.basename(path)
+    return launched
+
+
+def _become_extension(path: str, request: dict[str, Any], host: Host) -> None:
+    if "pid" not in host.namespaces:
+        linux.die_with_parent()
+    os.setsid()
+    own_user = {"user", "pid", "mount"} <= host.namespaces
+    if own_user:
+        linux.show_memory()
+        linux.enter_user_namespace(_USER)
+    _give_up_rights(own_user, request["uid"], host)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.umask(0o022)
+    environment = {k: v for k, v in request["environment"].items() if k not in _NOT_FOR_EXTENSIONS}
+    environment["AWS_LAMBDA_RUNTIME_API"] = request["runtime_api"]
+    try:
+        os.execve(path, [path], environment)  # noqa: S606
+    except OSError as error:
+        os.write(2, f"extension {os.path.basename(path)}: fork/exec {path}: {str(error.strerror).lower()}\n".encode())
 
 
 def _reaches(uid: int, code: str) -> bool:
@@ -164,7 +219,7 @@ def _listen(port: int) -> socket.socket:
     return s
 
 
-def _watch(child: int, control: socket.socket, *, own_pids: bool) -> NoReturn:
+def _watch(child: int, extensions: dict[int, str], control: socket.socket, *, own_pids: bool) -> NoReturn:
     """Be the environment's init: reap, report the runtime's end, and end with it or with the server."""
     if not own_pids:
         linux.adopt_orphans()
@@ -180,14 +235,31 @@ def _watch(child: int, control: socket.socket, *, own_pids: bool) -> NoReturn:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == child:
             _tell(control, {"event": "exit", "status": status})
+            child = 0
+        elif pid in extensions:
+            _tell(control, {"event": "extension exit", "name": extensions.pop(pid), "status": status})
+        if child == 0 and not extensions:
             _end(own_pids)
         if pid:
             continue
         ready = [fd for fd, _ in poll.poll()]
-        if control.fileno() in ready:  # the server closed its end: to end this environment, or because it died
-            _end(own_pids)
+        if control.fileno() in ready:
+            text = control.recv(MESSAGE_BYTES)
+            if not text:  # the server closed its end: to end this environment, or because it died
+                _end(own_pids)
+            _connect(json.loads(text), control)
         if wake_r in ready:
             os.read(wake_r, 4096)
+
+
+def _connect(asked: dict[str, Any], control: socket.socket) -> None:
+    """Connect to a port of this network on the server's behalf, and hand the connection over."""
+    try:
+        with socket.create_connection(("127.0.0.1", asked["connect"]), timeout=1) as s:
+            s.settimeout(None)
+            socket.send_fds(control, [json.dumps({"event": "connected", "id": asked["id"]}).encode()], [s.fileno()])
+    except OSError as error:
+        _tell(control, {"event": "connected", "id": asked["id"], "reason": str(error)})
 
 
 def _end(own_pids: bool) -> NoReturn:
