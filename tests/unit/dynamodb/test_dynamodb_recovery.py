@@ -169,6 +169,26 @@ async def test_what_is_older_than_the_period_is_forgotten(call: Calls) -> None:
     assert await _kept(call) == 0
 
 
+async def test_a_longer_period_does_not_bring_back_what_is_forgotten(call: Calls) -> None:
+    await recoverable(call, RecoveryPeriodInDays=1)
+    begun = call.node.clock.now()
+    await call("PutItem", TableName="tab", Item=put("a", "1"))
+    call.node.clock.advance(3 * DAY)
+    await recovery.trim_all(call.node)
+    await recoverable(call, RecoveryPeriodInDays=35)
+    described = (await call("DescribeContinuousBackups", TableName="tab"))["ContinuousBackupsDescription"]
+    shown = described["PointInTimeRecoveryDescription"]
+    assert shown["RecoveryPeriodInDays"] == 35
+    assert shown["EarliestRestorableDateTime"] == pytest.approx(begun + 2 * DAY, abs=5)
+    call.node.clock.advance(5 * DAY)
+    again = (await call("DescribeContinuousBackups", TableName="tab"))["ContinuousBackupsDescription"]
+    assert again["PointInTimeRecoveryDescription"]["EarliestRestorableDateTime"] == shown["EarliestRestorableDateTime"]
+    early = await call.error(
+        "RestoreTableToPointInTime", SourceTableName="tab", TargetTableName="x", RestoreDateTime=begun + DAY
+    )
+    assert early.startswith("InvalidRestoreTimeException: ")
+
+
 async def _kept(call: Calls) -> int:
     def body(txn: Any) -> int:
         stored = txn.get(keys.table(call.account, call.region, "tab"))

@@ -19,6 +19,8 @@ from penstock.wire.errors import AwsError
 
 DEFAULT_DAYS = 35
 """Of RecoveryPeriodInDays."""
+_MARGIN_S = 60
+"""Kept beyond the period: who asks for its first second gets it."""
 
 
 def _load(txn: Transaction, key: bytes, name: str) -> table.Table:
@@ -68,17 +70,7 @@ async def update_continuous_backups(call: Call, params: Params) -> Result:
                 f"Backups are being enabled for the table: {record.name}. Please retry later",
             )
         if wanted["PointInTimeRecoveryEnabled"]:
-            days = wanted.get("RecoveryPeriodInDays") or (
-                record.recovery_days if record.recovery_since else DEFAULT_DAYS
-            )
-            since_us = moments.of(txn)
-            after_us = record.history_after_us if record.recovery_since else max(record.history_after_us, since_us)
-            record = table.changed(
-                record,
-                recovery_since=record.recovery_since or since_us / 1e6,
-                recovery_days=days,
-                history_after_us=after_us,
-            )
+            record = _switched_on(record, wanted.get("RecoveryPeriodInDays"), moments.of(txn))
         elif record.recovery_since:
             record = table.changed(record, recovery_since=0.0, recovery_days=DEFAULT_DAYS)
             if not record.keeps_history:
@@ -91,6 +83,18 @@ async def update_continuous_backups(call: Call, params: Params) -> Result:
         return record
 
     return _describe(await call.store.transact(body), call.now)
+
+
+def _switched_on(record: TableRecord, days: int | None, now_us: int) -> TableRecord:
+    """The record of a table that can be recovered from now on, or that could be already."""
+    if record.recovery_since:
+        # With a longer period, what the shorter one has let go of does not come back.
+        since = earliest(record, now_us / 1e6)
+        return table.changed(record, recovery_since=since, recovery_days=days or record.recovery_days)
+    after_us = max(record.history_after_us, now_us)
+    return table.changed(
+        record, recovery_since=now_us / 1e6, recovery_days=days or DEFAULT_DAYS, history_after_us=after_us
+    )
 
 
 async def trim_all(node: Node) -> None:
@@ -109,4 +113,4 @@ def _trim(txn: Transaction, key: bytes, now: float) -> bool:
     if found is None or not found.record.recovery_since:
         txn.clear(key)
         return False
-    return history.trim(txn, found, round(earliest(found.record, now) * 1e6))
+    return history.trim(txn, found, round((earliest(found.record, now) - _MARGIN_S) * 1e6))
