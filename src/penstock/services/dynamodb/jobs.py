@@ -125,7 +125,12 @@ async def settle(call: Call, kind: str, id: str) -> None:
 
 async def work(node: Node) -> None:
     """Do jobs until cancelled."""
-    node.own(_Here).working = True
+
+    def mark() -> None:
+        node.own(_Here).working = True
+
+    mark()
+    node.on_reset.append(mark)
 
     async def handle(leased: Leased) -> None:
         step = Step(node, leased)
