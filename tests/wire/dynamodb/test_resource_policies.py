@@ -86,11 +86,10 @@ def test_policies_are_kept_with_revisions(server: Served) -> None:
     [
         {"Effect": "Allow", "Principal": "*", "Action": "dynamodb:GetItem"},
         {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "s3:GetObject"},
-        {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "dynamodb:GetItem", "Resource": "*"},
         {"Effect": "Allow", "Action": "dynamodb:GetItem"},
         {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:*"},
     ],
-    ids=["public", "action", "resource", "nobody", "locked out"],
+    ids=["public", "action", "nobody", "locked out"],
 )
 def test_refused_policies(server: Served, statement: dict[str, Any]) -> None:
     client = server.client("dynamodb")
@@ -194,3 +193,12 @@ def test_a_table_is_created_with_its_policy_and_streams_have_their_own(server: S
     iterator = foreign.get_shard_iterator(StreamArn=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
     records = foreign.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
     assert [record["dynamodb"]["Keys"] for record in records] == [KEY]
+
+
+def test_a_star_means_the_own_table(server: Served) -> None:
+    root = server.client("dynamodb")
+    (first, _), (second, arn) = make(root), make(root)
+    who, client = user(server)
+    root.put_resource_policy(ResourceArn=arn, Policy=policy("*", allow(who, "BatchGetItem")))
+    assert client.batch_get_item(RequestItems={second: {"Keys": [KEY]}})["Responses"] == {second: [KEY]}
+    denied(client.batch_get_item, RequestItems={name: {"Keys": [KEY]} for name in (first, second)})

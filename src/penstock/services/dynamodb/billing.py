@@ -48,7 +48,9 @@ def maximums(given: Mapping[str, Any], on_demand: bool, current: tuple[int, int]
     return found[0], found[1]
 
 
-def warm(given: Mapping[str, Any], base: tuple[int, int], current: tuple[int, int], what: str) -> tuple[int, int]:
+def warm(
+    given: Mapping[str, Any], base: tuple[int, int], current: tuple[int, int], what: str, *, is_update: bool = False
+) -> tuple[int, int]:
     """Read and write units of a WarmThroughput member; 0 where nobody said. Raises ValidationException for a decrease."""
     wanted: dict[str, int] | None = given.get("WarmThroughput")
     if wanted is None:
@@ -57,6 +59,11 @@ def warm(given: Mapping[str, Any], base: tuple[int, int], current: tuple[int, in
     for name, at_least, before in zip(("ReadUnitsPerSecond", "WriteUnitsPerSecond"), base, current, strict=True):
         least = max(at_least, before)
         units = wanted.get(name, least)
+        if units < least and not is_update:
+            mode = "OnDemand" if base == WARM_ON_DEMAND else "Provisioned"
+            raise invalid(
+                f"{INVALID}Requested {name} for WarmThroughput for {what} is lower than initial throughput for {mode}"
+            )
         if units < least:
             raise invalid(
                 f"{INVALID}Requested {name} for WarmThroughput for {what} is lower than current WarmThroughput, decreasing "
@@ -66,20 +73,20 @@ def warm(given: Mapping[str, Any], base: tuple[int, int], current: tuple[int, in
     return found[0], found[1]
 
 
-def describe(record: TableRecord | IndexRecord) -> dict[str, Any]:
-    """The OnDemandThroughput and WarmThroughput members, where they were set."""
+def describe(record: TableRecord | IndexRecord, on_demand: bool) -> dict[str, Any]:
+    """The OnDemandThroughput (where it was set) and WarmThroughput members."""
     found: dict[str, Any] = {}
     if record.max_read_units or record.max_write_units:
         found["OnDemandThroughput"] = {
             "MaxReadRequestUnits": record.max_read_units or NO_MAXIMUM,
             "MaxWriteRequestUnits": record.max_write_units or NO_MAXIMUM,
         }
-    if record.warm_read_units or record.warm_write_units:
-        found["WarmThroughput"] = {
-            "ReadUnitsPerSecond": record.warm_read_units,
-            "WriteUnitsPerSecond": record.warm_write_units,
-            "Status": "ACTIVE",
-        }
+    base = WARM_ON_DEMAND if on_demand else (record.read_units, record.write_units)
+    found["WarmThroughput"] = {
+        "ReadUnitsPerSecond": max(base[0], record.warm_read_units),
+        "WriteUnitsPerSecond": max(base[1], record.warm_write_units),
+        "Status": "ACTIVE",
+    }
     return found
 
 
@@ -120,7 +127,7 @@ def change(record: TableRecord, params: Params, now: float, *, limits: bool) -> 
     )
     base = WARM_ON_DEMAND if record.on_demand else (record.read_units, record.write_units)
     record.warm_read_units, record.warm_write_units = warm(
-        params, base, (record.warm_read_units, record.warm_write_units), "table"
+        params, base, (record.warm_read_units, record.warm_write_units), "table", is_update=True
     )
 
 

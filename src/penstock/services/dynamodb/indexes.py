@@ -92,7 +92,7 @@ def describe(record: TableRecord, status: str, sizes: dict[int, tuple[int, int]]
                 "ReadCapacityUnits": index.read_units,
                 "WriteCapacityUnits": index.write_units,
             }
-            shown.update(billing.describe(index))
+            shown.update(billing.describe(index, record.on_demand))
         found.setdefault("GlobalSecondaryIndexes" if index.is_global else "LocalSecondaryIndexes", []).append(shown)
     return found
 

@@ -255,7 +255,12 @@ async def update_item(call: Call, params: Params) -> Result:
             item = records.item_of(txn, found, item_key, old)
         before = _shown(wanted, "OLD", item, update)
         size, new_json = updated(key, old, item, update, values)
-        used = writes.save(txn, found, item_key, old, item, new_json, size, call.node) if new_json else writes.NO_UNITS
+        used = writes.NO_UNITS
+        if new_json:
+            try:
+                used = writes.save(txn, found, item_key, old, item, new_json, size, call.node)
+            except AwsError as error:
+                raise table.bad_update(error) from None
         if found.is_metered:
             take(call, found, item_key, size, old, used)
         if wanted == "ALL_NEW":

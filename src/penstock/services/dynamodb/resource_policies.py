@@ -8,7 +8,6 @@ Source: "Using resource-based policies for DynamoDB" of the developer guide.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import keys, names
-from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
@@ -90,7 +89,21 @@ async def load_all(call: Call, named: Iterable[str]) -> dict[str, str]:
         return {name: txn.get(place) for name, place in places.items()}
 
     stored = await call.store.transact(body, read_only=True)
-    return {name: _decode(each).policy for name, each in stored.items() if each is not None}
+    return {
+        name: _bound(_decode(each), names.resource(call, {"TableName": name})) for name, each in stored.items() if each
+    }
+
+
+def _bound(stored: Stored, arn: str) -> str:
+    """The policy with "*" as a resource meaning its own table, so that it can stand beside others."""
+    if '"*"' not in stored.policy:
+        return stored.policy
+    document = msgspec.json.decode(stored.policy)
+    for statement in _statements(document):
+        for name in ("Resource", "NotResource"):
+            if "*" in _texts(statement.get(name)):
+                statement[name] = [arn, f"{arn}/*"]
+    return msgspec.json.encode(document).decode()
 
 
 def merged(texts: Iterable[str]) -> str | None:
@@ -125,7 +138,9 @@ def _place(call: Call, name: str) -> bytes | None:
 
 def save_first(txn: Transaction, call: Call, table_name: str, text: str) -> None:
     """Store the policy that a new table is created with, which `check` has seen."""
-    txn.set(keys.policy(call.account, call.region, table_name, ""), msgspec.json.encode(Stored(text, _revision())))
+    txn.set(
+        keys.policy(call.account, call.region, table_name, ""), msgspec.json.encode(Stored(text, _revision(call.now)))
+    )
     txn.add(keys.POLICIES, 1)
 
 
@@ -153,8 +168,8 @@ def check(text: str, arn: str) -> None:
         if not all(action == "*" or action.lower().startswith("dynamodb:") for action in actions):
             raise invalid("Invalid policy document: Actions must be DynamoDB's")
         resources = _texts(statement.get("Resource", statement.get("NotResource")))
-        if not resources or not all(each == arn or each.startswith(f"{arn}/") for each in resources):
-            raise invalid(f"Invalid policy document: Resources must be {arn} or below it")
+        if not resources or not all(each in ("*", arn) or each.startswith(f"{arn}/") for each in resources):
+            raise invalid(f"Invalid policy document: Resources must be *, {arn} or below it")
         if _is_public(statement):
             raise invalid(
                 "Invalid policy document: The policy grants public access, which DynamoDB's Block Public Access prevents"
@@ -182,8 +197,9 @@ def _texts(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def _revision() -> str:
-    return str(uuid.uuid4().int)[:18]
+def _revision(now: float, before: Stored | None = None) -> str:
+    """The time in milliseconds, later than that of the revision before."""
+    return str(max(int(now * 1000), int(before.revision) + 1 if before else 0))
 
 
 def _target(call: Call, params: Params) -> tuple[str, bytes, bytes]:
@@ -201,13 +217,15 @@ def _target(call: Call, params: Params) -> tuple[str, bytes, bytes]:
 
 def _read(txn: Transaction, arn: str, place: bytes, resource: bytes) -> Stored | None:
     if txn.get(resource) is None:
-        raise AwsError("ResourceNotFoundException", f"Requested resource not found: ResourceArn: {arn} not found")
+        if "/stream/" in arn:
+            raise AwsError("ResourceNotFoundException", f"Requested resource not found: Stream: {arn} not found")
+        raise table_missing_by_name(_table_of(arn))
     stored = txn.get(place)
     return None if stored is None else _decode(stored)
 
 
-def _no_policy(arn: str) -> AwsError:
-    return AwsError("PolicyNotFoundException", f"Resource-based policy not found for the provided ResourceArn: {arn}")
+def _no_policy(why: str) -> AwsError:
+    return AwsError("PolicyNotFoundException", f"Resource-based policy not found for the provided ResourceArn: {why}")
 
 
 def _expect(params: Params, before: Stored | None, arn: str) -> None:
@@ -215,11 +233,23 @@ def _expect(params: Params, before: Stored | None, arn: str) -> None:
     expected = params.get("ExpectedRevisionId")
     if expected is None:
         return
-    if expected != (NO_POLICY if before is None else before.revision):
-        raise AwsError(
-            "PolicyNotFoundException",
-            f"Resource-based policy with the expected revision {expected} not found for the provided ResourceArn: {arn}",
-        )
+    if expected == (NO_POLICY if before is None else before.revision):
+        return
+    target = f"target table {_table_of(arn)}"
+    if expected == NO_POLICY and before is not None:
+        told = f"Requested policy update expecting none to be present for table {_table_of(arn)}, but a policy exists with "
+        told += f"revision id {before.revision}."
+    elif before is None:
+        told = f"Requested update for policy with revision id {expected}, but no policy is associated to {target}."
+    else:
+        told = f"Requested update for policy with revision id {expected}, but the policy associated to {target} has revision "
+        told += f"id {before.revision}."
+    raise _no_policy(told)
+
+
+def _table_of(arn: str) -> str:
+    match = names.match_resource(arn)
+    return match["table"] if match else arn
 
 
 @operation("dynamodb:PutResourcePolicy", resource="{ResourceArn}", policy=load)
@@ -238,7 +268,7 @@ async def put_resource_policy(call: Call, params: Params) -> Result:
             return before
         if before is None:
             txn.add(keys.POLICIES, 1)
-        stored = Stored(text, _revision())
+        stored = Stored(text, _revision(call.now, before))
         txn.set(place, msgspec.json.encode(stored))
         return stored
 

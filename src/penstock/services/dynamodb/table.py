@@ -243,6 +243,19 @@ class Index(KeySpace):
                 raise self.bad_size(name, kind, encoded)
 
 
+def bad_update(error: AwsError) -> AwsError:
+    """What `Index.check` raises, in the words that are for the result of an update expression."""
+    if "secondary index key is not supported" in error.message:
+        kind = "string" if "empty string" in error.message else "binary"
+        return invalid(
+            f"{EMPTY_KEY} The update expression attempted to update a secondary index key to a value that is not "
+            f"supported. The AttributeValue for a key attribute cannot contain an empty {kind} value."
+        )
+    if "Type mismatch for Index Key" in error.message:
+        return invalid("The update expression attempted to update a secondary index key to unsupported type")
+    return error
+
+
 def _encoded(item: Item, name: str, kind: str, most_bytes: int) -> bytes | None:
     value = item.get(name)
     raw: str | None = None if value is None else value.get(kind)

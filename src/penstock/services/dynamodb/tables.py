@@ -199,7 +199,7 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
         "TableId": record.id,
         "DeletionProtectionEnabled": record.deletion_protection,
     }
-    found.update(billing.describe(record))
+    found.update(billing.describe(record, record.on_demand))
     found.update(indexes.describe(record, status, sized.indexes))
     found.update(streams.describe(record))
     found.update(replicas.describe(record))

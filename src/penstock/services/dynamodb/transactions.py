@@ -238,7 +238,10 @@ def _change(call: Call, txn: Transaction, action: _Action, found: Table, key: by
             )
         case "Update":
             size, body = updated(action.item, old, item, update, action.values)
-            _check_indexes(found, item)
+            try:
+                _check_indexes(found, item)
+            except AwsError as error:
+                raise table.bad_update(error) from None
             return _Change(found, key, old, body, size, item, action.item)
         case kind:
             return _Change(found, key, old, b"", 0, {}, action.item, kind == "Delete")

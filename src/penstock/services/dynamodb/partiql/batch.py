@@ -10,6 +10,7 @@ from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.partiql import plan
 from penstock.services.dynamodb.partiql.execute import bind, look_up, select, table_of, write
 from penstock.services.dynamodb.partiql.plan import Bound
+from penstock.services.dynamodb.table import Table
 from penstock.wire.errors import AwsError
 
 _NOT_BY_KEY = "Select statements within BatchExecuteStatement must specify the primary key in the where clause."
@@ -62,8 +63,10 @@ async def _respond(
         return _failed(bound)
     response: dict[str, Any] = {}
     try:
+        found = await look_up(call, bound)
         response["TableName"] = table_of(call, bound)
-        done = await _carry_out(call, part if level is None else {**part, "ReturnConsumedCapacity": level}, bound)
+        wanted = part if level is None else {**part, "ReturnConsumedCapacity": level}
+        done = await _carry_out(call, wanted, bound, found)
     except AwsError as error:
         if error.code not in _CODES:
             raise
@@ -75,8 +78,7 @@ async def _respond(
     return response
 
 
-async def _carry_out(call: Call, part: dict[str, Any], bound: Bound) -> Result:
-    found = await look_up(call, bound)
+async def _carry_out(call: Call, part: dict[str, Any], bound: Bound, found: Table) -> Result:
     if bound.statement.kind == "EXISTS":
         raise invalid("EXISTS can only be used in a transaction")
     if bound.statement.kind != "SELECT":

@@ -123,6 +123,8 @@ class Reads(NamedTuple):
 def reads(bound: Bound, found: Table) -> Reads:
     """What a SELECT reads. Raises ValidationException for an index that is not there or an order that cannot be had."""
     statement = bound.statement
+    if statement.index and not any(index.record.name == statement.index for index in found.indexes):
+        raise invalid("The table does not have the specified index")
     space: KeySpace = found.index(statement.index) if statement.index else found
     partitions: list[Value] = []
     sort_condition: Condition | None = None
