@@ -14,6 +14,7 @@ from penstock.services.lambda_ import (
     configurations,
     downloads,
     event_invoke_configs,
+    event_source_mappings,
     functions,
     invocations,
     layer_permissions,
@@ -23,6 +24,7 @@ from penstock.services.lambda_ import (
     provisioned_concurrency,
     recursion,
     runtime_management,
+    stream_polling,
     streaming,
     tags,
     url_requests,
@@ -35,7 +37,7 @@ from penstock.wire import models
 models.patch("lambda", Path(__file__).with_name("model-patch.json"))
 
 __all__ = [
-    "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "functions", "invocations",
-    "layer_permissions", "layers", "output", "permissions", "provisioned_concurrency", "recursion", "runtime_management",
-    "streaming", "tags", "url_requests", "urls", "versions", "workers",
+    "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "event_source_mappings",
+    "functions", "invocations", "layer_permissions", "layers", "output", "permissions", "provisioned_concurrency",
+    "recursion", "runtime_management", "stream_polling", "streaming", "tags", "url_requests", "urls", "versions", "workers",
 ]  # fmt: skip

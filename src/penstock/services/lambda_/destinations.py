@@ -127,8 +127,15 @@ def _json(payload: bytes) -> Any:
     return msgspec.Raw(payload)
 
 
-def delivery(target: str, function: Function, document: dict[str, Any], trace: str, now: float) -> Delivery:
-    """The call that brings a record to its destination."""
+def new_id() -> str:
+    """A request id."""
+    return str(uuid.uuid4())
+
+
+def delivery(
+    target: str, function: Function, document: dict[str, Any], trace: str, now: float, *, place: str = ""
+) -> Delivery:
+    """The call that brings a record to its destination. place: of its object in a bucket, but for the time."""
     arn = arns.parse(target)
     text = msgspec.json.encode(document)
     params: dict[str, Any]
@@ -136,7 +143,8 @@ def delivery(target: str, function: Function, document: dict[str, Any], trace: s
         params = {"FunctionName": target, "InvocationType": "Event", "Payload": text}
     elif arn.service == "s3":
         at = datetime.datetime.fromtimestamp(now, datetime.UTC)
-        key = f"aws/lambda/async/{function.name}/{at:%Y/%m/%d}/{at:%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
+        place = place or f"aws/lambda/async/{function.name}"
+        key = f"{place}/{at:%Y/%m/%d}/{at:%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
         params = {"Bucket": arn.resource, "Key": key, "Body": text, "ContentType": "application/json"}
     elif arn.service == "sqs":
         params = {"QueueUrl": f"https://sqs.{arn.region}.amazonaws.com/{arn.account}/{arn.resource}"}

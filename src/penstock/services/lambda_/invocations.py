@@ -147,10 +147,7 @@ class Ready:
         """What the function's environments have for variables. Raises AwsError as AWS does where KMS says no."""
         plain: dict[str, str] = {}
         if function.environment is not None:
-            await self.credentials(function)
-            role = self.principals[function.arn]
-            if (await self._node.directory.identity(role)).missing:
-                role = identity.root(role.account)
+            role = await self.principal(function)
             try:
                 plain = await variables.opened(self._node, function, role)
             except AwsError as error:
@@ -158,6 +155,14 @@ class Ready:
         if function.log_format == "JSON":
             plain = {**plain, "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": function.application_level}
         return plain
+
+    async def principal(self, function: Function) -> identity.Principal:
+        """Who a function acts as. Where its role has no record there is nothing to hold it to: its account."""
+        await self.credentials(function)
+        role = self.principals[function.arn]
+        if (await self._node.directory.identity(role)).missing:
+            return identity.root(role.account)
+        return role
 
     async def credentials(self, function: Function) -> Credentials:
         """Temporary credentials of the function's role, used again until an hour before they expire."""

@@ -12,6 +12,11 @@
 | ("lambda", "of", account, region, name, "invoke", qualifier) | `event_invoke_configs.EventInvokeConfig`, msgpack |
 | ("lambda", "provisioned", account, region, name, qualifier) | `provisioned_concurrency.Provision`, msgpack |
 | ("lambda", "provisioned wake") | i64 counter: grows with each change of what is provisioned |
+| ("lambda", "mapping", account, region, id) | `event_source_mappings.Mapping`, msgpack |
+| ("lambda", "mapping result", id) | how its last batch went, text |
+| ("lambda", "checkpoint", id, shard) | `stream_polling.Checkpoint`, msgpack |
+| ("lambda", "mapping lease") + a lease's own suffix | which node reads a mapping |
+| ("lambda", "mappings wake") | i64 counter: grows with each change of a mapping |
 | ("lambda", "layer", account, region, name, version) | `layers.LayerVersion`, msgpack |
 | ("lambda", "layer policy", account, region, name, version) | its resource policy, JSON text |
 | ("lambda", "layer versions", account, region, name) | i64 counter: versions ever published |
@@ -30,6 +35,8 @@ from penstock.store.tuples import pack, range_of
 QUALIFIED = ("policy", "url", "invoke")
 """Kinds of which each version and alias may have its own."""
 
+MAPPINGS_WAKE = pack(("lambda", "mappings wake"))
+MAPPING_LEASES = pack(("lambda", "mapping lease"))
 PROVISIONED_WAKE = pack(("lambda", "provisioned wake"))
 ASYNC_QUEUE = pack(("lambda", "async"))
 
@@ -116,3 +123,27 @@ def provisioned_of(account: str, region: str, name: str) -> tuple[bytes, bytes]:
 
 def every_provisioned() -> tuple[bytes, bytes]:
     return range_of(("lambda", "provisioned"))
+
+
+def mapping(account: str, region: str, id: str) -> bytes:
+    return pack(("lambda", "mapping", account, region, id))
+
+
+def mappings(account: str, region: str) -> tuple[bytes, bytes]:
+    return range_of(("lambda", "mapping", account, region))
+
+
+def every_mapping() -> tuple[bytes, bytes]:
+    return range_of(("lambda", "mapping"))
+
+
+def mapping_result(id: str) -> bytes:
+    return pack(("lambda", "mapping result", id))
+
+
+def checkpoint(id: str, shard: str) -> bytes:
+    return pack(("lambda", "checkpoint", id, shard))
+
+
+def checkpoints(id: str) -> tuple[bytes, bytes]:
+    return range_of(("lambda", "checkpoint", id))

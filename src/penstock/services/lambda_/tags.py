@@ -1,69 +1,79 @@
-"""Tags of records."""
+"""Tags of functions and event source mappings."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, records, rules
+from penstock.services.lambda_ import access, event_source_mappings, records, rules
 from penstock.store import Transaction
 
 TAGS_MAX = 50
+Tags: TypeAlias = dict[str, str]
 
 
 def _resource(call: Call, params: Params) -> str:
     return str(params["Resource"])
 
 
-def _function(call: Call, params: Params) -> tuple[str, str, str]:
-    if not params["Resource"].startswith("arn:"):
-        raise rules.invalid(f"{params['Resource']} is not an ARN")
-    if ":function:" not in params["Resource"]:
-        raise rules.missing(f"{_kind(params['Resource'])} not found: {params['Resource']}")
-    account, region, name, qualifier = rules.reference(call, params["Resource"])
+def _retag(call: Call, txn: Transaction, arn: str, change: Callable[[Tags], Tags] | None) -> Tags:
+    """The resource's tags, changed where `change` is given. Raises ResourceNotFoundException and what `change` does."""
+    if ":event-source-mapping:" in arn:
+        mapping = event_source_mappings.find(txn, arn)
+        if mapping is None:
+            raise rules.missing(f"Event source mapping not found: {arn}")
+        tags = mapping.tags
+        if change is not None:
+            tags = change(tags)
+            event_source_mappings.write(txn, msgspec.structs.replace(mapping, tags=tags))
+        return tags
+    if ":function:" not in arn:
+        raise rules.missing(f"{arn.split(':')[5].replace('-', ' ').capitalize()} not found: {arn}")
+    account, region, name, qualifier = rules.reference(call, arn)
     if qualifier:
         raise rules.invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
-    return account, region, name
-
-
-def _kind(arn: str) -> str:
-    return arn.split(":")[5].replace("-", " ").capitalize()
+    function = records.read(txn, account, region, name)
+    tags = function.tags
+    if change is not None:
+        tags = change(tags)
+        records.write(txn, msgspec.structs.replace(function, tags=tags, revision=records.new_revision()))
+    return tags
 
 
 @operation("lambda:TagResource", resource=_resource, policy=access.load_policy)
 async def tag_resource(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_TagResource.html"""
-    where = _function(call, params)
     if not params["Tags"]:
         raise rules.invalid("An error occurred and the request cannot be processed.")
 
-    def body(txn: Transaction) -> None:
-        function = records.read(txn, *where)
-        tags = {**function.tags, **params["Tags"]}
-        if len(tags) > TAGS_MAX:
+    def added(tags: Tags) -> Tags:
+        new = {**tags, **params["Tags"]}
+        if len(new) > TAGS_MAX:
             raise rules.invalid("Number of tags exceeds resource tag limit.")
-        records.write(txn, msgspec.structs.replace(function, tags=tags, revision=records.new_revision()))
+        return new
 
-    await call.store.transact(body)
+    await call.store.transact(lambda txn: _retag(call, txn, params["Resource"], added))
     return {}
 
 
 @operation("lambda:UntagResource", resource=_resource, policy=access.load_policy)
 async def untag_resource(call: Call, params: Params) -> Result:
-    where = _function(call, params)
+    """https://docs.aws.amazon.com/lambda/latest/api/API_UntagResource.html"""
     gone = set(params["TagKeys"])
 
-    def body(txn: Transaction) -> None:
-        function = records.read(txn, *where)
-        tags = {k: v for k, v in function.tags.items() if k not in gone}
-        records.write(txn, msgspec.structs.replace(function, tags=tags, revision=records.new_revision()))
+    def left(tags: Tags) -> Tags:
+        return {name: value for name, value in tags.items() if name not in gone}
 
-    await call.store.transact(body)
+    await call.store.transact(lambda txn: _retag(call, txn, params["Resource"], left))
     return {}
 
 
 @operation("lambda:ListTags", resource=_resource, policy=access.load_policy)
 async def list_tags(call: Call, params: Params) -> Result:
-    where = _function(call, params)
-    return {"Tags": (await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)).tags}
+    """https://docs.aws.amazon.com/lambda/latest/api/API_ListTags.html"""
+    arn = params["Resource"]
+    return {"Tags": await call.store.transact(lambda txn: _retag(call, txn, arn, None), read_only=True)}
