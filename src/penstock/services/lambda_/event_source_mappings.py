@@ -189,7 +189,7 @@ async def _check_source(call: Call, source: str, function: Function, params: Par
             "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be "
             "null."
         )
-    if start == "AT_TIMESTAMP":
+    if start == "AT_TIMESTAMP" or "StartingPositionTimestamp" in params:
         raise rules.invalid(f"Unsupported starting position for arn type: {source}")
     principal = await call.node.own(Ready).principal(function)
     try:
