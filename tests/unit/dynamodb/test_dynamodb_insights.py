@@ -154,5 +154,5 @@ def test_values_of_places(kind: str, text: str) -> None:
     text = numbers.canonical(text) if kind == "N" else text
     encoded = keys.ENCODERS[kind](text)
     place = keys.partition(b"", encoded) + keys.element(keys.ENCODERS["N"]("7"))
-    assert keys.values_of(place, kind, "N") == (text, "7")
-    assert keys.values_of(keys.partition(b"", encoded), kind, "N") == (text,)
+    assert keys.values_of(place, (kind,), ("N",)) == (text, "7")
+    assert keys.values_of(keys.partition(b"", encoded), (kind,), ("N",)) == (text,)

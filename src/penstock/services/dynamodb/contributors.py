@@ -124,10 +124,10 @@ def top(space: KeySpace, minute: Minute, *, whole_keys: bool, most: int) -> tupl
     """
     by_values: dict[tuple[str, ...], float] = {}
     for place, units in minute.keys.items():
-        values = keys.values_of(place, space.hash_type, space.range_type)
+        values = keys.values_of(place, space.hash_types, space.range_types)
         if not whole_keys:
-            values = values[:1]
-        elif len(values) < 2:
+            values = values[: len(space.hash_types)]
+        elif len(values) == len(space.hash_types):
             continue
         by_values[values] = by_values.get(values, 0.0) + units
     ordered = sorted(by_values.items(), key=lambda pair: (-pair[1], pair[0]))[:most]

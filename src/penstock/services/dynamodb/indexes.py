@@ -47,14 +47,19 @@ def made(params: Mapping[str, Any]) -> list[IndexRecord]:
 
 
 def _record(given: dict[str, Any], number: int, is_global: bool, on_demand: bool) -> IndexRecord:
-    by_type = {element["KeyType"]: element["AttributeName"] for element in given["KeySchema"]}
+    hashes, ranges = (
+        [element["AttributeName"] for element in given["KeySchema"] if element["KeyType"] == kind]
+        for kind in ("HASH", "RANGE")
+    )
     throughput = given.get("ProvisionedThroughput") or {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
     index = IndexRecord(
         name=given["IndexName"],
         id=number,
         is_global=is_global,
-        hash_key=by_type["HASH"],
-        range_key=by_type.get("RANGE", ""),
+        hash_key=hashes[0],
+        range_key=ranges[0] if ranges else "",
+        more_hash_keys=hashes[1:],
+        more_range_keys=ranges[1:],
         projection=given["Projection"]["ProjectionType"],
         non_key_attributes=given["Projection"].get("NonKeyAttributes") or [],
         read_units=throughput["ReadCapacityUnits"],
@@ -68,9 +73,8 @@ def describe(record: TableRecord, status: str, sizes: dict[int, tuple[int, int]]
     """The members of a TableDescription about indexes. sizes: index id -> entries, bytes."""
     found: dict[str, Any] = {}
     for index in record.indexes:
-        schema = [{"AttributeName": index.hash_key, "KeyType": "HASH"}]
-        if index.range_key:
-            schema.append({"AttributeName": index.range_key, "KeyType": "RANGE"})
+        schema = [{"AttributeName": name, "KeyType": "HASH"} for name in index.hash_keys]
+        schema += [{"AttributeName": name, "KeyType": "RANGE"} for name in index.range_keys]
         projection: dict[str, Any] = {"ProjectionType": index.projection}
         if index.non_key_attributes:
             projection["NonKeyAttributes"] = index.non_key_attributes
@@ -116,7 +120,7 @@ def change(
         elif "Update" in each:
             record = _update(record, each["Update"])
     used = {record.hash_key, record.range_key}
-    used.update(name for index in record.indexes for name in (index.hash_key, index.range_key))
+    used.update(name for index in record.indexes for name in (*index.hash_keys, *index.range_keys))
     return table.changed(record, attributes={n: t for n, t in record.attributes.items() if n in used})
 
 

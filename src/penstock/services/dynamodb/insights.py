@@ -202,7 +202,7 @@ async def _report(call: Call, params: Params, asked: dict[str, str]) -> dict[str
     whole = rule[0] == "S"
     found, different = contributors.top(space, counted, whole_keys=whole, most=most)
     return {
-        "KeyLabels": list(space.own_key_names if whole else space.own_key_names[:1]),
+        "KeyLabels": list(space.own_key_names if whole else space.own_key_names[: len(space.hash_types)]),
         "AggregationStatistic": "Sum",
         "AggregateValue": counted.total,
         "ApproximateUniqueCount": different,

@@ -10,7 +10,7 @@ from penstock.services.dynamodb.attributes import Value
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.expressions.key_condition import KeyCondition
 from penstock.services.dynamodb.expressions.scope import Values
-from penstock.services.dynamodb.table import KeySpace
+from penstock.services.dynamodb.table import CompositeIndex, KeySpace
 from penstock.store.tuples import prefix_end
 
 
@@ -25,6 +25,10 @@ class KeyRange(NamedTuple):
 
 def key_range(table: KeySpace, conditions: Mapping[str, KeyCondition], values: Values) -> KeyRange:
     """The range that the conditions mean in the table or index. Raises ValidationException where they do not fit its keys."""
+    if isinstance(table, CompositeIndex):
+        return _composite_range(table, conditions, values)
+    if len(conditions) > 2:
+        raise invalid("Conditions can be of length 1 or 2 only")
     if not table.range_name and len(conditions) > 1:
         raise invalid("Query key condition not supported")
     hash_value = _check(table.hash_name, table.hash_type, conditions, values, required=True)
@@ -43,6 +47,30 @@ def key_range(table: KeySpace, conditions: Mapping[str, KeyCondition], values: V
         raise table.bad_size(table.range_name, table.range_type, b"")
     begin, end = _bounds(partition, condition.operator, operands)
     return KeyRange(begin, end, partition, condition)
+
+
+def _composite_range(index: CompositeIndex, conditions: Mapping[str, KeyCondition], values: Values) -> KeyRange:
+    """Equality for all of the partition key; of the sort key the first ones, equality for all but the last of these."""
+    hashes, ranges = index.record.hash_keys, index.record.range_keys
+    wanted = ranges[: max(len(conditions) - len(hashes), 0)]
+    encoded: dict[str, list[bytes]] = {}
+    for name in (*hashes, *wanted):
+        kind = index.type_of_key(name)
+        _check(name, kind, conditions, values, required=True)
+        if conditions[name].operator != "=" and (not wanted or name != wanted[-1]):
+            raise invalid(f"Query key condition not supported: only the last one may be other than equality: {name}")
+        encoded[name] = [keys.ENCODERS[kind](values[operand][kind]) for operand in conditions[name].operands]
+        if not all(encoded[name]) and conditions[name].operator != "begins_with":
+            raise index.bad_size(name, kind, b"")
+    if len(conditions) > len(hashes) + len(wanted):
+        raise invalid("Query key condition not supported")
+    partition = index.partition_of_parts([encoded[name][0] for name in hashes])
+    if not wanted:
+        return KeyRange(partition, prefix_end(partition), partition, None)
+    begins = partition + b"".join(keys.element(encoded[name][0]) for name in wanted[:-1])
+    last = conditions[wanted[-1]]
+    begin, end = _bounds(begins, last.operator, encoded[wanted[-1]])
+    return KeyRange(begin, end, partition, last)
 
 
 def _check(name: str, kind: str, conditions: Mapping[str, KeyCondition], values: Values, *, required: bool) -> Value:

@@ -182,17 +182,25 @@ _DECODERS: dict[str, Callable[[bytes], str]] = {
 }
 
 
-def values_of(place: bytes, *types: str) -> tuple[str, ...]:
-    """The key values in an item's place, or in as much of it as there is. types: of the partition key and the sort key."""
-    found = []
-    at = HASH_BYTES
+def values_of(place: bytes, hash_types: tuple[str, ...], range_types: tuple[str, ...]) -> tuple[str, ...]:
+    """The key values in an item's or entry's place, or in as much of it as there is. types: of their attributes."""
+    match = _ELEMENT(place, HASH_BYTES)
+    if match is None:
+        return ()
+    raw = match[1].replace(b"\0\xff", b"\0")
+    hashes = _elements(raw, 0, hash_types) if len(hash_types) > 1 else [_DECODERS[hash_types[0]](raw)]
+    return (*hashes, *_elements(place, match.end(), range_types))
+
+
+def _elements(raw: bytes, at: int, types: tuple[str, ...]) -> list[str]:
+    found: list[str] = []
     for kind in types:
-        match = _ELEMENT(place, at) if kind else None
+        match = _ELEMENT(raw, at)
         if match is None:
             break
         found.append(_DECODERS[kind](match[1].replace(b"\0\xff", b"\0")))
         at = match.end()
-    return tuple(found)
+    return found
 
 
 def element_prefix(raw: bytes) -> bytes:

@@ -19,6 +19,10 @@ _LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditio
 _EXPRESSIONS = ("ProjectionExpression", "FilterExpression", "KeyConditionExpression")
 
 
+MAX_CONDITIONS = 8
+"""Of an index with four attributes in its partition key and as many in its sort key."""
+
+
 @operation("dynamodb:Query", resource=permissions.resource, policy=resource_policies.load)
 async def query(call: Call, params: Params) -> Result:
     """One page of the items that the key conditions mean."""
@@ -27,7 +31,7 @@ async def query(call: Call, params: Params) -> Result:
     if "KeyConditionExpression" not in params and "KeyConditions" not in params:
         raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
     expressions, values = compile_either(params)
-    if not 1 <= len(expressions.key_conditions) <= 2:
+    if not 1 <= len(expressions.key_conditions) <= MAX_CONDITIONS:
         raise invalid("Conditions can be of length 1 or 2 only")
     return await run(call, params, expressions, values)
 

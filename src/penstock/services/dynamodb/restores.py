@@ -178,7 +178,7 @@ def _target(call: Call, params: Params, source: TableRecord, restored: Restored)
     local = params.get("LocalSecondaryIndexOverride")
     global_ = params.get("GlobalSecondaryIndexOverride")
     indexes = [*_kept(source, local, False, on_demand), *_kept(source, global_, True, on_demand)]
-    used = {source.hash_key, source.range_key, *(n for index in indexes for n in (index.hash_key, index.range_key))}
+    used = {source.hash_key, source.range_key, *(n for index in indexes for n in (*index.hash_keys, *index.range_keys))}
     wanted = params.get("OnDemandThroughputOverride")
     given = {} if wanted is None else {"OnDemandThroughput": wanted}
     most = billing.maximums(given, on_demand, _most(source, on_demand))
@@ -244,13 +244,15 @@ def _most(source: TableRecord | IndexRecord, on_demand: bool) -> tuple[int, int]
 
 def _same(index: IndexRecord | None, given: Mapping[str, Any]) -> IndexRecord:
     """Raises ValidationException unless the index is the source's own."""
-    by_type = {element["KeyType"]: element["AttributeName"] for element in given["KeySchema"]}
+    hashes, ranges = (
+        [element["AttributeName"] for element in given["KeySchema"] if element["KeyType"] == kind]
+        for kind in ("HASH", "RANGE")
+    )
     projection = given["Projection"]
-    asked = (
-        by_type.get("HASH", ""), by_type.get("RANGE", ""), projection.get("ProjectionType"),
-        sorted(projection.get("NonKeyAttributes") or ()),
-    )  # fmt: skip
-    if index is None or asked != (index.hash_key, index.range_key, index.projection, sorted(index.non_key_attributes)):
+    asked = (hashes, ranges, projection.get("ProjectionType"), sorted(projection.get("NonKeyAttributes") or ()))
+    if index is None or asked != (
+        index.hash_keys, index.range_keys, index.projection, sorted(index.non_key_attributes)
+    ):  # fmt: skip
         raise invalid(
             f"{INVALID}Index override does not match an index of the source table: {given['IndexName']}. Indexes can be "
             "left out of a restore, not added or changed"

@@ -41,6 +41,19 @@ class IndexRecord(msgspec.Struct, omit_defaults=True):
     warm_write_units: int = 0
     backfilling: bool = False
     """Whether items from before the index are still being added; it cannot be read until then."""
+    more_hash_keys: list[str] = []
+    """Further attributes of the partition key, in their order. The next: of the sort key."""
+    more_range_keys: list[str] = []
+
+    @property
+    def hash_keys(self) -> list[str]:
+        """The attributes of the partition key."""
+        return [self.hash_key, *self.more_hash_keys]
+
+    @property
+    def range_keys(self) -> list[str]:
+        """The attributes of the sort key; none where there is no sort key."""
+        return [self.range_key, *self.more_range_keys] if self.range_key else []
 
 
 class Restored(msgspec.Struct, omit_defaults=True):
@@ -157,6 +170,16 @@ class KeySpace:
         """Its hash key and, where it has one, its range key."""
         return (self.hash_name, self.range_name) if self.range_name else (self.hash_name,)
 
+    @property
+    def hash_types(self) -> tuple[str, ...]:
+        """The types of the partition key's attributes."""
+        return (self.hash_type,)
+
+    @property
+    def range_types(self) -> tuple[str, ...]:
+        """The types of the sort key's attributes."""
+        return (self.range_type,) if self.range_name else ()
+
     def partition_of(self, value: Value) -> bytes:
         """What the keys of one partition begin with; the value is of the right type. Raises ValidationException."""
         encoded = self.hash_encode(value[self.hash_type])
@@ -195,7 +218,9 @@ class Index(KeySpace):
         self.counted = keys.index_count(table_id, record.id)
         self.sized = keys.index_bytes(table_id, record.id)
         self.projects_all = record.projection == "ALL"
-        names = (table.hash_key, table.range_key, record.hash_key, record.range_key, *record.non_key_attributes)
+        names = (
+            table.hash_key, table.range_key, *record.hash_keys, *record.range_keys, *record.non_key_attributes
+        )  # fmt: skip
         self.kept = tuple(dict.fromkeys(name for name in names if name))
         """Attributes that an entry has, unless all."""
 
@@ -226,21 +251,91 @@ class Index(KeySpace):
             value = item.get(name) if name else None
             if value is None:
                 continue
-            raw = value.get(kind)
-            if raw is None:
-                raise invalid(
-                    f"{INVALID}Type mismatch for Index Key {name} Expected: {kind} Actual: {type_of(value)} "
-                    f"IndexName: {self.record.name}"
-                )
-            encoded = keys.ENCODERS[kind](raw)
-            if not encoded:
-                raise invalid(
-                    "One or more parameter values are not valid. A value specified for a secondary index key is not "
-                    "supported. The AttributeValue for a key attribute cannot contain an empty "
-                    f"{'string' if kind == 'S' else 'binary'} value. IndexName: {self.record.name}, IndexKey: {name}"
-                )
+            encoded = self.checked(name, kind, value)
             if len(encoded) > (MAX_HASH_KEY_BYTES if name == self.hash_name else MAX_RANGE_KEY_BYTES):
                 raise self.bad_size(name, kind, encoded)
+
+    def checked(self, name: str, kind: str, value: Value) -> bytes:
+        """The bytes of a value as a key of this index. Raises ValidationException for another type, or an empty one."""
+        raw = value.get(kind)
+        if raw is None:
+            raise invalid(
+                f"{INVALID}Type mismatch for Index Key {name} Expected: {kind} Actual: {type_of(value)} "
+                f"IndexName: {self.record.name}"
+            )
+        encoded = keys.ENCODERS[kind](raw)
+        if not encoded:
+            raise invalid(
+                "One or more parameter values are not valid. A value specified for a secondary index key is not "
+                "supported. The AttributeValue for a key attribute cannot contain an empty "
+                f"{'string' if kind == 'S' else 'binary'} value. IndexName: {self.record.name}, IndexKey: {name}"
+            )
+        return encoded
+
+
+class CompositeIndex(Index):
+    """A global index whose partition key, or sort key, has several attributes.
+
+    Those of the partition key are one value in its keys, each an element of it; those of the sort key follow each other.
+    Source: "Multi-attribute key schema" of the developer guide.
+    """
+
+    __slots__ = ("_types",)
+
+    def __init__(self, record: IndexRecord, table: TableRecord, table_id: bytes) -> None:
+        super().__init__(record, table, table_id)
+        self._types = {name: table.attributes[name] for name in (*record.hash_keys, *record.range_keys)}
+
+    @property
+    def own_key_names(self) -> tuple[str, ...]:
+        """The attributes of its partition key, then those of its sort key."""
+        return tuple(self._types)
+
+    @property
+    def hash_types(self) -> tuple[str, ...]:
+        """See `KeySpace`."""
+        return tuple(self._types[name] for name in self.record.hash_keys)
+
+    @property
+    def range_types(self) -> tuple[str, ...]:
+        """See `KeySpace`."""
+        return tuple(self._types[name] for name in self.record.range_keys)
+
+    def type_of_key(self, name: str) -> str:
+        """The type of an attribute of its keys."""
+        return self._types[name]
+
+    def partition_of_parts(self, encoded: list[bytes]) -> bytes:
+        """What the keys of one partition begin with, from the bytes of each attribute of the partition key."""
+        return keys.partition(self.prefix, encoded[0] if len(encoded) == 1 else b"".join(map(keys.element, encoded)))
+
+    def entry_key(self, item: Item, item_suffix: bytes) -> bytes | None:
+        """See `Index`."""
+        hashes = self._parts(item, self.record.hash_keys, MAX_HASH_KEY_BYTES)
+        ranges = self._parts(item, self.record.range_keys, MAX_RANGE_KEY_BYTES)
+        if hashes is None or ranges is None:
+            return None
+        return self.partition_of_parts(hashes) + b"".join(map(keys.element, ranges)) + item_suffix
+
+    def _parts(self, item: Item, names: list[str], most_bytes: int) -> list[bytes] | None:
+        """The bytes of an item's attributes; None where one is missing or cannot be a key."""
+        found = []
+        for name in names:
+            encoded = _encoded(item, name, self._types[name], most_bytes)
+            if encoded is None:
+                return None
+            found.append(encoded)
+        return found if sum(map(len, found)) <= most_bytes else None
+
+    def check(self, item: Item) -> None:
+        """See `Index`. The limits hold for a partition key, or a sort key, as a whole."""
+        for names, most_bytes in (
+            (self.record.hash_keys, MAX_HASH_KEY_BYTES), (self.record.range_keys, MAX_RANGE_KEY_BYTES)
+        ):  # fmt: skip
+            given = [name for name in names if name in item]
+            size = sum(len(self.checked(name, self._types[name], item[name])) for name in given)
+            if size > most_bytes:
+                raise self.bad_size(self.hash_name if names is self.record.hash_keys else names[0], "S", b"x")
 
 
 def bad_update(error: AwsError) -> AwsError:
@@ -289,7 +384,10 @@ class Table(KeySpace):
         super().__init__(keys.items(self.id), record.hash_key, record.range_key, record.attributes)
         self.record = record
         self.key_names = self.own_key_names
-        self.indexes = tuple(Index(each, record, self.id) for each in record.indexes)
+        self.indexes = tuple(
+            (CompositeIndex if each.more_hash_keys or each.more_range_keys else Index)(each, record, self.id)
+            for each in record.indexes
+        )
         self.is_limited = (
             not record.on_demand
             or bool(record.max_read_units or record.max_write_units)

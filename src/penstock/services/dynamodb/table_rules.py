@@ -10,6 +10,8 @@ from penstock.services.dynamodb.errors import INVALID, invalid
 
 MAX_LOCAL_INDEXES = 5
 MAX_GLOBAL_INDEXES = 20
+MAX_KEY_ATTRIBUTES = 4
+"""Of a global index's partition key, and of its sort key."""
 _MAX_UNITS = 1_000_000_000_000
 
 
@@ -88,6 +90,31 @@ def check_keys(schema: list[dict[str, str]], definitions: list[dict[str, str]]) 
         raise invalid("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
 
 
+def check_global_keys(schema: list[dict[str, str]], definitions: list[dict[str, str]]) -> None:
+    """The key schema of a global index: up to four attributes of each kind. Raises ValidationException."""
+    kinds = [element["KeyType"] for element in schema]
+    hashes, ranges = kinds.count("HASH"), kinds.count("RANGE")
+    if len(schema) <= 2 and hashes < 2:
+        check_keys(schema, definitions)
+        return
+    used, defined = [element["AttributeName"] for element in schema], {each["AttributeName"] for each in definitions}
+    if kinds[0] != "HASH":
+        raise invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+    if kinds != ["HASH"] * hashes + ["RANGE"] * ranges:
+        raise invalid("Invalid KeySchema: All HASH key elements must come before the RANGE key elements")
+    if hashes > MAX_KEY_ATTRIBUTES or ranges > MAX_KEY_ATTRIBUTES:
+        raise invalid(
+            f"{INVALID}A KeySchema has at most {MAX_KEY_ATTRIBUTES} HASH and {MAX_KEY_ATTRIBUTES} RANGE key elements"
+        )
+    if len(set(used)) != len(used):
+        raise invalid("Invalid KeySchema: Two elements have the same name")
+    if not set(used) <= defined:
+        raise invalid(
+            f"{INVALID}Some index key attributes are not defined in AttributeDefinitions. "
+            f"Keys: [{', '.join(used)}], AttributeDefinitions: [{', '.join(each['AttributeName'] for each in definitions)}]"
+        )
+
+
 def check_local_indexes(
     indexes: list[dict[str, Any]],
     table_schema: list[dict[str, str]],
@@ -134,7 +161,7 @@ def check_global_indexes(
 
 def check_global_index(index: dict[str, Any], definitions: list[dict[str, str]], on_demand: bool) -> None:
     """One global index, of CreateTable or UpdateTable. Raises ValidationException."""
-    check_keys(index["KeySchema"], definitions)
+    check_global_keys(index["KeySchema"], definitions)
     check_projection(index["Projection"])
     throughput = index.get("ProvisionedThroughput")
     if on_demand and throughput:

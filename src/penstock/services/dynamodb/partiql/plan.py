@@ -27,7 +27,7 @@ from penstock.services.dynamodb.expressions.syntax import (
 )
 from penstock.services.dynamodb.partiql.literals import value_of
 from penstock.services.dynamodb.partiql.syntax import Statement
-from penstock.services.dynamodb.table import KeySpace, Table
+from penstock.services.dynamodb.table import CompositeIndex, KeySpace, Table
 
 MAX_PARTITIONS = 50
 """Partition keys that IN may list."""
@@ -131,7 +131,9 @@ def reads(bound: Bound, found: Table) -> Reads:
     is_exact = not statement.index
     rest: list[Condition] = []
     conjuncts = _conjuncts(statement.where)
-    by_hash = next((c for c in conjuncts if _picks_partition(bound, c, space.hash_name)), None)
+    # An index whose keys have several attributes is scanned: each condition is tested on what is read.
+    is_simple = not isinstance(space, CompositeIndex)
+    by_hash = next((c for c in conjuncts if is_simple and _picks_partition(bound, c, space.hash_name)), None)
     if by_hash is not None:
         partitions = _partitions(bound, by_hash)
         is_exact = is_exact and isinstance(by_hash, CompareNode)
