@@ -170,6 +170,15 @@ def test_queries_that_are_refused(expression: str, message: str) -> None:
 def test_schemas() -> None:
     async def body() -> None:
         call = Calls()
+        error = await call.error(
+            "CreateTable", TableName="tab", BillingMode="PAY_PER_REQUEST", KeySchema=schema(("a",), ("c", "e")),
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": TYPES[n]} for n in ("a", "c", "e")],
+        )  # fmt: skip
+        assert error == (
+            "ValidationException: 1 validation error detected: Value '[KeySchemaElement(attributeName=a, keyType=HASH), "
+            "KeySchemaElement(attributeName=c, keyType=RANGE), KeySchemaElement(attributeName=e, keyType=RANGE)]' at "
+            "'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2"
+        )
         await make(call)
         shown = (await call("DescribeTable", TableName="tab"))["Table"]
         assert shown["GlobalSecondaryIndexes"][0]["KeySchema"] == schema(HASHES, RANGES)

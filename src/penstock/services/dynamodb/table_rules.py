@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from penstock.services.dynamodb import names
@@ -26,9 +26,10 @@ def check_create(params: Mapping[str, Any]) -> None:
             f"Value null at '{name}' failed to satisfy constraint: Member must not be null" for name in missing
         )
         raise invalid(f"{len(missing)} validation error{'s' if len(missing) > 1 else ''} detected: {found}")
-    check_throughput(params)
     schema, definitions = params["KeySchema"], params["AttributeDefinitions"]
     local, global_ = params.get("LocalSecondaryIndexes"), params.get("GlobalSecondaryIndexes")
+    _check_schema_lengths(schema, local or ())
+    check_throughput(params)
     check_keys(schema, definitions)
     if local is None and global_ is None and len(schema) != len(definitions):
         raise invalid(
@@ -41,6 +42,25 @@ def check_create(params: Mapping[str, Any]) -> None:
     if global_ is not None:
         check_global_indexes(global_, definitions, params.get("BillingMode") == "PAY_PER_REQUEST", names_seen)
     check_all_used(schema, definitions, [*(local or ()), *(global_ or ())])
+
+
+def _check_schema_lengths(schema: list[dict[str, str]], local: Iterable[Mapping[str, Any]]) -> None:
+    """Raises ValidationException in the words of a constraint, which the model has no more since global indexes may."""
+    given = {"keySchema": schema}
+    for number, index in enumerate(local, 1):
+        given[f"localSecondaryIndexes.{number}.member.keySchema"] = index["KeySchema"]
+    broken = []
+    for where, elements in given.items():
+        if len(elements) > 2:
+            listed = ", ".join(
+                f"KeySchemaElement(attributeName={each['AttributeName']}, keyType={each['KeyType']})"
+                for each in elements
+            )
+            broken.append(
+                f"Value '[{listed}]' at '{where}' failed to satisfy constraint: Member must have length less than or equal to 2"
+            )
+    if broken:
+        raise invalid(f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: {'; '.join(broken)}")
 
 
 def check_throughput(params: Mapping[str, Any]) -> None:
