@@ -6,7 +6,8 @@ changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and
 uploads in `uploads`, `parts` and `completion`. `encryption` keeps all of it encrypted, `access` says whose a bucket is,
 `events` what a write tells the bucket's notification targets, `rules` how things may be named. Key bytes are built in
 `keys` alone. `owner_settings`, `log_lines` and `access_logs` are for the bucket's owner. `cors`, `website` and `pages` serve
-browsers, and alone know of HTTP. This folder knows no other service.
+browsers, and alone know of HTTP. `select` is S3 Select. This folder
+knows no other service.
 """
 
 from pathlib import Path
@@ -35,6 +36,7 @@ from penstock.services.s3 import (
     workers,
 )
 from penstock.services.s3.encryption import configuration as encryption
+from penstock.services.s3.select import operations as select
 from penstock.wire import models
 
 models.patch("s3", Path(__file__).with_name("model-patch.json"))
@@ -57,6 +59,7 @@ __all__ = [
     "pages",
     "parts",
     "policies",
+    "select",
     "tagging",
     "uploads",
     "versioning",
