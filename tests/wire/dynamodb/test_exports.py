@@ -200,6 +200,29 @@ def test_incremental_and_earlier_exports(own_server: Served) -> None:
     assert len(client.list_exports()["ExportSummaries"]) == 1
 
 
+def test_filtered_exports(server: Served) -> None:
+    client, bucket = server.client("dynamodb"), make_bucket(server)
+    name, arn = recoverable(client)
+    fill(client, name, 60)
+    wanted = {
+        "KeyConditionExpression": "pk = :p AND sk > :s", "FilterExpression": "#k = :k", "ProjectionExpression": "sk, #k",
+        "ExpressionAttributeNames": {"#k": "kind"},
+        "ExpressionAttributeValues": {":p": {"S": "p3"}, ":s": {"N": "20"}, ":k": {"S": "k1"}},
+    }  # fmt: skip
+    described = export(client, arn, bucket, FilterSpecification=wanted)
+    assert described["FilterSpecification"] == wanted
+    found = [json.loads(line)["Item"] for line in lines_of(server, bucket, described)[1]]
+    expected = [n for n in range(60) if n % 7 == 3 and n > 20 and n % 3 == 1]
+    assert found == [{"sk": {"N": str(n)}, "kind": {"S": "k1"}} for n in expected]
+    for wrong in (
+        {"FilterExpression": "a ="},
+        {"KeyConditionExpression": "sk = :s", "ExpressionAttributeValues": {":s": {"N": "1"}}},
+    ):
+        with pytest.raises(ClientError) as error:
+            client.export_table_to_point_in_time(TableArn=arn, S3Bucket=bucket, FilterSpecification=wrong)
+        assert error.value.response["Error"]["Code"] == "ValidationException"
+
+
 def test_exports_are_refused(server: Served) -> None:
     client, bucket = server.client("dynamodb"), make_bucket(server)
     plain = make_table(client)

@@ -22,6 +22,8 @@ from typing import Any
 import msgspec
 
 from penstock.services.dynamodb import history, ion, jobs, keys, records
+from penstock.services.dynamodb.attributes import Item
+from penstock.services.dynamodb.export_filter import ExportFilter
 from penstock.services.dynamodb.exports import ExportRecord, decode, encode
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -124,6 +126,7 @@ async def _write_file(step: jobs.Step, record: ExportRecord, key: bytes) -> None
 async def _read(step: jobs.Step, record: ExportRecord) -> tuple[list[bytes], int, int, bytes]:
     """The next lines, how many items they are of, the size of these, and the place to go on after."""
     source, after = record.table, record.after
+    wanted = ExportFilter(source, record.params.get("FilterSpecification"))
     lines: list[bytes] = []
     size_bytes = line_bytes = 0
     while line_bytes < _FILE_BYTES:
@@ -139,7 +142,8 @@ async def _read(step: jobs.Step, record: ExportRecord) -> tuple[list[bytes], int
                     last,
                 )
             found, last = history.items_at(txn, source, begin, record.to_us, _LOOKED_AT_ONCE, _BYTES_AT_ONCE)
-            return [_item_line(record, each.body) for each in found], sum(each.size for each in found), last
+            shown = [wanted.seen(each.key, each.body) for each in found]
+            return [_item_line(record, *each) for each in shown if each[1]], sum(each.size for each in found), last
 
         some, some_bytes, after = await step.node.store.transact(body, read_only=True)
         lines += some
@@ -151,9 +155,9 @@ async def _read(step: jobs.Step, record: ExportRecord) -> tuple[list[bytes], int
     return lines, len(lines), size_bytes, after
 
 
-def _item_line(record: ExportRecord, body: bytes) -> bytes:
+def _item_line(record: ExportRecord, item: Item | None, body: bytes) -> bytes:
     if record.format == "ION":
-        return f"{ion.VERSION} {{Item:{ion.item_text(records.decode(body))}}}\n".encode()
+        return f"{ion.VERSION} {{Item:{ion.item_text(item or records.decode(body))}}}\n".encode()
     return b'{"Item":%b}\n' % body
 
 

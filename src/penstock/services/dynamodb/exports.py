@@ -16,10 +16,11 @@ from penstock.core.identity import Principal
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import history, job_tokens, jobs, keys, names, table, tables
 from penstock.services.dynamodb.errors import invalid
+from penstock.services.dynamodb.export_filter import ExportFilter
 from penstock.services.dynamodb.restores import check_time, recovery_is_off
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
-from penstock.wire.errors import AwsError
+from penstock.wire.errors import AwsError, not_implemented
 
 _PAGE = 25
 _LEAST_WINDOW_S, _MOST_WINDOW_S = 15 * 60, 24 * 3600
@@ -90,7 +91,7 @@ def _of_table(call: Call, params: Params) -> str:
     return str(params["TableArn"])
 
 
-@operation("dynamodb:ExportTableToPointInTime", resource=_of_table, unsupported={"FilterSpecification": ()})
+@operation("dynamodb:ExportTableToPointInTime", resource=_of_table)
 async def export_table_to_point_in_time(call: Call, params: Params) -> Result:
     """Have the table as it was, or what changed between two times, written to S3 by a job."""
     arn = params["TableArn"]
@@ -113,6 +114,7 @@ async def export_table_to_point_in_time(call: Call, params: Params) -> Result:
         found = table.decode(stored)
         if not found.record.recovery_since:
             raise recovery_is_off(found.record)
+        ExportFilter(found, params.get("FilterSpecification"))
         now_us = moments.of(txn)
         record = _made(call, params, found, stored, now_us)
         record.billed_bytes = 0 if record.incremental else tables.sizes(txn, found).size_bytes
@@ -133,6 +135,8 @@ def _check(params: Params) -> None:
         raise invalid("IncrementalExportSpecification must be provided if and only if ExportType is INCREMENTAL_EXPORT")
     if kind == "INCREMENTAL_EXPORT" and "ExportTime" in params:
         raise invalid("ExportTime must not be provided if ExportType is INCREMENTAL_EXPORT")
+    if kind == "INCREMENTAL_EXPORT" and "FilterSpecification" in params:
+        raise not_implemented("incremental exports with a FilterSpecification")
     if specification is not None and not {"ExportFromTime", "ExportToTime"} <= specification.keys():
         raise invalid("ExportFromTime and ExportToTime must be provided for an incremental export")
     if "S3SseKmsKeyId" in params and params.get("S3SseAlgorithm") != "KMS":
@@ -175,7 +179,7 @@ def describe(record: ExportRecord) -> dict[str, Any]:
         "ExportType": record.params.get("ExportType", "FULL_EXPORT"),
         "S3SseAlgorithm": record.params.get("S3SseAlgorithm", "AES256"),
     }
-    for name in ("ClientToken", "S3Bucket", "S3BucketOwner", "S3Prefix", "S3SseKmsKeyId"):
+    for name in ("ClientToken", "S3Bucket", "S3BucketOwner", "S3Prefix", "S3SseKmsKeyId", "FilterSpecification"):
         if name in record.params:
             shown[name] = record.params[name]
     if record.incremental:
