@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import random
+import time
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ import pytest
 pytest.importorskip("signxml")
 from lxml import etree
 
+import bend
 from bare_node import ACCOUNT, Ask, signed_in
 from penstock.core.identity import ANONYMOUS
 from penstock.core.node import Node
+from penstock.services.sts import saml
 from penstock.wire.errors import AwsError
 from saml_provider import AWS, SamlProvider, wrapped
 
@@ -117,3 +121,19 @@ async def test_nothing_around_the_signature_counts(node: Node, ask: Ask) -> None
 async def test_a_comment_does_not_cut_a_name(node: Node, ask: Ask) -> None:
     got = await assume(ask, IDP.response(node.clock.host_now(), PAIR, subject="ann<!-- -->.evil"))
     assert got["Subject"] == "ann.evil"
+
+
+def test_damaged_responses_are_refused_in_awss_words() -> None:
+    """Whatever is changed, cut or put in: a refusal or, where the signature does not cover it, the same assertion."""
+    chance = random.Random(1)
+    now = time.time()
+    whole = base64.b64decode(IDP.response(now, PAIR))
+    right = saml.verified(base64.b64encode(whole).decode(), IDP.metadata, now)
+    for _ in range(400):
+        damaged = bend.body(whole, chance)
+        try:
+            found = saml.verified(base64.b64encode(damaged).decode(), IDP.metadata, now)
+        except AwsError as error:
+            assert error.code in ("InvalidIdentityToken", "ExpiredTokenException", "NotImplemented")
+        else:
+            assert found == right

@@ -95,15 +95,18 @@ def _parsed(document: bytes) -> Any:
 
 def _signed(root: Any, described: Any) -> Any:
     """The one assertion that a signature of the provider covers. Raises AwsError InvalidIdentityToken."""
+    from lxml import etree
+    from signxml.algorithms import SignatureMethod
     from signxml.exceptions import SignXMLException
     from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-    config = SignatureConfiguration(expect_references=1, ignore_ambiguous_key_info=True)
+    methods = frozenset(each for each in SignatureMethod if "HMAC" not in each.name and "SHA1" not in each.name)
+    config = SignatureConfiguration(expect_references=1, ignore_ambiguous_key_info=True, signature_methods=methods)
     for certificate in _certificates(described):
         try:
             found = XMLVerifier().verify(root, x509_cert=certificate, expect_config=config)
-        except (SignXMLException, ValueError, TypeError):
-            continue
+        except (SignXMLException, etree.LxmlError, ValueError, TypeError, KeyError, AttributeError):
+            continue  # whatever cannot be verified is not verified
         covered = None if isinstance(found, list) else found.signed_xml
         if covered is None:
             continue
