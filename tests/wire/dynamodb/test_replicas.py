@@ -44,7 +44,9 @@ def test_two_regions(server: Served) -> None:
     wait(lambda: here.describe_table(TableName=name)["Table"]["Replicas"][0]["ReplicaStatus"] == "ACTIVE")
     shown = there.describe_table(TableName=name)["Table"]
     assert shown["TableStatus"] == "ACTIVE"
-    assert shown["Replicas"] == [{"RegionName": "us-east-1", "ReplicaStatus": "ACTIVE"}]
+    arn = here.describe_table(TableName=name)["Table"]["TableArn"]
+    assert shown["Replicas"] == [{"RegionName": "us-east-1", "ReplicaStatus": "ACTIVE", "ReplicaArn": arn}]
+    assert shown["MultiRegionConsistency"] == "EVENTUAL"
     assert shown["StreamSpecification"] == {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
     assert shown["TableArn"].split(":")[3] == "eu-west-1"
     assert there.get_item(TableName=name, Key={"pk": {"S": "a"}})["Item"] == {"pk": {"S": "a"}, "k": {"S": "old"}}

@@ -51,7 +51,11 @@ def describe(record: TableRecord) -> dict[str, Any]:
         return {}
     shown = []
     for replica in record.replicas:
-        each: dict[str, Any] = {"RegionName": replica.region, "ReplicaStatus": replica.status}
+        each: dict[str, Any] = {
+            "RegionName": replica.region,
+            "ReplicaStatus": replica.status,
+            "ReplicaArn": names.arn(record.arn.split(":", 5)[4], replica.region, record.name),
+        }
         if replica.read_units:
             each["ProvisionedThroughputOverride"] = {"ReadCapacityUnits": replica.read_units}
         if replica.index_reads:
@@ -62,7 +66,7 @@ def describe(record: TableRecord) -> dict[str, Any]:
         if replica.table_class:
             each["ReplicaTableClassSummary"] = {"TableClass": replica.table_class}
         shown.append(each)
-    return {"GlobalTableVersion": VERSION, "Replicas": shown}
+    return {"GlobalTableVersion": VERSION, "Replicas": shown, "MultiRegionConsistency": "EVENTUAL"}
 
 
 async def check(call: Call, params: Params) -> None:
