@@ -142,7 +142,7 @@ async def test_conditional_reads(s3: S3) -> None:
             await s3(operation, Bucket="bucket", Key="k", **good)
         for condition in ({"IfMatch": etag(b"2")}, {"IfUnmodifiedSince": now - 100}):
             await refused(s3(operation, Bucket="bucket", Key="k", **condition), "PreconditionFailed", 412)
-        for condition in ({"IfNoneMatch": etag(b"1")}, {"IfModifiedSince": now + 100}):
+        for condition in ({"IfNoneMatch": etag(b"1")}, {"IfModifiedSince": now}):
             await refused(s3(operation, Bucket="bucket", Key="k", **condition), "NotModified", 304)
 
 

@@ -76,7 +76,7 @@ def test_record_keys_sort_as_s3_sorts_and_stay_apart(a: str, b: str) -> None:
 
 def test_records_come_back_and_listings_read_their_beginning() -> None:
     record = ObjectRecord(
-        "etag", 5, 1000, "CRC32", "FULL_OBJECT", "AAAA", segments=[("b", 0, 5)], headers={"ContentType": "x"},
+        "etag", 5, 1000, "CRC32", "FULL_OBJECT", "", "AAAA", segments=[("b", 0, 5)], headers={"ContentType": "x"},
         metadata={"a": "é"}, tags=[("t", "v")], parts=[PartShape(1, 5, "c")], part_count=1, sequencer=2**60, upload_id="u",
     )  # fmt: skip
     assert decode_object(pack(record)) == record
@@ -128,7 +128,7 @@ RECORD = Listed("abc", 1, 1_000_500)
 )  # fmt: skip
 def test_read_conditions(params: dict[str, Any], status: int) -> None:
     try:
-        conditions.check_read(params, RECORD)
+        conditions.check_read(params, RECORD, 2_000_000_000)
     except AwsError as error:
         assert error.status == status
     else:

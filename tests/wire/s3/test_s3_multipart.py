@@ -125,7 +125,7 @@ def test_what_cannot_be_completed(s3: Any, bucket: str) -> None:
     params = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
     assert code_of(complete, **params, MultipartUpload={"Parts": parts}) == "EntityTooSmall"
     assert code_of(complete, **params, MultipartUpload={"Parts": parts[::-1]}) == "InvalidPartOrder"
-    assert code_of(complete, **params, MultipartUpload={"Parts": []}) == "MalformedXML"
+    assert code_of(complete, **params, MultipartUpload={"Parts": []}) == "InvalidRequest"
     wrong = [{"PartNumber": 1, "ETag": '"0"'}]
     assert code_of(complete, **params, MultipartUpload={"Parts": wrong}) == "InvalidPart"
     missing = [{"PartNumber": 7, "ETag": parts[0]["ETag"]}]

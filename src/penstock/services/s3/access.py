@@ -43,8 +43,10 @@ def check_bucket(found: records.Bucket | None, call: Call, params: Params) -> re
     """The bucket, if it is there and the call's account's. Raises AwsError NoSuchBucket, AccessDenied."""
     if found is None:
         raise no_such_bucket(params["Bucket"])
-    if found.account != call.account or params.get("ExpectedBucketOwner", found.account) != found.account:
+    if found.account != call.account:
         raise access_denied()
+    if "ExpectedBucketOwner" in params:
+        _check_expected(found.account, params["ExpectedBucketOwner"])
     if params.get("RequestPayer", "requester") != "requester":
         raise AwsError("InvalidArgument", "Invalid request payer", 400, members={"ArgumentName": "x-amz-request-payer"})
     if found.requester_pays and call.principal.account != found.account and call.operation.name in log_lines.CHARGED:
@@ -52,6 +54,17 @@ def check_bucket(found: records.Bucket | None, call: Call, params: Params) -> re
         if not offered and call.principal.kind is not Kind.SERVICE:
             raise access_denied()
     return found
+
+
+def _check_expected(account: str, expected: str) -> None:
+    if not (len(expected) == 12 and expected.isdigit()):
+        raise AwsError(
+            "InvalidBucketOwnerAWSAccountID",
+            f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]",
+            400,
+        )
+    if expected != account:
+        raise access_denied()
 
 
 def get_policy(txn: Transaction, name: str, found: records.Bucket | None) -> bytes | None:

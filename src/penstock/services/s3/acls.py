@@ -32,7 +32,10 @@ def new_bucket(params: Params, account: str) -> tuple[str, tuple[Grant, ...] | N
     """
     ownership = params.get("ObjectOwnership", ENFORCED)
     if ownership not in (ENFORCED, PREFERRED, WRITER):
-        raise rules.malformed_xml()
+        raise AwsError(
+            "InvalidArgument", f"Invalid x-amz-object-ownership header: {ownership}", 400,
+            members={"ArgumentName": "x-amz-object-ownership"},
+        )  # fmt: skip
     wanted = grants.asked_for(params, account)
     if ownership == ENFORCED:
         if wanted is not None and params.get("ACL") != "private":
@@ -77,7 +80,9 @@ async def check_permission(call: Call, params: Params) -> None:
 def put_on(call: Call, bucket: Bucket, target: ObjectRecord | Upload, params: Params) -> None:
     """Give a new object its owner and its list. Raises AwsError AccessControlListNotSupported, AccessDenied."""
     if not bucket.ownership:
-        rules.check_acl_parameters(params)
+        if "ACL" in params or not grants.HEADERS.keys().isdisjoint(params):
+            grants.asked_for(params, bucket.account, bucket.account)  # what cannot be understood is said first
+            rules.check_acl_parameters(params)
         return
     owner = grants.writer(call.principal)
     if owner != bucket.account and not (
@@ -111,10 +116,9 @@ def _check_enabled(bucket: Bucket, params: Params) -> bool:
     """Whether the bucket has lists; where it has none, only what holds anyway may be asked for. Raises AwsError."""
     if bucket.ownership:
         return True
+    _asked(params, bucket.account, bucket.account)  # what cannot be understood is said first
     rules.check_acl_parameters(params)
     document = params.get("AccessControlPolicy")
-    if document is None and "ACL" not in params:
-        _asked(params, bucket.account)
     given = (document or {}).get("Grants") or []
     if any(grant.get("Permission") != grants.FULL_CONTROL for grant in given) or len(given) > 1:
         raise rules.no_acls()

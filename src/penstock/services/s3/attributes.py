@@ -40,7 +40,7 @@ async def get_object_attributes(call: Call, params: Params) -> Result:
     if "ETag" in wanted:
         result["ETag"] = record.etag
     if "StorageClass" in wanted:
-        result["StorageClass"] = "STANDARD"
+        result["StorageClass"] = record.storage_class or "STANDARD"
     if "ObjectSize" in wanted:
         result["ObjectSize"] = record.size
     if "Checksum" in wanted and record.checksum:

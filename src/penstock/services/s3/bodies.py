@@ -121,9 +121,10 @@ def _verify(
     trailers: dict[str, str] | None,
 ) -> None:
     if expected_md5 is not None and expected_md5 != received.md5:
+        told = params["ContentMD5"] if "PartNumber" in params else expected_md5.hex()  # as AWS does
         raise AwsError(
             "BadDigest", "The Content-MD5 you specified did not match what we received.", 400,
-            members={"ExpectedDigest": params["ContentMD5"], "CalculatedDigest": encode(received.md5)},
+            members={"ExpectedDigest": told, "CalculatedDigest": encode(received.md5)},
         )  # fmt: skip
     if expected is not None and expected[1] != received.checksum:
         raise checksums.mismatch(expected[0])

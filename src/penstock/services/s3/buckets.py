@@ -20,6 +20,7 @@ from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError
 
 DEFAULT_REGION = "us-east-1"
+_OLD_NAMES = {"eu-west-1": ("EU",)}
 BUCKETS_PER_ACCOUNT = 10_000
 _PAGE = 10_000
 
@@ -33,23 +34,23 @@ def _region_of(call: Call, params: Params) -> str:
     configuration = params.get("CreateBucketConfiguration") or {}
     rules.refuse_member(configuration, ("Location", "Bucket"), "CreateBucketConfiguration")
     wanted = configuration.get("LocationConstraint")
+    if call.region != DEFAULT_REGION and wanted not in (None, "", call.region, *_OLD_NAMES.get(call.region, ())):
+        raise _illegal_location(str(wanted))
     if wanted == "EU":
         wanted = "eu-west-1"
     if wanted is None or wanted == "":
         if call.region != DEFAULT_REGION:
-            raise _illegal_location("unspecified", call.region)
+            raise _illegal_location("unspecified")
         return DEFAULT_REGION
     if wanted == DEFAULT_REGION or not rules.REGIONS.fullmatch(wanted):
         raise AwsError(
             "InvalidLocationConstraint", "The specified location-constraint is not valid", 400,
             members={"LocationConstraint": wanted},
         )  # fmt: skip
-    if call.region not in (DEFAULT_REGION, wanted):
-        raise _illegal_location(wanted, call.region)
     return str(wanted)
 
 
-def _illegal_location(wanted: str, _region: str) -> AwsError:
+def _illegal_location(wanted: str) -> AwsError:
     return AwsError(
         "IllegalLocationConstraintException",
         f"The {wanted} location constraint is incompatible for the region specific endpoint this request was sent to.",
@@ -79,20 +80,27 @@ async def create_bucket(call: Call, params: Params) -> Result:
     rules.check_new_bucket_name(name)
     region = _region_of(call, params)
     ownership, wanted = acls.new_bucket(params, call.account)
+    constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
     configuration = params.get("CreateBucketConfiguration") or {}
     tags = rules.tag_set(configuration.get("Tags") or [], rules.BUCKET_TAGS, what="Bucket")
 
     def body(txn: Transaction) -> None:
         raw = txn.get(keys.bucket(name))
         if raw is not None:
-            _exists(decode_bucket(raw), call, name)
+            _exists(decode_bucket(raw), call, name, with_tags=bool(tags))
             return
         mine = keys.owned(call.account)
         if call.node.settings.limits and _count(txn, mine) >= BUCKETS_PER_ACCOUNT:
             raise AwsError(
                 "TooManyBuckets", "You have attempted to create more buckets than allowed", 400
             )  # fmt: skip
-        bucket = Bucket(call.account, region, int(call.now * 1000), ownership=ownership)
+        bucket = Bucket(
+            call.account,
+            region,
+            int(call.now * 1000),
+            ownership=ownership,
+            old_location="EU" if constraint == "EU" else "",
+        )
         if params.get("ObjectLockEnabledForBucket"):
             bucket = msgspec.structs.replace(bucket, versioning=ENABLED, object_lock=True)
         txn.set(keys.bucket(name), encode(bucket))
@@ -111,7 +119,7 @@ def _count(txn: Transaction, prefix: bytes) -> int:
     return sum(1 for _ in txn.scan(prefix, prefix_end(prefix), limit=BUCKETS_PER_ACCOUNT))
 
 
-def _exists(bucket: Bucket, call: Call, name: str) -> None:
+def _exists(bucket: Bucket, call: Call, name: str, *, with_tags: bool) -> None:
     """Creating one's own bucket again is fine in us-east-1, and nowhere else. Raises AwsError."""
     if bucket.account != call.account:
         raise AwsError(
@@ -121,7 +129,7 @@ def _exists(bucket: Bucket, call: Call, name: str) -> None:
             409,
             members={"BucketName": name},
         )
-    if bucket.region != DEFAULT_REGION or call.region != DEFAULT_REGION:
+    if bucket.region != DEFAULT_REGION or call.region != DEFAULT_REGION or with_tags:
         raise AwsError(
             "BucketAlreadyOwnedByYou",
             "Your previous request to create the named bucket succeeded and you already own it.",
@@ -172,7 +180,7 @@ async def list_buckets(call: Call, params: Params) -> Result:
     if "MaxBuckets" not in params and "BucketRegion" not in params and "ContinuationToken" not in params:
         for item in found:
             item.pop("BucketRegion")
-    result: Result = {"Buckets": found, "Owner": owner(call.account)}
+    result: Result = {"Owner": owner(call.account), "Buckets": found}
     if last:
         result["ContinuationToken"] = base64.urlsafe_b64encode(last.encode()).decode()
     if prefix:
@@ -205,7 +213,9 @@ async def head_bucket(call: Call, params: Params) -> Result:
 async def get_bucket_location(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html"""
     bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
-    return {} if bucket.region == DEFAULT_REGION else {"LocationConstraint": bucket.region}
+    if bucket.region == DEFAULT_REGION:
+        return {}
+    return {"LocationConstraint": bucket.old_location or bucket.region}
 
 
 @operation("s3:DeleteBucket", resource=BUCKET_ARN, policy=load_policy)

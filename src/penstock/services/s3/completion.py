@@ -37,13 +37,15 @@ class Named(NamedTuple):
 def _named_parts(params: Params) -> list[Named]:
     """The request's list of parts. Raises AwsError MalformedXML, InvalidPartOrder."""
     items = (params.get("MultipartUpload") or {}).get("Parts") or []
-    if not items or len(items) > MOST_PARTS or any("PartNumber" not in item or "ETag" not in item for item in items):
+    if not items:
+        raise AwsError("InvalidRequest", "You must specify at least one part", 400)
+    if len(items) > MOST_PARTS or any("PartNumber" not in item or "ETag" not in item for item in items):
         raise rules.malformed_xml()
     named = [Named(item["PartNumber"], item["ETag"].strip('"'), checksums.given(item)) for item in items]
     if any(a.number >= b.number for a, b in itertools.pairwise(named)):
         raise AwsError(
             "InvalidPartOrder",
-            "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+            "The list of parts was not in ascending order. Parts must be ordered by part number.",
             400,
             members={"UploadId": params["UploadId"]},
         )
@@ -144,8 +146,7 @@ async def complete_multipart_upload(call: Call, params: Params) -> Result:
     Completing again gives the same answer for as long as the object is what the upload made it.
     """
     conditions.check_write_parameters(params)
-    named = _named_parts(params)
-    record, version_id = await call.store.transact(lambda txn: _complete(txn, call, params, named))
+    record, version_id = await call.store.transact(lambda txn: _complete(txn, call, params))
     result: Result = {
         "Location": f"{call.endpoint}/{params['Bucket']}/{quote(params['Key'])}",
         "Bucket": params["Bucket"],
@@ -161,18 +162,19 @@ async def complete_multipart_upload(call: Call, params: Params) -> Result:
     return result
 
 
-def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) -> tuple[ObjectRecord, str]:
+def _complete(txn: Transaction, call: Call, params: Params) -> tuple[ObjectRecord, str]:
     """The object, and its version id where the bucket has versions."""
     name, key, upload_id = params["Bucket"], params["Key"], params["UploadId"]
     bucket = require_bucket(txn, call, params)
     old = writing.current(txn, name, key)
     raw = txn.get(keys.upload(name, key, upload_id)) if len(upload_id) < 200 and "\0" not in upload_id else None
     if raw is None:
-        if old is not None and old.upload_id == upload_id and old.etag == _etag(named):
-            return old, versions.written_id(bucket, name, key, old)
+        if old is not None and old.upload_id == upload_id and old.etag == _etag(params):
+            return old, versions.written_id(bucket, old)
         raise no_such_upload(upload_id)
     upload = decode_upload(raw)
     opening.check_upload(call, params, upload)
+    named = _named_parts(params)
     begin = keys.parts(upload_id)
     end = prefix_end(begin)
     parts = {int.from_bytes(k[-2:], "big"): decode_part(v) for k, v in txn.scan(begin, end)}
@@ -180,6 +182,7 @@ def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) 
     record = _assembled(upload, chosen)
     _check_whole(params, upload, record)
     conditions.check_write(params, old)
+    conditions.check_undisturbed(params, old, upload.initiated_ms)
     record.upload_id = upload_id
     used = {number for number, _ in chosen}
     for number, part in parts.items():
@@ -192,13 +195,13 @@ def _complete(txn: Transaction, call: Call, params: Params, named: list[Named]) 
     writing.replace(txn, call, bucket, name, key, old, record, None, adopted=True)
     if bucket.has_notification:
         events.emit(txn, call, name, bucket, "ObjectCreated:CompleteMultipartUpload", key, record)
-    return record, versions.written_id(bucket, name, key, record)
+    return record, versions.written_id(bucket, record)
 
 
-def _etag(named: list[Named]) -> str:
+def _etag(params: Params) -> str:
     try:
-        return etag_of_parts([item.etag for item in named])
-    except ValueError:
+        return etag_of_parts([item.etag for item in _named_parts(params)])
+    except (ValueError, AwsError):
         return ""
 
 
@@ -218,5 +221,5 @@ def _assembled(upload: Upload, chosen: list[tuple[int, PartRecord]]) -> ObjectRe
     }
     return ObjectRecord(
         etag_of_parts([part.md5 for _, part in chosen]), sum(part.size for _, part in chosen), upload.initiated_ms,
-        algorithm, checksum_type, value, **fields,
+        algorithm, checksum_type, upload.storage_class, value, **fields,
     )  # fmt: skip

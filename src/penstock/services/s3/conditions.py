@@ -17,10 +17,11 @@ def failed(condition: str) -> AwsError:
     )  # fmt: skip
 
 
-def check_read(params: Params, record: Listed) -> None:
+def check_read(params: Params, record: Listed, now: float) -> None:
     """Raises AwsError PreconditionFailed (412) or NotModified (304) where the reader's conditions say so.
 
     If-Match that holds overrides If-Unmodified-Since; If-None-Match that holds overrides If-Modified-Since.
+    A moment to come is no condition. now: seconds since the epoch.
     """
     modified_s = record.modified_ms // 1000
     if "IfMatch" in params:
@@ -31,12 +32,15 @@ def check_read(params: Params, record: Listed) -> None:
     if "IfNoneMatch" in params:
         if _matches(params["IfNoneMatch"], record.etag):
             raise _not_modified(record)
-    elif "IfModifiedSince" in params and modified_s <= int(params["IfModifiedSince"]):
+    elif "IfModifiedSince" in params and modified_s <= int(params["IfModifiedSince"]) <= now:
         raise _not_modified(record)
 
 
-def check_copy_source(params: Params, record: Listed) -> None:
-    """The x-amz-copy-source-if-* conditions: all of them give 412. Raises AwsError PreconditionFailed."""
+def check_copy_source(params: Params, record: Listed, now: float) -> None:
+    """The x-amz-copy-source-if-* conditions: all of them give 412. now: seconds since the epoch.
+
+    Raises AwsError PreconditionFailed.
+    """
     modified_s = record.modified_ms // 1000
     if "CopySourceIfMatch" in params:
         if not _matches(params["CopySourceIfMatch"], record.etag):
@@ -46,17 +50,19 @@ def check_copy_source(params: Params, record: Listed) -> None:
     if "CopySourceIfNoneMatch" in params:
         if _matches(params["CopySourceIfNoneMatch"], record.etag):
             raise failed("x-amz-copy-source-If-None-Match")
-    elif "CopySourceIfModifiedSince" in params and modified_s <= int(params["CopySourceIfModifiedSince"]):
+    elif "CopySourceIfModifiedSince" in params and modified_s <= int(params["CopySourceIfModifiedSince"]) <= now:
         raise failed("x-amz-copy-source-If-Modified-Since")
 
 
 def check_write_parameters(params: Params) -> None:
     """What a conditional write may say at all. Raises AwsError NotImplemented, in AWS's own wording."""
     none_match = params.get("IfNoneMatch")
+    if "IfMatch" in params and none_match is not None:
+        raise _not_a_write_condition(
+            "If-Match,If-None-Match", "Multiple conditional request headers present in the request"
+        )  # fmt: skip
     if none_match is not None and none_match != "*":
         raise _not_a_write_condition("If-None-Match")
-    if "IfMatch" in params and none_match is not None:
-        raise _not_a_write_condition("If-Match,If-None-Match")
     if params.get("IfMatch") == "*":
         raise _not_a_write_condition("If-Match")
 
@@ -72,6 +78,17 @@ def check_write(params: Params, record: Listed | None) -> None:
             )  # fmt: skip
         if not _matches(params["IfMatch"], record.etag):
             raise failed("If-Match")
+
+
+def check_undisturbed(params: Params, record: Listed | None, since_ms: int) -> None:
+    """A conditional completion of an upload that began before the object was written. Raises AwsError."""
+    if "IfMatch" in params and record is not None and record.modified_ms >= since_ms:
+        raise AwsError(
+            "ConditionalRequestConflict",
+            "The conditional request cannot succeed due to a conflicting operation against this resource.",
+            409,
+            members={"Condition": "If-Match", "Key": params["Key"]},
+        )
 
 
 def check_delete(params: Params, record: Listed | None) -> None:
@@ -97,8 +114,9 @@ def _not_modified(record: Listed) -> AwsError:
     return AwsError("NotModified", "Not Modified", 304, headers={"ETag": f'"{record.etag}"'})
 
 
-def _not_a_write_condition(header: str) -> AwsError:
+def _not_a_write_condition(header: str, message: str = "") -> AwsError:
+    message = message or f"We don't accept the provided value of {header} header for this API"
     return AwsError(
         "NotImplemented", "A header you provided implies functionality that is not implemented", 501,
-        members={"Header": header, "additionalMessage": "We don't accept the provided value of this header for writes"},
+        members={"Header": header, "additionalMessage": message},
     )  # fmt: skip

@@ -64,8 +64,8 @@ def parse_source(text: str) -> Params:
     bucket, slash, key = unquote(path).removeprefix("/").partition("/")
     if not slash or not bucket or not key or bucket.startswith("arn:"):
         raise AwsError(
-            "InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", 400,
-            members={"ArgumentName": "x-amz-copy-source", "ArgumentValue": text},
+            "InvalidArgument", "Invalid copy source object key", 400,
+            members={"ArgumentName": "x-amz-copy-source", "ArgumentValue": "x-amz-copy-source"},
         )  # fmt: skip
     found: Params = {"Bucket": bucket, "Key": key}
     if separator:
@@ -82,7 +82,7 @@ async def find_source(call: Call, params: Params) -> Source:
     as_reader = await may(call, "GetObject", source)
     found = await reading.find_object(as_reader, source)
     opening.check(as_reader, source, found.record.encryption)
-    conditions.check_copy_source(params, found.record)
+    conditions.check_copy_source(params, found.record, call.now)
     return Source(as_reader, source, found)
 
 
@@ -149,7 +149,7 @@ def tell_versions(version_id: str, source: Source) -> Result:
     told: Result = {}
     if version_id:
         told["VersionId"] = version_id
-    if source.found.version_id:
+    if source.found.record.versioned:
         told["CopySourceVersionId"] = source.found.version_id
     return told
 
@@ -175,8 +175,6 @@ async def copy_object(call: Call, params: Params) -> Result:
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
     conditions.check_write_parameters(params)
-    if "Metadata" in params:
-        rules.check_metadata(params["Metadata"])
     lock = await locks.asked_for(call, params)
     await acls.check_permission(call, params)
     bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
@@ -202,7 +200,7 @@ async def copy_object(call: Call, params: Params) -> Result:
             writing.replace(txn, call, now, name, key, old, record, inline)
             if now.has_notification:
                 events.emit(txn, call, name, now, "ObjectCreated:Copy", key, record)
-            return versions.told_id(now, name, key, record)
+            return versions.told_id(now, record)
 
         version_id = await (received.commit(call, body) if received is not None else call.store.transact(body))
         if version_id is not None:
@@ -244,8 +242,8 @@ async def _copied(call: Call, params: Params, source: Source, under: DataKey) ->
     """The new object. A copy is one part: its ETag is that of the whole, its checksum over the whole."""
     old = source.found.record
     record = ObjectRecord(
-        old.etag, old.size, int(call.now * 1000), old.checksum, checksums.FULL_OBJECT, old.checksum_value,
-        crc=old.crc, headers=_headers(params, old), metadata=params.get("Metadata") or {}, tags=old.tags,
+        old.etag, old.size, int(call.now * 1000), old.checksum, checksums.FULL_OBJECT, rules.storage_class(params),
+        old.checksum_value, crc=old.crc, headers=_headers(params, old), metadata=rules.metadata_of(params), tags=old.tags,
     )  # fmt: skip
     if params.get("MetadataDirective", "COPY") != "REPLACE":
         record.metadata = old.metadata

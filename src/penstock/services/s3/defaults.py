@@ -83,14 +83,14 @@ for _name, _action in (
 
 @operation("s3:RestoreObject", resource=OBJECT_ARN, policy=load_policy_and_object, conditions=existing_tags)
 async def restore_object(call: Call, params: Params) -> Result:
-    """Every object is STANDARD, so that there is nothing to restore, which AWS answers so.
+    """Every object can be read at once, so that there is nothing to restore, which AWS answers so.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreObject.html
     """
     if (params.get("RestoreRequest") or {}).get("Type") == "SELECT":
         raise not_implemented("a restore request of type SELECT")
-    await find_object(call, params)
+    found = await find_object(call, params)
     raise AwsError(
         "InvalidObjectState", "Restore is not allowed for the object's current storage class", 403,
-        members={"StorageClass": "STANDARD"},
+        members={"StorageClass": found.record.storage_class or "STANDARD"},
     )  # fmt: skip

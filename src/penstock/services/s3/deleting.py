@@ -36,6 +36,7 @@ async def delete_object(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> Result:
         bucket = require_bucket(txn, call, params)
+        locks.check_bypass(bucket, params)
         return _delete(txn, call, params["Bucket"], bucket, params, bypass=bypass)
 
     return await call.store.transact(body)
@@ -51,7 +52,7 @@ def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Par
     if bucket.versioning:
         marker = writing.mark_deleted(txn, call, bucket, name, key, old)
         _tell(txn, call, name, bucket, "ObjectRemoved:DeleteMarkerCreated", key, marker)
-        return {"DeleteMarker": True, "VersionId": versions.id_of(name, key, marker)}
+        return {"DeleteMarker": True, "VersionId": versions.id_of(marker)}
     if old is None:
         return {}
     writing.remove(txn, call, name, key, old)
@@ -63,6 +64,8 @@ def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Par
 def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Params, *, bypass: bool) -> Result:
     """That there is no such version is as good as that it was deleted."""
     key, version_id = params["Key"], params["VersionId"]
+    if not bucket.versioning and version_id != versions.NULL:
+        raise versions.invalid_id(version_id)
     located = versions.locate(txn, name, key, version_id)
     conditions.check_delete(params, None if located is None else located[1])
     told: Result = {"VersionId": version_id} if bucket.versioning or version_id != versions.NULL else {}
@@ -98,7 +101,7 @@ async def delete_objects(call: Call, params: Params) -> Result:
     if not 1 <= len(wanted) <= MOST:
         raise rules.malformed_xml()
     await load_policy(call, params)
-    await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
+    locks.check_bypass(await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True), params)
     quiet = params["Delete"].get("Quiet", False)
     deleted: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
@@ -195,6 +198,8 @@ def _delete_batch(
 
 
 def _error(item: dict[str, Any], error: AwsError) -> dict[str, Any]:
+    if error.code == "InvalidArgument" and "VersionId" in item:
+        error = versions.no_such_version(item["Key"], item["VersionId"])
     told = {"Key": item["Key"], "Code": error.code, "Message": error.message}
     if "VersionId" in item:
         told["VersionId"] = item["VersionId"]

@@ -98,7 +98,7 @@ def document(call: Call, name: str, bucket: Bucket, rule_id: str, event: str, ke
     elif record.marker:
         what["eTag"] = _EMPTY_ETAG
     if record.versioned:
-        what["versionId"] = versions.make_id(name, key, record.order)
+        what["versionId"] = versions.make_id(record.order)
     what["sequencer"] = f"{record.sequencer:018X}"
     told = {
         "eventVersion": _VERSIONS[event.partition(":")[0]],

@@ -95,7 +95,7 @@ def asked_for(params: Mapping[str, Any], owner: str, bucket_owner: str = "") -> 
         if not headers:
             return None
         return tuple(
-            Grant(grantee, HEADERS[name]) for name, text in headers.items() for grantee in _header_grantees(text)
+            Grant(grantee, HEADERS[name]) for name, text in headers.items() for grantee in _header_grantees(name, text)
         )
     if headers:
         raise AwsError("InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed", 400)
@@ -109,22 +109,26 @@ def asked_for(params: Mapping[str, Any], owner: str, bucket_owner: str = "") -> 
     return (mine, *_CANNED[canned])
 
 
-def _header_grantees(text: str) -> Iterable[str]:
+def _header_grantees(name: str, text: str) -> Iterable[str]:
     at = 0
     while at < len(text):
         match = _GRANTEE.match(text, at)
         if match is None:
-            raise _invalid("Argument format not recognized", "x-amz-grant", text)
+            raise _invalid(
+                "Argument format not recognized", f"x-amz-grant-{HEADERS[name].lower().replace('_', '-')}", text
+            )
         at = match.end()
         kind, value = match.group(1).lower(), match.group(2) if match.group(2) is not None else match.group(3)
         if kind == "id":
-            yield _checked_id(value)
+            yield _checked_id(value, "id")
         elif kind == "uri":
-            yield _checked_group(value)
+            yield _checked_group(value, "uri")
         elif kind == "emailaddress":
             raise _no_email()
         else:
-            raise _invalid("Argument format not recognized", "x-amz-grant", text)
+            raise _invalid(
+                "Argument format not recognized", f"x-amz-grant-{HEADERS[name].lower().replace('_', '-')}", text
+            )
 
 
 def of_document(document: Mapping[str, Any], owner: str) -> tuple[Grant, ...]:
@@ -152,15 +156,15 @@ def of_document(document: Mapping[str, Any], owner: str) -> tuple[Grant, ...]:
     return tuple(found)
 
 
-def _checked_id(text: str) -> str:
+def _checked_id(text: str, name: str = "CanonicalUser/ID") -> str:
     if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{32}", text) is None:
-        raise _invalid("Invalid id", "CanonicalUser/ID", text)
+        raise _invalid("Invalid id", name, text)
     return text
 
 
-def _checked_group(text: str) -> str:
+def _checked_group(text: str, name: str = "Group/URI") -> str:
     if text not in (*PUBLIC, LOG_DELIVERY):
-        raise _invalid("Invalid group uri", "Group/URI", text)
+        raise _invalid("Invalid group uri", name, text)
     return text
 
 

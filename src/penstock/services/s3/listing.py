@@ -147,7 +147,7 @@ def _contents(page: Page, encode: Callable[[str], str], shown_owner: dict[str, s
             "LastModified": record.modified_ms // 1000,
             "ETag": f'"{record.etag}"',
             "Size": record.size,
-            "StorageClass": "STANDARD",
+            "StorageClass": record.storage_class or "STANDARD",
         }
         if record.checksum:
             entry["ChecksumAlgorithm"] = [record.checksum]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import calendar
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -29,6 +31,8 @@ _MODES = (GOVERNANCE, COMPLIANCE)
 _PARAMETERS = frozenset(("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus"))
 _DAYS, _YEARS = 36_500, 100
 _DAY_MS = 86_400_000
+_SEATTLE = ZoneInfo("America/Los_Angeles")
+"""Whose time AWS tells in the error for a date that is past."""
 
 
 def _protected() -> AwsError:
@@ -47,7 +51,12 @@ async def asked_for(call: Call, params: Params) -> Lock | None:
     mode, until = params.get("ObjectLockMode"), params.get("ObjectLockRetainUntilDate")
     hold = params.get("ObjectLockLegalHoldStatus")
     if (mode is None) != (until is None):
-        raise _invalid("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
+        raise AwsError(
+            "InvalidArgument",
+            "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied",
+            400,
+            members={"ArgumentName": f"x-amz-object-lock-{'mode' if mode is None else 'retain-until-date'}"},
+        )
     if mode is not None and mode not in _MODES:
         raise _invalid("Unknown wormMode directive.", "x-amz-object-lock-mode", mode)
     if hold is not None and hold not in ("ON", "OFF"):
@@ -114,6 +123,17 @@ def check_delete(call: Call, record: ObjectRecord, *, bypass: bool) -> None:
     active = lock.until_ms > call.now * 1000
     if lock.hold == "ON" or (active and (lock.mode == COMPLIANCE or not bypass)):
         raise _protected()
+
+
+def check_bypass(bucket: Bucket, params: Params) -> None:
+    """Raises AwsError InvalidArgument where a request speaks of bypassing what the bucket does not have."""
+    if "BypassGovernanceRetention" in params and not bucket.object_lock:
+        raise AwsError(
+            "InvalidArgument",
+            "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.",
+            400,
+            members={"ArgumentName": "x-amz-bypass-governance-retention"},
+        )
 
 
 async def may_bypass(call: Call, params: Params) -> bool:
@@ -257,7 +277,8 @@ async def put_object_retention(call: Call, params: Params) -> Result:
     def body(txn: Transaction) -> None:
         at, record = _find(txn, call, params)
         if until is not None and until <= call.now:
-            raise _invalid("The retain until date must be in the future!")
+            told = datetime.fromtimestamp(until, _SEATTLE).strftime("%a %b %d %H:%M:%S %Z %Y")
+            raise _invalid("The retain until date must be in the future!", "RetainUntilDate", told)
         old = record.lock or Lock()
         new = Lock(mode or "", int((until or 0) * 1000), old.hold)
         weaker = old.until_ms > call.now * 1000 and (new.mode != old.mode or new.until_ms < old.until_ms)

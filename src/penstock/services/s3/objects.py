@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from typing import Any
 
 from penstock.core.call import Call
@@ -96,9 +97,8 @@ async def put_object(call: Call, params: Params) -> Result:
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
     conditions.check_write_parameters(params)
-    metadata = params.get("Metadata") or {}
-    if metadata:
-        rules.check_metadata(metadata)
+    metadata = rules.metadata_of(params)
+    storage_class = rules.storage_class(params) if "StorageClass" in params else ""
     tags = parse_header(params["Tagging"]) if "Tagging" in params else []
     headers = system_headers(params)
     if not isinstance(params.get("Body", b""), bytes):
@@ -109,8 +109,8 @@ async def put_object(call: Call, params: Params) -> Result:
     received = await receive(call, params, under)
     etag = under.etag(received.md5)
     record = ObjectRecord(
-        etag, received.size, int(call.now * 1000), received.algorithm, checksums.FULL_OBJECT, received.checksum,
-        crc=received.crc, headers=headers, metadata=metadata, tags=tags, encryption=under.record,
+        etag, received.size, int(call.now * 1000), received.algorithm, checksums.FULL_OBJECT, storage_class,
+        received.checksum, crc=received.crc, headers=headers, metadata=metadata, tags=tags, encryption=under.record,
     )  # fmt: skip
 
     def body(txn: Transaction) -> str:
@@ -124,7 +124,7 @@ async def put_object(call: Call, params: Params) -> Result:
         if bucket.has_notification:
             by_form = call.context is not None and call.context.get("s3:authType") == "POST"
             events.emit(txn, call, name, bucket, f"ObjectCreated:{'Post' if by_form else 'Put'}", key, record)
-        return versions.written_id(bucket, name, key, record)
+        return versions.written_id(bucket, record)
 
     version_id = await received.commit(call, body)
     result: Result = {"ETag": f'"{etag}"'}
@@ -180,7 +180,7 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
     """The answer but for its body, and which bytes that is."""
     record = found.record
     customer_md5 = opening.check(call, params, record.encryption)
-    conditions.check_read(params, record)
+    conditions.check_read(params, record, call.now)
     result: Result = {
         "AcceptRanges": "bytes",
         "LastModified": record.modified_ms // 1000,
@@ -189,6 +189,8 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
     }
     if found.version_id:
         result["VersionId"] = found.version_id
+    if record.storage_class:
+        result["StorageClass"] = record.storage_class
     if record.lock is not None:
         result.update(locks.told(record))
     encryption_headers.tell(result, record.encryption, customer_md5)
@@ -207,7 +209,7 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
                     "Request specific response headers cannot be used for anonymous GET requests.",
                     400,
                 )
-            result[name] = override
+            result[name] = override if isinstance(override, str) else formatdate(override, usegmt=True)
     return result, begin, end
 
 
@@ -233,6 +235,8 @@ def _wanted(params: Params, found: Found, result: Result) -> tuple[int, int]:
     if wanted is not None:
         result["ContentRange"] = f"bytes {wanted[0]}-{wanted[1] - 1}/{size}"
         result["StatusCode"] = 206
+        if with_checksum and wanted == (0, size):
+            checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
         return wanted
     if with_checksum:
         checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)

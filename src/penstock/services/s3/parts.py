@@ -27,7 +27,7 @@ from penstock.services.s3.encryption import opening
 from penstock.services.s3.encryption.data_key import DataKey
 from penstock.services.s3.listing import page_size
 from penstock.services.s3.records import PartRecord, Upload, decode_part, encode
-from penstock.services.s3.uploads import require_upload
+from penstock.services.s3.uploads import initiator, require_upload
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError
@@ -247,9 +247,9 @@ async def list_parts(call: Call, params: Params) -> Result:
         "MaxParts": most,
         "IsTruncated": len(parts) > most,
         "Parts": [_told(number, part, upload) for number, part in shown],
-        "Initiator": {"ID": upload.initiator},
+        "Initiator": initiator(account, upload),
         "Owner": owner(account),
-        "StorageClass": "STANDARD",
+        "StorageClass": upload.storage_class or "STANDARD",
     }
     if upload.checksum:
         result["ChecksumAlgorithm"] = upload.checksum

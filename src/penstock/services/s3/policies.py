@@ -44,6 +44,8 @@ def check_policy(text: str, bucket: str) -> dict[str, Any]:
         raise _malformed(f"Normalized policy document exceeds the maximum allowed size of {POLICY_BYTES} bytes.")
     if not text.lstrip().startswith("{"):
         raise _malformed("Policies must be valid JSON and the first byte must be '{'")
+    if text.strip() == "{}":
+        raise _malformed("Missing required field Statement")
     try:
         policy = validate(text, Purpose.RESOURCE)
     except PolicyError as error:

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
 
+_AS_IF_NOT_THERE = ("GetObject", "HeadObject", "GetObjectAttributes", "CopyObject", "UploadPartCopy")
 _METHODS = {"Put": "PUT", "Del": "DELETE"}
 
 
@@ -91,7 +92,7 @@ def _look(txn: Transaction, call: Call, params: Params) -> Sight:
     record = find_record(txn, bucket, params)
     found = None
     if record is not None:
-        version_id = versions.id_of(name, key, record) if bucket.versioning else ""
+        version_id = versions.id_of(record) if bucket.versioning else ""
         if record.segments or record.far:
             found = Found(record, *writing.extents(txn, name, key, record), None, version_id)
         else:
@@ -105,6 +106,8 @@ def find_record(txn: Transaction, bucket: Bucket, params: Params) -> ObjectRecor
     """The version that a call names, or the newest one; it may be a delete marker. Raises AwsError InvalidArgument."""
     name, key = params["Bucket"], params["Key"]
     if "VersionId" in params:
+        if not bucket.versioning and params["VersionId"] != versions.NULL:
+            raise versions.invalid_id(params["VersionId"])
         located = versions.locate(txn, name, key, params["VersionId"])
         return None if located is None else located[1]
     record = writing.current(txn, name, key)
@@ -126,7 +129,7 @@ def check_there(call: Call, params: Params, record: ObjectRecord | None, version
     if not record.marker:
         return record
     headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version_id}
-    if "VersionId" not in params:
+    if "VersionId" not in params and call.operation.name in _AS_IF_NOT_THERE:
         error = no_such_key(key)
         error.headers = headers
         raise error

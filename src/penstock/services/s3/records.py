@@ -79,6 +79,7 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     """A bucket. created_ms: since the epoch. The flags say which settings are worth reading on every request.
 
     versioning: "" (never), "Enabled" or "Suspended". ownership: "" for BucketOwnerEnforced: there are no ACLs.
+    old_location: "EU", where that is what eu-west-1 was called when the bucket was made.
     """
 
     account: str
@@ -95,16 +96,21 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     ownership: str = ""
     logging: bool = False
     requester_pays: bool = False
+    old_location: str = ""
 
 
 class Listed(msgspec.Struct, array_like=True):
-    """As much of an object's record as a listing shows. etag: without quotes. checksum: algorithm, or ""."""
+    """As much of an object's record as a listing shows. etag: without quotes. checksum: algorithm, or "".
+
+    storage_class: "" for STANDARD.
+    """
 
     etag: str
     size: int
     modified_ms: int
     checksum: str = ""
     checksum_type: str = ""
+    storage_class: str = ""
 
 
 class PartShape(msgspec.Struct, array_like=True):
@@ -169,6 +175,7 @@ class Upload(msgspec.Struct, array_like=True):
     encryption: Encryption | None = None
     owner: str = ""
     acl: tuple[Grant, ...] | None = None
+    storage_class: str = ""
 
 
 class PartRecord(msgspec.Struct, array_like=True):

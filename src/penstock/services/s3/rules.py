@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from email.header import decode_header, make_header
 from typing import Any
 
 from penstock.wire.errors import AwsError, not_implemented
@@ -18,6 +19,8 @@ METADATA_BYTES = 2048
 OBJECT_BYTES_PER_PUT = 5 * 1024**3
 OBJECT_BYTES = 5 * 1024**4
 OBJECT_TAGS = 10
+STANDARD = "STANDARD"
+_AT_ONCE = ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR")
 BUCKET_TAGS = 50
 POLICY_BYTES = 20 * 1024
 
@@ -25,6 +28,10 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
 _GRANTS = frozenset(("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP"))
+_RESERVED = {
+    "Bucket": "System tags cannot be added/updated by requester",
+    "Object": "Your TagKey cannot be prefixed with aws:",
+}
 _TAG = re.compile(r"[\w\s+\-=.:/@]*", re.UNICODE)
 REGIONS = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
@@ -61,6 +68,29 @@ def check_key(key: str) -> None:
         )  # fmt: skip
 
 
+def metadata_of(params: Mapping[str, Any]) -> dict[str, str]:
+    """A write's user metadata, as it will be told: UTF-8 in headers, and what is encoded by RFC 2047, is decoded.
+
+    Raises AwsError MetadataTooLarge.
+    """
+    metadata: dict[str, str] = params.get("Metadata") or {}
+    if metadata:
+        check_metadata(metadata)
+        for name, value in metadata.items():
+            if "=?" in value or not value.isascii():
+                metadata = {**metadata, name: _decoded(value)}
+    return metadata
+
+
+def _decoded(value: str) -> str:
+    try:
+        if not value.isascii():
+            return value.encode("latin-1").decode()
+        return str(make_header(decode_header(value)))
+    except (UnicodeError, LookupError, ValueError):
+        return value
+
+
 def check_metadata(metadata: Mapping[str, str]) -> None:
     """Names and values of user metadata come to 2 KB at most. Raises AwsError MetadataTooLarge."""
     size = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
@@ -81,10 +111,13 @@ def tag_set(tags: Iterable[Mapping[str, Any]], most: int, *, what: str) -> list[
         if not key or len(key) > 128 or not _TAG.fullmatch(key):
             raise AwsError("InvalidTag", "The TagKey you have provided is invalid", 400, members={"TagKey": key})
         if len(value) > 256 or not _TAG.fullmatch(value):
-            raise AwsError("InvalidTag", "The TagValue you have provided is invalid", 400, members={"TagKey": key})
+            raise AwsError(
+                "InvalidTag", "The TagValue you have provided is invalid", 400,
+                members={"TagKey": key, "TagValue": value},
+            )  # fmt: skip
         if key.lower().startswith("aws:"):
             raise AwsError(
-                "InvalidTag", "System tags cannot be added/updated by requester", 400, members={"TagKey": key}
+                "InvalidTag", _RESERVED[what], 400, members={"TagKey": key}
             )  # fmt: skip
         if key in seen:
             raise AwsError(
@@ -104,12 +137,29 @@ def check_acl_parameters(params: Mapping[str, Any]) -> None:
         raise no_acls()
 
 
+def storage_class(params: Mapping[str, Any]) -> str:
+    """The storage class that a write asks for, "" for STANDARD. Raises AwsError InvalidStorageClass, NotImplemented.
+
+    Those whose objects are read at once are kept as the name they are; those that need a restore first are refused.
+    """
+    wanted = params.get("StorageClass", STANDARD)
+    if wanted == STANDARD:
+        return ""
+    if wanted in _AT_ONCE:
+        return str(wanted)
+    if wanted in ("GLACIER", "DEEP_ARCHIVE"):
+        raise not_implemented(f"StorageClass={wanted}, whose objects must be restored before they can be read")
+    raise AwsError(
+        "InvalidStorageClass", "The storage class you specified is not valid", 400,
+        members={"StorageClassRequested": wanted},
+    )  # fmt: skip
+
+
 def no_acls() -> AwsError:
     return AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
 
 
 UNSUPPORTED_WRITE: dict[str, tuple[Any, ...]] = {
-    "StorageClass": ("STANDARD",),
     "ObjectLockEventHold": (),
     "ObjectLockEventHoldDurationDays": (),
     "ObjectLockEventHoldDurationYears": (),

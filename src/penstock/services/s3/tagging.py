@@ -28,6 +28,8 @@ def parse_header(text: str) -> list[tuple[str, str]]:
         raise _bad_header(text) from None
     if len({key for key, _ in pairs}) != len(pairs):
         raise _bad_header(text)
+    if any("," in value for _, value in pairs):
+        raise _bad_header(text)
     return tag_set([{"Key": key, "Value": value} for key, value in pairs], OBJECT_TAGS, what="Object")
 
 
@@ -104,7 +106,7 @@ def _retag(txn: Transaction, call: Call, params: Params, tags: list[tuple[str, s
 
 
 def _told_version(bucket: Bucket, params: Params, record: ObjectRecord) -> Result:
-    version_id = versions.told_id(bucket, params["Bucket"], params["Key"], record)
+    version_id = versions.told_id(bucket, record)
     return {"VersionId": version_id} if version_id else {}
 
 
@@ -123,7 +125,7 @@ def find_version(txn: Transaction, call: Call, params: Params) -> tuple[Bucket, 
             record = versions.newest_aside(txn, name, key)
         located = None if record is None else (keys.record(name, key), record)
     at, found = (b"", None) if located is None else located
-    return bucket, at, check_there(call, params, found, "" if found is None else versions.id_of(name, key, found))
+    return bucket, at, check_there(call, params, found, "" if found is None else versions.id_of(found))
 
 
 def _tagging_conditions(call: Call, params: Params) -> dict[str, Any]:

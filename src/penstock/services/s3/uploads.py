@@ -54,15 +54,14 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html"""
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
-    metadata = params.get("Metadata") or {}
-    rules.check_metadata(metadata)
+    metadata = rules.metadata_of(params)
     algorithm = checksums.declared(params)
     under = choice.usual(call, params) or await choice.choose(call, params)
     upload = Upload(
         int(call.now * 1000), call.principal.arn, algorithm, checksums.upload_type(algorithm, params.get("ChecksumType")),
         headers=system_headers(params), metadata=metadata,
         tags=parse_header(params["Tagging"]) if "Tagging" in params else [], lock=await locks.asked_for(call, params),
-        encryption=under.record,
+        encryption=under.record, storage_class=rules.storage_class(params),
     )  # fmt: skip
     await acls.check_permission(call, params)
     upload_id = f"{upload.initiated_ms:012x}{secrets.token_urlsafe(32)}"
@@ -133,7 +132,6 @@ async def list_multipart_uploads(call: Call, params: Params) -> Result:
         "Bucket": params["Bucket"],
         "KeyMarker": encode_key(marker),
         "UploadIdMarker": id_marker,
-        "Prefix": encode_key(prefix),
         "MaxUploads": most,
         "IsTruncated": truncated,
         "Uploads": [
@@ -147,10 +145,17 @@ async def list_multipart_uploads(call: Call, params: Params) -> Result:
         result["Delimiter"] = encode_key(delimiter)
     if "EncodingType" in params:
         result["EncodingType"] = "url"
-    if entries and truncated:
-        result["NextKeyMarker"] = encode_key(entries[-1][0])
-        result["NextUploadIdMarker"] = entries[-1][1]
+    if prefix:
+        result["Prefix"] = encode_key(prefix)
+    result["NextKeyMarker"] = encode_key(entries[-1][0]) if entries else ""
+    result["NextUploadIdMarker"] = entries[-1][1] if entries else ""
     return result
+
+
+def initiator(account: str, upload: Upload) -> dict[str, str]:
+    """Who began the upload: the account's canonical id for its root user, else the ARN."""
+    name = upload.initiator.rpartition("/")[2].rpartition(":")[2]
+    return {"ID": owner(account)["ID"] if name == "root" else upload.initiator, "DisplayName": name}
 
 
 def _told(account: str, key: str, upload_id: str, upload: Upload) -> dict[str, Any]:
@@ -158,9 +163,9 @@ def _told(account: str, key: str, upload_id: str, upload: Upload) -> dict[str, A
         "Key": key,
         "UploadId": upload_id,
         "Initiated": upload.initiated_ms // 1000,
-        "StorageClass": "STANDARD",
+        "StorageClass": upload.storage_class or "STANDARD",
         "Owner": owner(account),
-        "Initiator": {"ID": upload.initiator},
+        "Initiator": initiator(account, upload),
     }
     if upload.checksum:
         told["ChecksumAlgorithm"] = upload.checksum

@@ -140,8 +140,8 @@ def _begin(txn: Transaction, params: Params) -> tuple[bytes, int]:
     name, marker, version_marker = params["Bucket"], params.get("KeyMarker", ""), params.get("VersionIdMarker")
     if not version_marker:
         return after(marker, params.get("Delimiter", ""), params.get("Prefix", "")), 0
-    order = versions.parse_id(name, marker, version_marker)
-    if order <= 0:
+    order = versions.parse_id(version_marker)
+    if not order:
         located = versions.locate(txn, name, marker, version_marker)
         if located is None:  # deleted since the page before: its place is not known, so the key's versions come again
             return marker.encode(), 0
@@ -198,7 +198,7 @@ async def list_object_versions(call: Call, params: Params) -> Result:
         last = entries[-1]
         result["NextKeyMarker"] = encode_key(last.key.decode())
         if last.record is not None:
-            result["NextVersionIdMarker"] = versions.id_of(name, last.key.decode(), last.record)
+            result["NextVersionIdMarker"] = versions.id_of(last.record)
     if delimiter:
         result["Delimiter"] = encode_key(delimiter)
     if "EncodingType" in params:
@@ -208,14 +208,14 @@ async def list_object_versions(call: Call, params: Params) -> Result:
 
 def _told(name: str, key: str, record: ObjectRecord, shown_owner: dict[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "VersionId": versions.id_of(name, key, record),
+        "VersionId": versions.id_of(record),
         "LastModified": record.modified_ms // 1000,
         "Owner": owner(record.owner) if record.owner else shown_owner,
     }
     if not record.marker:
         told["ETag"] = f'"{record.etag}"'
         told["Size"] = record.size
-        told["StorageClass"] = "STANDARD"
+        told["StorageClass"] = record.storage_class or "STANDARD"
         if record.checksum:
             told["ChecksumAlgorithm"] = [record.checksum]
             told["ChecksumType"] = record.checksum_type

@@ -23,29 +23,29 @@ NULL = "null"
 _ID_CHARACTERS = 32
 
 
-def make_id(name: str, key: str, order: int) -> str:
-    """The id of the version with that order: 32 characters that nobody has to keep, and nobody makes up by chance."""
+def make_id(order: int) -> str:
+    """The id of a key's version with that order: 32 characters that nobody has to keep, and nobody makes up by chance."""
     raw = order.to_bytes(8, "big")
-    seal = hashlib.blake2b(b"%b\0%b\0%b" % (name.encode(), key.encode(), raw), digest_size=16).digest()
+    seal = hashlib.blake2b(raw, digest_size=16, person=b"penstock version").digest()
     return base64.urlsafe_b64encode(raw + seal).decode().replace("-", ".")
 
 
-def id_of(name: str, key: str, record: ObjectRecord) -> str:
-    return make_id(name, key, record.order) if record.versioned else NULL
+def id_of(record: ObjectRecord) -> str:
+    return make_id(record.order) if record.versioned else NULL
 
 
-def told_id(bucket: Bucket, name: str, key: str, record: ObjectRecord) -> str:
+def told_id(bucket: Bucket, record: ObjectRecord) -> str:
     """The version id that answers tell: "" in a bucket that never was versioned."""
-    return id_of(name, key, record) if bucket.versioning else ""
+    return id_of(record) if bucket.versioning else ""
 
 
-def written_id(bucket: Bucket, name: str, key: str, record: ObjectRecord) -> str:
+def written_id(bucket: Bucket, record: ObjectRecord) -> str:
     """What PutObject and CompleteMultipartUpload tell: "" while versioning is suspended (CopyObject tells "null" then)."""
-    return make_id(name, key, record.order) if record.versioned and bucket.versioning == ENABLED else ""
+    return make_id(record.order) if record.versioned and bucket.versioning == ENABLED else ""
 
 
-def parse_id(name: str, key: str, version_id: str) -> int:
-    """The order behind a version id, 0 for "null" and -1 for an id of another object. Raises AwsError InvalidArgument."""
+def parse_id(version_id: str) -> int:
+    """The order behind a version id, 0 for "null". Raises AwsError InvalidArgument for what never was an id."""
     if version_id == NULL:
         return 0
     raw = b""
@@ -55,12 +55,16 @@ def parse_id(name: str, key: str, version_id: str) -> int:
         except (binascii.Error, ValueError):
             raw = b""
     order = int.from_bytes(raw[:8], "big")
-    if len(raw) != 24 or not 0 < order < 1 << 63:
-        raise AwsError(
-            "InvalidArgument", "Invalid version id specified", 400,
-            members={"ArgumentName": "versionId", "ArgumentValue": version_id},
-        )  # fmt: skip
-    return order if make_id(name, key, order) == version_id else -1
+    if len(raw) != 24 or not 0 < order < 1 << 63 or make_id(order) != version_id:
+        raise invalid_id(version_id)
+    return order
+
+
+def invalid_id(version_id: str) -> AwsError:
+    return AwsError(
+        "InvalidArgument", "Invalid version id specified", 400,
+        members={"ArgumentName": "versionId", "ArgumentValue": version_id},
+    )  # fmt: skip
 
 
 def no_such_version(key: str, version_id: str) -> AwsError:
@@ -80,9 +84,7 @@ def version_action(plain: str, versioned: str) -> Any:
 
 def locate(txn: Transaction, name: str, key: str, version_id: str) -> tuple[bytes, ObjectRecord] | None:
     """Where that version's record is, and the record (which may be a marker). Raises AwsError InvalidArgument."""
-    order = parse_id(name, key, version_id)
-    if order < 0:
-        return None
+    order = parse_id(version_id)
     at = keys.record(name, key)
     raw = txn.get(at)
     if raw is not None:
