@@ -109,12 +109,13 @@ def key_and_condition(bound: Bound, found: Table) -> tuple[Item, Condition | Non
 class Reads(NamedTuple):
     """What a SELECT reads: a Query for each of `partitions`, or a Scan where there are none.
 
-    key_conditions: what the sort key must be. rest: what is tested after reading. is_exact: whether it is one item at most.
+    keyed: what the other attributes of the key must be. rest: what is tested after reading. is_exact: whether it is
+    one item at most.
     """
 
     hash_name: str
     partitions: list[Value]
-    sort_condition: Condition | None
+    keyed: list[Condition]
     rest: Condition | None
     is_exact: bool
     reverse: bool
@@ -127,49 +128,64 @@ def reads(bound: Bound, found: Table) -> Reads:
         raise invalid("The table does not have the specified index")
     space: KeySpace = found.index(statement.index) if statement.index else found
     partitions: list[Value] = []
-    sort_condition: Condition | None = None
-    is_exact = not statement.index
-    rest: list[Condition] = []
-    conjuncts = _conjuncts(statement.where)
-    # An index whose keys have several attributes is scanned: each condition is tested on what is read.
-    is_simple = not isinstance(space, CompositeIndex)
-    by_hash = next((c for c in conjuncts if is_simple and _picks_partition(bound, c, space.hash_name)), None)
-    if by_hash is not None:
-        partitions = _partitions(bound, by_hash)
-        is_exact = is_exact and isinstance(by_hash, CompareNode)
-    for condition in conjuncts:
-        if condition is by_hash:
-            continue
-        name, operator, _ = _about(bound, condition)
-        if (
-            by_hash is not None
-            and sort_condition is None
-            and space.range_name
-            and name == space.range_name
-            and operator
-        ):
-            sort_condition = condition
-            is_exact = is_exact and operator == "="
-        else:
-            rest.append(condition)
-    if by_hash is None or (space.range_name and sort_condition is None):
-        is_exact = False
+    keyed: list[Condition] = []
+    is_exact = False
+    rest = _conjuncts(statement.where)
+    hash_names, range_names = _key_names(space)
+    by_hash = [_first(bound, rest, name, only_equal=True) for name in hash_names]
+    in_list = next((c for c in rest if isinstance(c, InNode) and _lists(bound, c, space.hash_name)), None)
+    if len(by_hash) == 1 and by_hash[0] is None and in_list is not None:
+        partitions = _partitions(bound, in_list)
+        rest.remove(in_list)
+        keyed = _sort_conditions(bound, rest, range_names)
+    elif all(by_hash):
+        keyed = [condition for condition in by_hash if condition is not None]
+        for condition in keyed:
+            rest.remove(condition)
+        partitions = [bound.value(_about(bound, keyed.pop(0))[2][0])]
+        by_sort = _sort_conditions(bound, rest, range_names)
+        is_exact = not statement.index and len(by_sort) == len(range_names)
+        is_exact = is_exact and all(_about(bound, each)[1] == "=" for each in by_sort)
+        keyed += by_sort
     reverse = _order(bound, space, partitions, has_where=statement.where is not None)
-    return Reads(space.hash_name, partitions, sort_condition, _all_of(rest), is_exact, reverse)
+    return Reads(space.hash_name, partitions, keyed, _all_of(rest), is_exact, reverse)
 
 
-def _picks_partition(bound: Bound, condition: Condition, hash_name: str) -> bool:
-    if isinstance(condition, InNode):
-        return bound.name_of(condition.operand) == hash_name and all(
-            isinstance(choice, ValueNode) for choice in condition.choices
-        )
-    name, operator, _ = _about(bound, condition)
-    return name == hash_name and operator == "="
+def _key_names(space: KeySpace) -> tuple[list[str], list[str]]:
+    """The attributes of the partition key and of the sort key."""
+    if isinstance(space, CompositeIndex):
+        return space.record.hash_keys, space.record.range_keys
+    return [space.hash_name], [space.range_name] if space.range_name else []
 
 
-def _partitions(bound: Bound, condition: Condition) -> list[Value]:
-    if not isinstance(condition, InNode):
-        return [bound.value(_about(bound, condition)[2][0])]
+def _first(bound: Bound, conditions: list[Condition], name: str, *, only_equal: bool = False) -> Condition | None:
+    """The first of the conditions that a key attribute of that name can have."""
+    for condition in conditions:
+        about, operator, _ = _about(bound, condition)
+        if about == name and (operator == "=" or not only_equal):
+            return condition
+    return None
+
+
+def _sort_conditions(bound: Bound, rest: list[Condition], range_names: list[str]) -> list[Condition]:
+    """What can be said of the sort key, from its first attribute on; taken out of `rest`."""
+    found: list[Condition] = []
+    for name in range_names:
+        condition = _first(bound, rest, name)
+        if condition is None:
+            break
+        found.append(condition)
+        rest.remove(condition)
+        if _about(bound, condition)[1] != "=":
+            break
+    return found
+
+
+def _lists(bound: Bound, condition: InNode, name: str) -> bool:
+    return bound.name_of(condition.operand) == name and all(isinstance(each, ValueNode) for each in condition.choices)
+
+
+def _partitions(bound: Bound, condition: InNode) -> list[Value]:
     found: list[Value] = []
     for choice in condition.choices:
         assert isinstance(choice, ValueNode)
@@ -202,7 +218,10 @@ def _order(bound: Bound, space: KeySpace, partitions: list[Value], *, has_where:
         raise invalid(
             "When using multiple values of the hash key in WHERE clause, ORDER BY clause must begin with the hash key"
         )
-    return by.get(space.range_name, False)
+    directions = {by[name] for name in _key_names(space)[1] if name in by}
+    if len(directions) > 1:
+        raise invalid("All attributes of the sort key in an ORDER BY clause must have one direction")
+    return True in directions
 
 
 def read_parameters(bound: Bound, wanted: Reads, partition: Value | None) -> dict[str, Any]:
@@ -217,13 +236,13 @@ def read_parameters(bound: Bound, wanted: Reads, partition: Value | None) -> dic
         nodes.append(wanted.rest)
     if statement.shown:
         params["ProjectionExpression"] = statement.shown
-    if wanted.sort_condition is not None and partition is not None:
-        nodes.append(wanted.sort_condition)
+    if partition is not None:
+        nodes += wanted.keyed
     params.update(bound.placeholders(nodes))
     if partition is not None:
         by_hash = CompareNode("=", PathNode(("#partition",)), ValueNode(":partition"))
         params["KeyConditionExpression"] = ParsedCondition(
-            by_hash if wanted.sort_condition is None else AndNode((by_hash, wanted.sort_condition)), False
+            AndNode((by_hash, *wanted.keyed)) if wanted.keyed else by_hash, False
         )
         params.setdefault("ExpressionAttributeNames", {})["#partition"] = wanted.hash_name
         params.setdefault("ExpressionAttributeValues", {})[":partition"] = partition
