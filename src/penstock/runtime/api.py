@@ -34,6 +34,8 @@ class FunctionSpec:
     layers: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     init_timeout_s: float = 10.0
+    snap_start: bool = False
+    """Environments are forks of one that has initialised (`Runtime.snapshot`). Python only."""
     reload: bool = False
     """The code is a live folder of the host: an environment made before a file in it changed serves no more events."""
     log_format: str = "Text"
@@ -145,6 +147,16 @@ class Runtime(Protocol):
 
     def provisioned(self, key: str) -> Provisioned:
         """How far `provision` of that spec key is; all zero where there is none."""
+        ...
+
+    async def snapshot(self, spec: FunctionSpec, credentials: Credentials) -> str:
+        """Initialise a version that has `snap_start`, for its environments to be forks of. "" once done, or why not.
+
+        Best awaited while the version is published. Without it, or after a restart of the server, the first invocation
+        does so. `retire` of its key ends it. Functions see AWS_LAMBDA_INITIALIZATION_TYPE=snap-start, and the hooks that
+        they registered with snapshot-restore-py run before it and in each fork. A host without user namespaces
+        answers with a reason, and invocations start environments afresh.
+        """
         ...
 
     async def retire(self, key_prefix: str) -> None:

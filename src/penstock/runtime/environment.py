@@ -156,6 +156,15 @@ class Environment:
             self._deliver(job)
         return await asyncio.shield(job.done)
 
+    def frozen(self) -> None:
+        """Its init is over and it is to be forked: it serves no events itself."""
+        self._init_ms = (self._loop.time() - self._began) * 1000
+        self._log.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._initialised("")
+
     def on_end(self, release: Callable[[], object]) -> None:
         """Have `release` called when the environment ends, or now if it has."""
         if self.state is State.ENDED:

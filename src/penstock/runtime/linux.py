@@ -47,13 +47,15 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), f"unshare {flags:#x}")
 
 
-def enter_user_namespace(inside: int = 0) -> None:
+def enter_user_namespace(inside: int = 0, others: int = 0) -> None:
     """Become the user `inside` of a new user namespace, with every capability in it; outside, nothing changes.
+
+    others: flags of namespaces to make at once, which that one owns.
 
     Only that user exists there. The process must be dumpable (`show_memory`). Raises OSError.
     """
     uid, gid = os.geteuid(), os.getegid()
-    unshare(CLONE_NEWUSER)
+    unshare(CLONE_NEWUSER | others)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {uid} 1"), ("gid_map", f"{inside} {gid} 1")):
         with open(f"/proc/self/{name}", "w") as f:
             f.write(text)

@@ -32,7 +32,8 @@ from penstock.runtime.interpreters import Interpreter, Interpreters
 from penstock.runtime.logs import FunctionLog
 from penstock.runtime.provisioning import Provision
 from penstock.runtime.reloading import Folders
-from penstock.runtime.shells import Shells
+from penstock.runtime.shells import Shell, Shells
+from penstock.runtime.snapstart import NotForked, Snapshot
 from penstock.runtime.spawner import Zygote, ZygoteFailed
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class LocalRuntime:
         self._all: set[Environment] = set()
         self._available: dict[str, list[Environment]] = {}
         self._folders = Folders()
+        self._snapshots: dict[str, Snapshot] = {}
         self._provisions: dict[str, Provision] = {}
         self._starting = 0
         self._shells: dict[Zygote, Shells] = {}
@@ -196,10 +198,24 @@ class LocalRuntime:
         last_try: bool,
     ) -> Environment:
         code_state = self._folders.state(spec.code) if spec.reload else 0
-        shell = await self._shells[zygote].take()
+        shell = await self._shell(zygote, spec, credentials)
         if self._closed:
             shell.discard()
             raise RuntimeUnsupported("the server is shutting down")
+        kind = "on-demand" if invocation is not None else "provisioned-concurrency"
+        if shell.processes.forked:
+            kind = "snap-start"
+        environment = self._environment(
+            zygote, shell, spec, credentials, invocation, kind, init_in_invoke=init_in_invoke, last_try=last_try
+        )
+        environment.code_state = code_state
+        return environment
+
+    def _environment(
+        self, zygote: Zygote, shell: Shell, spec: FunctionSpec, credentials: Credentials,
+        invocation: Invocation | None, kind: str, *, init_in_invoke: bool = False, last_try: bool = True,
+    ) -> Environment:  # fmt: skip
+        """Have a shell become an environment. kind: AWS's initialization type."""
         processes, name = shell.processes, shell.name
         stream = f"{datetime.fromtimestamp(self._clock.now(), UTC):%Y/%m/%d}/[{spec.version}]{name}"
         limit = (spec.memory_mb + spec.ephemeral_mb) * _MB
@@ -212,16 +228,51 @@ class LocalRuntime:
         )  # fmt: skip
         environment.freed, environment.ended = self._freed, self._ended
         self._all.add(environment)
-        environment.code_state = code_state
         shell.listening = lambda sockets: self._serve(environment, sockets)
         if shell.sockets:
             self._serve(environment, shell.sockets)
-        processes.become(self._request(zygote, spec, credentials, stream, ahead=invocation is None))
+        processes.become(self._request(zygote, spec, credentials, stream, kind))
         self._watch()
         return environment
 
+    async def _shell(self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials) -> Shell:
+        if spec.snap_start and not await self.snapshot(spec, credentials):
+            try:
+                return await self._snapshots[spec.key].take()
+            except (NotForked, KeyError) as error:
+                log.warning("the snapshot of %s cannot be forked: %s", spec.arn, error)
+        return await self._shells[zygote].take()
+
+    async def snapshot(self, spec: FunctionSpec, credentials: Credentials) -> str:
+        """See `runtime.api.Runtime`."""
+        if self._interpreters.program(spec.runtime) is not None:
+            return f"{spec.runtime} cannot be snapshotted, only Python can"
+        snapshot = self._snapshots.get(spec.key)
+        if snapshot is None or (snapshot.taken.done() and not snapshot.usable and not snapshot.taken.result()):
+            try:
+                zygote = await asyncio.shield(self._zygote_task(self._interpreters.find(spec.runtime)))
+                weak = [name for name in ("mount", "pid", "net") if zygote.found.get(name)]
+                if weak or self._host_network:
+                    return "functions have no namespaces of their own here"
+                snapshot = self._snapshots.get(spec.key) or await self._new_snapshot(zygote, spec, credentials)
+            except (ZygoteFailed, RuntimeUnsupported, OSError) as error:
+                return str(error)
+        return await asyncio.shield(snapshot.taken)
+
+    async def _new_snapshot(self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials) -> Snapshot:
+        shell = await self._shells[zygote].fresh()
+        environment = self._environment(zygote, shell, spec, credentials, None, "snap-start")
+        assert self._groups is not None
+
+        def ended() -> None:
+            self._snapshots.pop(spec.key, None)
+
+        snapshot = Snapshot(environment, shell.processes, self._groups, ended)
+        self._snapshots[spec.key] = snapshot
+        return snapshot
+
     def _request(
-        self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, stream: str, *, ahead: bool
+        self, zygote: Zygote, spec: FunctionSpec, credentials: Credentials, stream: str, kind: str
     ) -> dict[str, Any]:
         isolated = not self._host_network and not zygote.found.get("net")
         endpoint = f"http://127.0.0.1:{self._settings.port or 4566}" if isolated else self.endpoint
@@ -242,7 +293,7 @@ class LocalRuntime:
             "environment": variables.environment(
                 spec, credentials, stream, endpoint, task_root="/var/task" if mounted else code,
                 extra=dict(program.variables) if program is not None else {},
-                kind="provisioned-concurrency" if ahead else "on-demand",
+                kind=kind,
             ),
         }  # fmt: skip
 
@@ -371,11 +422,19 @@ class LocalRuntime:
 
     async def retire(self, key_prefix: str) -> None:
         """See `runtime.api.Runtime`."""
+        self._retire_snapshots(key_prefix)
         for environment in list(self._all):
+            snapshot = self._snapshots.get(environment.spec.key)
+            if snapshot is not None and snapshot.template is environment:
+                continue
             if environment.spec.key.startswith(key_prefix):
                 environment.retired = True
                 if not environment.busy:
                     environment.end()
+
+    def _retire_snapshots(self, key_prefix: str) -> None:
+        for key in [key for key in self._snapshots if key.startswith(key_prefix)]:
+            self._snapshots[key].retire()
 
     def protections(self) -> dict[str, str]:
         """See `runtime.api.Runtime`. Before any function ran, it tries what the host allows in a process of its own."""
@@ -392,6 +451,8 @@ class LocalRuntime:
         self._closed = True
         for provision in self._provisions.values():
             provision.close()
+        for snapshot in list(self._snapshots.values()):
+            snapshot.close()
         for timer in (self._checker, self._reaper):
             if timer is not None:
                 timer.cancel()

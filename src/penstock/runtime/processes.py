@@ -25,8 +25,8 @@ _REMOVE_TRIES = 50
 class Processes:
     """What one fork of the zygote became. Calls back on the event loop; every callback may come at any time."""
 
-    def __init__(self, group: Group, uid: int, *, own_pids: bool) -> None:
-        """own_pids: they have a pid namespace, so that killing the first kills all."""
+    def __init__(self, group: Group, uid: int, *, own_pids: bool, forked: bool = False) -> None:
+        """own_pids: they have a pid namespace, so that killing the first kills all. forked: of a snapshot."""
         self.group = group
         self._own_pids = own_pids
         self.uid = uid
@@ -44,6 +44,12 @@ class Processes:
         self.launching: Callable[[list[str], int], None] = lambda _, __: None
         """(names of the external extensions that are being started, pipe that they write to; -1: there are none)."""
         self.extension_exited: Callable[[str, int], None] = lambda _, __: None
+        self.snapshotted: Callable[[], None] = lambda: None
+        """The runtime is initialised, and waits to be forked."""
+        self.gone: Callable[[], None] = lambda: None
+        """A fork of a snapshot is gone."""
+        self.forked = forked
+        """Whether it is a fork of a snapshot."""
         self._asked = 0
         self._connecting: dict[int, asyncio.Future[socket.socket]] = {}
         self._loop = asyncio.get_running_loop()
@@ -64,6 +70,18 @@ class Processes:
             os.close(pidfd)
             return
         self._pidfd = pidfd
+
+    def fork(self, asked: dict[str, Any], fds: list[int]) -> None:
+        """Ask a snapshotted environment for a fork, whose control socket, log and cgroups these are. Raises OSError."""
+        if self._control is None:
+            raise OSError("the environment is gone")
+        socket.send_fds(self._control, [json.dumps(asked).encode()], fds)
+
+    def _gone(self) -> None:
+        """The first process of a fork has ended; nobody here is its parent."""
+        self._loop.remove_reader(self._pidfd)
+        self.ended(9)
+        self.gone()
 
     async def connect(self, port: int) -> socket.socket:
         """A connection to a port on the environment's own loopback, made from inside. Raises OSError."""
@@ -122,9 +140,19 @@ class Processes:
                 fds = list(struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4]))
             elif kind == socket.SCM_CREDENTIALS:
                 pid = struct.unpack("iII", data)[0]
-        event = json.loads(text)
+        try:
+            self._heard(json.loads(text), pid, fds)
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):  # a snapshotted function may write here
+            self.kill()
+
+    def _heard(self, event: dict[str, Any], pid: int, fds: list[int]) -> None:
         kind = event["event"]
+        if self.runtime_pid and kind in ("listening", "furnished", "running", "failed"):
+            raise ValueError("the environment is made already")
         if kind == "listening":
+            if self._pidfd < 0 and self.forked:
+                self._pidfd = os.pidfd_open(pid)
+                self._loop.add_reader(self._pidfd, self._gone)
             self.listening([socket.socket(fileno=fd) for fd in fds])
         elif kind == "furnished":
             self.uid = event["uid"]
@@ -141,6 +169,8 @@ class Processes:
             self.failed(event["kind"], event["reason"])
         elif kind == "extension exit":
             self.extension_exited(event["name"], event["status"])
+        elif kind == "snapshot":
+            self.snapshotted()
         elif kind == "connected":
             self._connected(event, fds)
 
@@ -207,6 +237,8 @@ class Processes:
             self._control = None
 
     def _release(self) -> None:
+        if self.forked and self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
         for fd in (self._pidfd, self.tmp_fd):
             if fd >= 0:
                 os.close(fd)

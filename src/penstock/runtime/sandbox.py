@@ -13,18 +13,16 @@ import importlib
 import json
 import os
 import resource
-import select
 import signal
 import socket
 import sys
 import time
 from typing import Any, NamedTuple, NoReturn
 
-from penstock.runtime import linux, rootfs, seccomp
+from penstock.runtime import inits, linux, rootfs, seccomp, snapshots
 
 RUNTIME_API_PORT = 9001
-MESSAGE_BYTES = 200_000
-_LOG_FD, _CONTROL_FD = 3, 4
+_CONTROL_FD = 4
 _USER = 993
 _FILES_MAX = _PROCESSES_MAX = 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 1,024 each."""
@@ -70,9 +68,9 @@ def enter(blank: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
         child = os.fork()
         if child == 0:
             os.close(writer)
-            _become_runtime(reader, blank["uid"], host, control)
+            _become_runtime(reader, blank, host, control)
         os.close(reader)
-        request = _awaited(control)
+        request = inits.awaited(control)
         request["runtime_api"] = runtime_api
         extensions = _launch_extensions(_furnish(request, blank["uid"], host, control), request, host, writer)
         with os.fdopen(writer, "wb") as f:
@@ -81,19 +79,12 @@ def enter(blank: dict[str, Any], fds: list[int], host: Host) -> NoReturn:
         if own_pids:
             linux.die_with_parent()
         linux.hide_memory()
-        _watch(child, extensions, control, own_pids=own_pids)
+        inits.watch(child, extensions, control, own_pids=own_pids, listens=not blank.get("snapshot"))
     except BaseException as error:
-        _tell(control, {"event": "failed", "kind": "Sandbox.Failure", "reason": f"{type(error).__name__}: {error}"})
+        inits.tell(
+            control, {"event": "failed", "kind": "Sandbox.Failure", "reason": f"{type(error).__name__}: {error}"}
+        )
         os._exit(71)
-
-
-def _awaited(control: socket.socket) -> dict[str, Any]:
-    """The function to become an environment of. Ends this process if the server has gone."""
-    text = control.recv(MESSAGE_BYTES)
-    if not text:
-        os._exit(0)
-    request: dict[str, Any] = json.loads(text)
-    return request
 
 
 def _own_descriptors(fds: list[int]) -> int:
@@ -103,7 +94,7 @@ def _own_descriptors(fds: list[int]) -> int:
     high = [os.dup2(fd, 100 + i, inheritable=False) for i, fd in enumerate(fds[:2])]
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
-    for fd in (1, 2, _LOG_FD):
+    for fd in (1, 2, inits.LOG_FD):
         os.dup2(high[1], fd)
     os.dup2(high[0], _CONTROL_FD, inheritable=False)
     os.closerange(_CONTROL_FD + 1, 1 << 16)
@@ -124,7 +115,7 @@ def _isolate(blank: dict[str, Any], host: Host, control: socket.socket) -> str:
     if flags & linux.CLONE_NEWUTS:
         socket.sethostname("sandbox")
     ports = [RUNTIME_API_PORT, blank["endpoint_port"]] if own_network else [0]
-    listeners = [_listen(port) for port in ports]
+    listeners = [inits.listen(port) for port in ports]
     socket.send_fds(control, [b'{"event":"listening"}'], [s.fileno() for s in listeners])
     address = f"127.0.0.1:{listeners[0].getsockname()[1]}"
     for s in listeners:
@@ -172,7 +163,7 @@ def _launch_extensions(paths: list[str], request: dict[str, Any], host: Host, wr
         if pid == 0:
             try:
                 os.close(writer)
-                os.close(_LOG_FD)
+                os.close(inits.LOG_FD)
                 _become_extension(path, request, host)
             finally:
                 os._exit(1)
@@ -211,80 +202,9 @@ def _reaches(uid: int, code: str) -> bool:
         os.seteuid(own)
 
 
-def _listen(port: int) -> socket.socket:
-    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("127.0.0.1", port))
-    s.listen(128)
-    return s
-
-
-def _watch(child: int, extensions: dict[int, str], control: socket.socket, *, own_pids: bool) -> NoReturn:
-    """Be the environment's init: reap, report the runtime's end, and end with it or with the server."""
-    if not own_pids:
-        linux.adopt_orphans()
-    wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-    for fd in (0, 1, 2, _LOG_FD):
-        os.close(fd)  # the log's reader must see its end when the function's last process is gone
-    poll = select.poll()
-    poll.register(control, select.POLLIN)
-    poll.register(wake_r, select.POLLIN)
-    while True:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == child:
-            _tell(control, {"event": "exit", "status": status})
-            child = 0
-        elif pid in extensions:
-            _tell(control, {"event": "extension exit", "name": extensions.pop(pid), "status": status})
-        if child == 0 and not extensions:
-            _end(own_pids)
-        if pid:
-            continue
-        ready = [fd for fd, _ in poll.poll()]
-        if control.fileno() in ready:
-            text = control.recv(MESSAGE_BYTES)
-            if not text:  # the server closed its end: to end this environment, or because it died
-                _end(own_pids)
-            _connect(json.loads(text), control)
-        if wake_r in ready:
-            os.read(wake_r, 4096)
-
-
-def _connect(asked: dict[str, Any], control: socket.socket) -> None:
-    """Connect to a port of this network on the server's behalf, and hand the connection over."""
-    try:
-        with socket.create_connection(("127.0.0.1", asked["connect"]), timeout=1) as s:
-            s.settimeout(None)
-            socket.send_fds(control, [json.dumps({"event": "connected", "id": asked["id"]}).encode()], [s.fileno()])
-    except OSError as error:
-        _tell(control, {"event": "connected", "id": asked["id"], "reason": str(error)})
-
-
-def _end(own_pids: bool) -> NoReturn:
-    """Exit, and with it every process of the environment: the kernel's work in a pid namespace, ours without."""
-    deadline = time.monotonic() + 5
-    while not own_pids and time.monotonic() < deadline:
-        with open(f"/proc/self/task/{os.getpid()}/children") as f:
-            children = f.read().split()
-        if not children:
-            break
-        for pid in children:  # killing a child hands its children to us: the next round finds them
-            os.kill(int(pid), signal.SIGKILL)
-            os.waitpid(int(pid), 0)
-    os._exit(0)
-
-
-def _tell(control: socket.socket, event: dict[str, Any]) -> None:
-    try:
-        control.send(json.dumps(event).encode())
-    except OSError:
-        pass
-
-
-def _become_runtime(reader: int, uid: int, host: Host, control: socket.socket) -> NoReturn:
-    """uid: to become where that can be told before the function is known, which is wherever its code is mounted."""
+def _become_runtime(reader: int, blank: dict[str, Any], host: Host, control: socket.socket) -> NoReturn:
+    """blank's uid: to become where that can be told before the function is known, wherever its code is mounted."""
+    uid, to_snapshot = blank["uid"], blank.get("snapshot", False)
     status = 1
     try:
         if "pid" not in host.namespaces:
@@ -293,7 +213,7 @@ def _become_runtime(reader: int, uid: int, host: Host, control: socket.socket) -
         own_user = {"user", "pid", "mount"} <= host.namespaces
         early = "mount" in host.namespaces and not own_user
         if early:
-            _give_up_rights(own_user, uid if "uid" in host.namespaces else os.geteuid(), host)
+            _give_up_rights(own_user, uid if "uid" in host.namespaces else os.geteuid(), host, to_fork=to_snapshot)
         with os.fdopen(reader, "rb") as f:
             text = f.read()
         if not text:
@@ -303,12 +223,12 @@ def _become_runtime(reader: int, uid: int, host: Host, control: socket.socket) -
             linux.show_memory()
             linux.enter_user_namespace(_USER)  # one of its own: its processes are counted apart from all others
         if not early:
-            _give_up_rights(own_user, request["uid"], host)
+            _give_up_rights(own_user, request["uid"], host, to_fork=to_snapshot)
         if request["data_bytes"]:
             _lower(resource.RLIMIT_DATA, request["data_bytes"])
         with open("/proc/self/oom_score_adj", "w") as f:
             f.write("500")
-        _tell(
+        inits.tell(
             control, {"event": "running", "at": time.monotonic()}
         )  # the kernel adds our process id, as the server knows it
         os.umask(0o022)
@@ -318,8 +238,12 @@ def _become_runtime(reader: int, uid: int, host: Host, control: socket.socket) -
         environment["AWS_LAMBDA_RUNTIME_API"] = request["runtime_api"]
         if request["program"] is not None:
             _exec_program(request, task, environment, control)
-        control.close()
-        environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(_LOG_FD)
+        if to_snapshot:
+            ports = [RUNTIME_API_PORT, blank["endpoint_port"]]
+            _let_fork(snapshots.Template(control, ports, filters_calls=host.filters_calls))
+        else:
+            control.close()
+        environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(inits.LOG_FD)
         _run_python(task, environment, host, request)
         status = 0
     except SystemExit as end:
@@ -338,8 +262,17 @@ def _become_runtime(reader: int, uid: int, host: Host, control: socket.socket) -
             os._exit(status & 0xFF)
 
 
-def _give_up_rights(own_user: bool, uid: int, host: Host) -> None:
-    """Become the unprivileged user that the function's code runs as, for good."""
+def _let_fork(template: snapshots.Template) -> None:
+    """Where AWS's runtime client would wait for a snapshot to be restored, be what is forked."""
+    client: Any = sys.modules["awslambdaric.lambda_runtime_client"]
+    client.LambdaRuntimeClient.restore_next = lambda _: template.restored()
+
+
+def _give_up_rights(own_user: bool, uid: int, host: Host, *, to_fork: bool = False) -> None:
+    """Become the unprivileged user that the function's code runs as, for good.
+
+    to_fork: leave it the system calls with which an initialised process makes namespaces of its own.
+    """
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, _FILES_MAX)
     if own_user or uid != os.geteuid():  # the user is this environment's alone: its processes can be counted
@@ -349,7 +282,7 @@ def _give_up_rights(own_user: bool, uid: int, host: Host) -> None:
     if "pid" not in host.namespaces:
         linux.die_with_parent()
     if host.filters_calls:
-        seccomp.refuse_dangerous_calls()
+        seccomp.refuse_dangerous_calls(but_namespaces=to_fork)
 
 
 def _lower(limit: int, value: int) -> None:
@@ -362,16 +295,16 @@ def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str
     """Become the runtime's program, or the function's own executable. The control socket closes as that succeeds."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if request["program_logs"]:
-        environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(_LOG_FD)
+        environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(inits.LOG_FD)
     else:
-        os.close(_LOG_FD)
+        os.close(inits.LOG_FD)
     if request["program"]:
         command = [environment["_HANDLER"] if word == "{handler}" else word for word in request["program"]]
         try:
             os.execve(command[0], command, environment)  # noqa: S606
         except OSError as error:
             reason = f"fork/exec {command[0]}: {str(error.strerror).lower()}"
-        _tell(control, {"event": "failed", "kind": "Runtime.InvalidEntrypoint", "reason": reason})
+        inits.tell(control, {"event": "failed", "kind": "Runtime.InvalidEntrypoint", "reason": reason})
         os._exit(1)
     reason = f"Couldn't find valid bootstrap(s): [{task}/bootstrap {rootfs.LAYERS}/bootstrap]"
     for folder in (task, rootfs.LAYERS):
@@ -382,7 +315,7 @@ def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str
             except OSError as error:
                 reason = f"fork/exec {path}: {str(error.strerror).lower()}"
             break
-    _tell(control, {"event": "failed", "kind": "Runtime.InvalidEntrypoint", "reason": reason})
+    inits.tell(control, {"event": "failed", "kind": "Runtime.InvalidEntrypoint", "reason": reason})
     os._exit(1)
 
 

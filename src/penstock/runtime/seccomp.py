@@ -44,6 +44,9 @@ _REFUSED_EVERYWHERE = {
 }  # fmt: skip
 
 
+_NAMESPACES = frozenset(("unshare", "mount", "umount2"))
+
+
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
@@ -53,8 +56,11 @@ def supported() -> bool:
     return platform.machine() in _ARCHITECTURES
 
 
-def program(machine: str) -> bytes:
-    """The filter in BPF: sock_filter structures (code, jump if true, jump if false, operand)."""
+def program(machine: str, but: frozenset[str] = frozenset()) -> bytes:
+    """The filter, in BPF: sock_filter structures (code, jump if true, jump if false, operand).
+
+    but: calls to let through; namespaces by clone too, if unshare is one.
+    """
 
     def step(code: int, operand: int, yes: int = 0, no: int = 0) -> bytes:
         return struct.pack("=HBBI", code, yes, no, operand)
@@ -65,20 +71,25 @@ def program(machine: str) -> bytes:
         out += [step(_AT_LEAST, _X32, 0, 1), step(_RETURN, _ENOSYS)]
     # glibc and musl fall back to clone(2), whose flags a filter can see, when clone3(2) is not there.
     out += [step(_EQUAL, _CLONE3, 0, 1), step(_RETURN, _ENOSYS)]
-    for number in (*_REFUSED[machine].values(), *_REFUSED_EVERYWHERE.values()):
+    refused = {**_REFUSED[machine], **_REFUSED_EVERYWHERE}
+    for number in (number for name, number in refused.items() if name not in but):
         out += [step(_EQUAL, number, 0, 1), step(_RETURN, _EPERM)]
-    out += [step(_EQUAL, _CLONE[machine], 0, 3), step(_LOAD, _FIRST_ARGUMENT_AT)]
-    out += [step(_ANY_BIT, _CLONE_NAMESPACES, 0, 1), step(_RETURN, _EPERM)]
+    if "unshare" not in but:
+        out += [step(_EQUAL, _CLONE[machine], 0, 3), step(_LOAD, _FIRST_ARGUMENT_AT)]
+        out += [step(_ANY_BIT, _CLONE_NAMESPACES, 0, 1), step(_RETURN, _EPERM)]
     out.append(step(_RETURN, _ALLOW))
     return b"".join(out)
 
 
-def refuse_dangerous_calls() -> None:
-    """Install the filter in this thread and all that come of it. no_new_privs must be set. Raises OSError."""
+def refuse_dangerous_calls(*, but_namespaces: bool = False) -> None:
+    """Install the filter in this thread and all that come of it. no_new_privs must be set. Raises OSError.
+
+    but_namespaces: leave what it takes to enter namespaces of one's own. A later filter can still refuse that.
+    """
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         return
-    code = program(machine)
+    code = program(machine, _NAMESPACES if but_namespaces else frozenset())
     loaded = _Program(len(code) // 8, code)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(loaded), 0, 0) < 0:

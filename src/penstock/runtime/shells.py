@@ -39,6 +39,17 @@ class Shell:
     def _listening(self, sockets: list[socket.socket]) -> None:
         self.listening(sockets)
 
+    def expect(self) -> asyncio.Event:
+        """Set once its listening sockets have arrived."""
+        arrived = asyncio.Event()
+
+        def listening(sockets: list[socket.socket]) -> None:
+            self.sockets.extend(sockets)
+            arrived.set()
+
+        self.listening = listening
+        return arrived
+
     def discard(self) -> None:
         """End it, unused."""
         self.processes.kill()
@@ -67,6 +78,10 @@ class Shells:
         self._making: asyncio.Task[None] | None = None
         self._closed = False
 
+    async def fresh(self) -> Shell:
+        """A shell whose runtime may be snapshotted. Raises ZygoteFailed, OSError."""
+        return await self._make(snapshot=True)
+
     async def take(self) -> Shell:
         """A shell, made now if none is ready. Raises ZygoteFailed, OSError."""
         self._replenish_later()
@@ -77,7 +92,7 @@ class Shells:
             shell.close()
         return await self._make()
 
-    async def _make(self) -> Shell:
+    async def _make(self, *, snapshot: bool = False) -> Shell:
         name = secrets.token_hex(16)
         group = self._groups.create(name)
         self._uids = (self._uids + 1) % 100_000_000
@@ -87,7 +102,7 @@ class Shells:
         shell = Shell(name, processes, reader)
         procs = group.open_procs()
         try:
-            blank = {"id": name, "uid": processes.uid, **self._blank}
+            blank = {"id": name, "uid": processes.uid, "snapshot": snapshot, **self._blank}
             _, pidfd = await self._zygote.spawn(blank, [processes.theirs.fileno(), writer, *procs], processes.ended)
         except ZygoteFailed:
             processes.abandon()

@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any
 
-from penstock.runtime import linux, probe, rootfs, sandbox, warmth
+from penstock.runtime import inits, linux, probe, rootfs, sandbox, warmth
 
 _IDLE_MS = 50
 
@@ -144,7 +144,7 @@ def _serve(server: socket.socket, host: sandbox.Host, pending: list[str], proc: 
                 _reap(server, children)
                 continue
             try:
-                text, fds, _, _ = socket.recv_fds(server, sandbox.MESSAGE_BYTES, 8)
+                text, fds, _, _ = socket.recv_fds(server, inits.MESSAGE_BYTES, 8)
             except ConnectionResetError:
                 return
             if not text:
