@@ -72,3 +72,61 @@ def test_two_regions(server: Served) -> None:
     wait(lambda: "Replicas" not in here.describe_table(TableName=name)["Table"])
     assert "Item" in here.get_item(TableName=name, Key={"pk": {"S": "last"}})
     assert name not in there.list_tables()["TableNames"]
+
+
+def test_auto_scaling_of_all_regions(server: Served) -> None:
+    name = f"scaled-{time.time_ns()}"
+    here, there = server.client("dynamodb"), server.client("dynamodb", region="eu-west-1")
+    units = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}
+    here.create_table(
+        TableName=name, ProvisionedThroughput=units, KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "k", "AttributeType": "S"}],
+        GlobalSecondaryIndexes=[{
+            "IndexName": "kinds", "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "ALL"}, "ProvisionedThroughput": units,
+        }],
+    )  # fmt: skip
+    here.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
+    here.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": "eu-west-1"}}])
+    wait(lambda: here.describe_table(TableName=name)["Table"]["Replicas"][0]["ReplicaStatus"] == "ACTIVE")
+
+    def scaling(client: Any) -> dict[str, Any]:
+        found = client.describe_table_replica_auto_scaling(TableName=name)["TableAutoScalingDescription"]
+        return {each["RegionName"]: each for each in found["Replicas"]}
+
+    write, read = (f"ReplicaProvisioned{kind}CapacityAutoScalingSettings" for kind in ("Write", "Read"))
+    assert {each[write]["AutoScalingDisabled"] for each in scaling(here).values()} == {True}
+
+    def kept(least: int, most: int, target: float) -> dict[str, Any]:
+        return {
+            "MinimumUnits": least, "MaximumUnits": most,
+            "ScalingPolicyUpdate": {"TargetTrackingScalingPolicyConfiguration": {"TargetValue": target}},
+        }  # fmt: skip
+
+    answer = here.update_table_replica_auto_scaling(
+        TableName=name,
+        ProvisionedWriteCapacityAutoScalingUpdate=kept(5, 50, 70.0),
+        GlobalSecondaryIndexUpdates=[
+            {"IndexName": "kinds", "ProvisionedWriteCapacityAutoScalingUpdate": kept(2, 20, 60.0)}
+        ],
+        ReplicaUpdates=[
+            {"RegionName": "eu-west-1", "ReplicaProvisionedReadCapacityAutoScalingUpdate": kept(3, 30, 50.0)}
+        ],
+    )
+    assert answer["TableAutoScalingDescription"]["TableStatus"] == "UPDATING"
+    for found in (scaling(here), scaling(there)):
+        assert set(found) == {"us-east-1", "eu-west-1"}
+        for each in found.values():
+            assert (each[write]["MinimumUnits"], each[write]["MaximumUnits"]) == (5, 50)
+            policy = each[write]["ScalingPolicies"][0]
+            assert policy["PolicyName"] == f"DynamoDBWriteCapacityUtilization:table/{name}"
+            assert policy["TargetTrackingScalingPolicyConfiguration"] == {"TargetValue": 70.0}
+            index = each["GlobalSecondaryIndexes"][0]
+            assert index["ProvisionedWriteCapacityAutoScalingSettings"]["MaximumUnits"] == 20
+        assert found["eu-west-1"][read]["MaximumUnits"] == 30
+        assert found["us-east-1"][read] == {"AutoScalingDisabled": True}
+    here.update_table_replica_auto_scaling(
+        TableName=name, ProvisionedWriteCapacityAutoScalingUpdate={"AutoScalingDisabled": True}
+    )
+    assert {each[write]["AutoScalingDisabled"] for each in scaling(here).values()} == {True}
+    here.update_table(TableName=name, ReplicaUpdates=[{"Delete": {"RegionName": "eu-west-1"}}])

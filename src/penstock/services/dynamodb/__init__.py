@@ -4,7 +4,8 @@ Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batc
 `backups`, `restores`, `recovery`, `exports`, `imports`, `stream_reading`,
 `resource_policies`), what takes long (`jobs`), what was before
 (`history`) and what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), tables in
-several regions (`replicas`, `replication`, `versions`), what they stand on (`table`, `records`, `pages`, `key_ranges`,
+several regions (`replicas`, `replication`, `versions`,
+`replica_scaling`), what they stand on (`table`, `records`, `pages`, `key_ranges`,
 `capacity`, `names`), attribute values (`attributes`, `numbers`), the expression language (`expressions/`), what came
 before it (`legacy`), PartiQL (`partiql/`), whose keys are asked
 for most (`insights`, `contributors`), and every key (`keys`). Items stay in wire form from request to disk to reply.
@@ -27,6 +28,7 @@ from penstock.services.dynamodb import (
     partiql,
     queries,
     recovery,
+    replica_scaling,
     resource_policies,
     restores,
     scans,
@@ -44,6 +46,6 @@ patch("dynamodbstreams", Path(__file__).with_name("streams-model-patch.json"))
 
 __all__ = [
     "account", "backups", "batches", "export_files", "exports", "import_objects", "imports", "insights", "items",
-    "kinesis_destinations", "partiql", "queries", "recovery", "resource_policies", "restores", "scans", "stream_reading",
-    "tables", "tags", "time_to_live", "transactions", "workers",
+    "kinesis_destinations", "partiql", "queries", "recovery", "replica_scaling", "resource_policies", "restores",
+    "scans", "stream_reading", "tables", "tags", "time_to_live", "transactions", "workers",
 ]  # fmt: skip

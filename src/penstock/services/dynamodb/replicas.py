@@ -29,7 +29,7 @@ STREAM_VIEW = "NEW_AND_OLD_IMAGES"
 _ACTIONS = ("Create", "Update", "Delete")
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+){1,2}-[0-9]{1,2}\Z").match
 _NOT_YET = ("KMSMasterKeyId", "OnDemandThroughputOverride")
-_NOT_PART = "Update global table operation failed because one or more replicas were not part of the global table."
+NOT_PART = "Update global table operation failed because one or more replicas were not part of the global table."
 
 
 class Copy(msgspec.Struct):
@@ -235,7 +235,7 @@ def _find(record: TableRecord, region: str) -> ReplicaRecord:
     """The replica. Raises ValidationException where there is none, ResourceInUseException while it is being made."""
     found = next((each for each in record.replicas if each.region == region), None)
     if found is None:
-        raise invalid(_NOT_PART)
+        raise invalid(NOT_PART)
     if found.status != "ACTIVE":
         raise in_use(f"Replica {region} of table {record.name} is {found.status}")
     return found

@@ -1,0 +1,197 @@
+"""UpdateTableReplicaAutoScaling, DescribeTableReplicaAutoScaling: auto scaling of all tables of a global table at once.
+
+Write capacity is the same in all regions, read capacity each one's own. Either is kept by Application Auto Scaling, which is
+asked for it region by region, with the caller's permissions there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from penstock.core.call import Call
+from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import names, replicas, resource_policies, table, tables
+from penstock.services.dynamodb.errors import INVALID, invalid, table_missing_by_name
+from penstock.services.dynamodb.table import TableRecord
+from penstock.wire.errors import AwsError
+
+_SERVICE = "application-autoscaling"
+_COPIED = ("TargetValue", "DisableScaleIn", "ScaleInCooldown", "ScaleOutCooldown")
+
+
+async def _find(call: Call, params: Params) -> TableRecord:
+    """The table. Raises ResourceNotFoundException."""
+    key = names.record_key(call, params["TableName"])
+    stored = await call.store.transact(lambda txn: txn.get(key), read_only=True)
+    if stored is None:
+        raise table_missing_by_name(params["TableName"])
+    return table.decode(stored).record
+
+
+def _regions(call: Call, record: TableRecord) -> list[str]:
+    return [call.region, *(each.region for each in record.replicas)]
+
+
+async def _ask(call: Call, region: str, name: str, **params: Any) -> dict[str, Any]:
+    """Call Application Auto Scaling in a region."""
+    return await call.node.call(
+        _SERVICE, name, {"ServiceNamespace": "dynamodb", **params}, principal=call.principal, account=call.account,
+        region=region, context=call.context,
+    )  # fmt: skip
+
+
+@operation(
+    "dynamodb:DescribeTableReplicaAutoScaling", resource=names.resource, policy=resource_policies.load
+)  # fmt: skip
+async def describe_table_replica_auto_scaling(call: Call, params: Params) -> Result:
+    """What keeps the capacity of a table, and of its replicas in other regions."""
+    return {"TableAutoScalingDescription": await _describe(call, await _find(call, params))}
+
+
+async def _describe(call: Call, record: TableRecord, status: str = "") -> dict[str, Any]:
+    shown = []
+    states = {each.region: each.status for each in record.replicas}
+    for region in _regions(call, record):
+        settings = await _settings(call, region, record)
+        found: dict[str, Any] = {
+            "RegionName": region,
+            "ReplicaStatus": states.get(region, "ACTIVE"),
+            "ReplicaProvisionedReadCapacityAutoScalingSettings": settings("", "Read"),
+            "ReplicaProvisionedWriteCapacityAutoScalingSettings": settings("", "Write"),
+        }
+        indexes = [
+            {
+                "IndexName": index.name,
+                "IndexStatus": "CREATING" if index.backfilling else "ACTIVE",
+                "ProvisionedReadCapacityAutoScalingSettings": settings(index.name, "Read"),
+                "ProvisionedWriteCapacityAutoScalingSettings": settings(index.name, "Write"),
+            }
+            for index in record.indexes
+            if index.is_global
+        ]
+        if indexes:
+            found["GlobalSecondaryIndexes"] = indexes
+        shown.append(found)
+    return {"TableName": record.name, "TableStatus": status or tables.status_of(record), "Replicas": shown}
+
+
+async def _settings(call: Call, region: str, record: TableRecord) -> Any:
+    """A function of an index's name ("": the table) and "Read" or "Write" that gives AutoScalingSettings there."""
+    resources = [_resource(record, name) for name in ("", *(each.name for each in record.indexes if each.is_global))]
+    targets = await _all(call, region, "DescribeScalableTargets", "ScalableTargets", ResourceIds=resources)
+    policies = await _all(call, region, "DescribeScalingPolicies", "ScalingPolicies")
+
+    def settings(index: str, kind: str) -> dict[str, Any]:
+        place = (_resource(record, index), _dimension(index, kind))
+        target = next((each for each in targets if (each["ResourceId"], each["ScalableDimension"]) == place), None)
+        if target is None:
+            return {"AutoScalingDisabled": True}
+        return {
+            "MinimumUnits": target["MinCapacity"],
+            "MaximumUnits": target["MaxCapacity"],
+            "AutoScalingDisabled": False,
+            "AutoScalingRoleArn": target["RoleARN"],
+            "ScalingPolicies": [
+                {
+                    "PolicyName": policy["PolicyName"],
+                    "TargetTrackingScalingPolicyConfiguration": {
+                        name: value
+                        for name, value in policy["TargetTrackingScalingPolicyConfiguration"].items()
+                        if name in _COPIED
+                    },
+                }
+                for policy in policies
+                if (policy["ResourceId"], policy["ScalableDimension"]) == place
+            ],
+        }
+
+    return settings
+
+
+async def _all(call: Call, region: str, operation_name: str, member: str, **params: Any) -> list[dict[str, Any]]:
+    """All pages of a list."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = await _ask(call, region, operation_name, **params)
+        found += page[member]
+        if "NextToken" not in page:
+            return found
+        params["NextToken"] = page["NextToken"]
+
+
+def _resource(record: TableRecord, index: str) -> str:
+    return f"table/{record.name}/index/{index}" if index else f"table/{record.name}"
+
+
+def _dimension(index: str, kind: str) -> str:
+    return f"dynamodb:{'index' if index else 'table'}:{kind}CapacityUnits"
+
+
+@operation(
+    "dynamodb:UpdateTableReplicaAutoScaling", resource=names.resource, policy=resource_policies.load
+)  # fmt: skip
+async def update_table_replica_auto_scaling(call: Call, params: Params) -> Result:
+    """Have capacity scaled, or no longer: writes in all regions, reads in those that are named."""
+    record = await _find(call, params)
+    if record.on_demand:
+        raise invalid(f"{INVALID}Auto scaling settings cannot be specified when BillingMode is PAY_PER_REQUEST")
+    tables.refuse_busy(record)
+    wanted = list(_wanted(call, record, params))
+    if not wanted:
+        raise invalid(f"{INVALID}At least one auto scaling update must be specified")
+    known = {each.name for each in record.indexes if each.is_global}
+    for _, index, _, _ in wanted:
+        if index and index not in known:
+            raise invalid(f"{INVALID}Global Secondary Index: {index} does not exist on the table")
+    for region, index, kind, update in wanted:
+        await _apply(call, region, record, index, kind, update)
+    return {"TableAutoScalingDescription": await _describe(call, record, "UPDATING")}
+
+
+def _wanted(call: Call, record: TableRecord, params: Params) -> Iterable[tuple[str, str, str, dict[str, Any]]]:
+    """(region, index or "", Read or Write, update) of each. Raises ValidationException for a region without a replica."""
+    regions = _regions(call, record)
+    for region in regions:
+        if "ProvisionedWriteCapacityAutoScalingUpdate" in params:
+            yield region, "", "Write", params["ProvisionedWriteCapacityAutoScalingUpdate"]
+        for each in params.get("GlobalSecondaryIndexUpdates", ()):
+            if "ProvisionedWriteCapacityAutoScalingUpdate" in each:
+                yield region, each.get("IndexName", ""), "Write", each["ProvisionedWriteCapacityAutoScalingUpdate"]
+    for replica in params.get("ReplicaUpdates", ()):
+        region = replica["RegionName"]
+        if region not in regions:
+            raise invalid(replicas.NOT_PART)
+        if "ReplicaProvisionedReadCapacityAutoScalingUpdate" in replica:
+            yield region, "", "Read", replica["ReplicaProvisionedReadCapacityAutoScalingUpdate"]
+        for each in replica.get("ReplicaGlobalSecondaryIndexUpdates", ()):
+            if "ProvisionedReadCapacityAutoScalingUpdate" in each:
+                yield region, each.get("IndexName", ""), "Read", each["ProvisionedReadCapacityAutoScalingUpdate"]
+
+
+async def _apply(call: Call, region: str, record: TableRecord, index: str, kind: str, update: dict[str, Any]) -> None:
+    place = {"ResourceId": _resource(record, index), "ScalableDimension": _dimension(index, kind)}
+    if update.get("AutoScalingDisabled"):
+        try:
+            await _ask(call, region, "DeregisterScalableTarget", **place)
+        except AwsError as error:
+            if error.code != "ObjectNotFoundException":
+                raise
+        return
+    target = {"MinCapacity": update.get("MinimumUnits"), "MaxCapacity": update.get("MaximumUnits")}
+    target["RoleARN"] = update.get("AutoScalingRoleArn")
+    given = {name: value for name, value in target.items() if value is not None}
+    await _ask(call, region, "RegisterScalableTarget", **place, **given)
+    if "ScalingPolicyUpdate" not in update:
+        return
+    policy = update["ScalingPolicyUpdate"]
+    configuration = policy["TargetTrackingScalingPolicyConfiguration"]
+    await _ask(
+        call, region, "PutScalingPolicy", **place,
+        PolicyName=policy.get("PolicyName") or f"DynamoDB{kind}CapacityUtilization:{place['ResourceId']}",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            **{name: configuration[name] for name in _COPIED if name in configuration},
+            "PredefinedMetricSpecification": {"PredefinedMetricType": f"DynamoDB{kind}CapacityUtilization"},
+        },
+    )  # fmt: skip
