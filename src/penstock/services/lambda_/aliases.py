@@ -50,12 +50,7 @@ def _weights(config: dict[str, Any] | None, version: str) -> dict[str, float]:
             "configuration."
         )
     if weights and version == LATEST:
-        # AWS leaves out the error's Type here.
-        raise AwsError(
-            "InvalidParameterValueException",
-            "$LATEST is not supported for an alias pointing to more than 1 version",
-            400,
-        )
+        raise rules.untyped("$LATEST is not supported for an alias pointing to more than 1 version")
     return weights
 
 

@@ -93,7 +93,7 @@ async def put_function_concurrency(call: Call, params: Params) -> Result:
         function = records.read(txn, *where)
         old = function.reserved or 0
         if wanted > old and limit - (reserved_in(txn, *where[:2]) - old + wanted) < UNRESERVED_MIN:
-            raise rules.invalid(
+            raise rules.untyped(
                 "Specified ReservedConcurrentExecutions for function decreases account's "
                 f"UnreservedConcurrentExecution below its minimum value of [{UNRESERVED_MIN}]."
             )

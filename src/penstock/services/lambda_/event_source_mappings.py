@@ -160,12 +160,16 @@ def _settings(params: Params) -> dict[str, Any]:
     return fields
 
 
+def _check_sides(params: Params) -> None:
+    if params.get("DestinationConfig", {}).get("OnSuccess", {}).get("Destination"):
+        raise rules.invalid("Unsupported DestinationConfig parameter for given event source mapping type.")
+
+
 async def _destination(call: Call, params: Params, function: Function) -> dict[str, Any]:
     config = params.get("DestinationConfig")
     if config is None:
         return {}
-    if config.get("OnSuccess", {}).get("Destination"):
-        raise rules.invalid("Unsupported DestinationConfig parameter for given event source mapping type.")
+    _check_sides(params)
     target = config.get("OnFailure", {}).get("Destination", "")
     if target and arns.is_arn(target) and arns.parse(target).service in ("lambda", "events"):
         raise rules.invalid("Unsupported DestinationConfig parameter for given event source mapping type.")
@@ -213,6 +217,7 @@ async def create_event_source_mapping(call: Call, params: Params) -> Result:
     if not source or not arns.is_arn(source):
         raise rules.invalid("Unrecognized event source.")
     where = rules.reference(call, params["FunctionName"])
+    _check_sides(params)
     function = await _function(call, where)
     fields = _settings(params)
     await _check_source(call, source, function, params)

@@ -31,6 +31,7 @@ TAGS_MAX = 50
 
 def _check_architectures(params: Params) -> None:
     wanted = params.get("Architectures", [rules.ARCHITECTURE])
+    rules.check_architectures(wanted, "architectures")
     if len(wanted) != 1:
         raise rules.invalid("Exactly one architecture must be given.")
     if wanted != [rules.ARCHITECTURE]:
@@ -53,7 +54,7 @@ async def create_function(call: Call, params: Params) -> Result:
             f"have length less than or equal to {NAME_CHARS_MAX}"
         )
     if len(params.get("Tags", {})) > TAGS_MAX:
-        raise rules.invalid("Number of tags exceeds function tag limit.")
+        raise rules.invalid("Number of tags exceeds resource tag limit.")
     fields = await settings.asked(call, params, (account, region, name), None)
     if "ImageUri" in params["Code"] or "SourceKMSKeyArn" in params["Code"]:
         raise not_implemented("container images and encrypted packages as function code")

@@ -24,6 +24,11 @@ async def _load_policy(call: Call, params: Params) -> Mapping[str, Any] | None:
 
 def _about(call: Call, params: Params) -> tuple[Where, int]:
     if "Arn" in params:
+        if not layers.ARN.fullmatch(params["Arn"]):
+            raise rules.broken(
+                f"Value '{params['Arn']}' at 'arn' failed to satisfy constraint: Member must satisfy regular expression "
+                f"pattern: {layers.ARN.pattern}"
+            )
         arn, _, number = params["Arn"].rpartition(":")
         return layers.reference(call, arn), int(number) if number.isdecimal() else 0
     layers.check_number(params["VersionNumber"])

@@ -23,6 +23,10 @@ from penstock.wire.errors import AwsError
 
 PAGE = 50
 USED_MAX = 5
+ARN = re.compile(
+    r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)"
+    r"|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)"
+)
 _NAME = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):layer:)?(?P<name>[a-zA-Z0-9-_]+)"
     r"(?::(?P<version>[0-9]+))?"
@@ -126,6 +130,7 @@ async def publish_layer_version(call: Call, params: Params) -> Result:
     where = reference(call, params["LayerName"])
     if where[0] != call.account:
         raise rules.invalid("A layer can only be published in the caller's own account.")
+    rules.check_architectures(params.get("CompatibleArchitectures", ()), "compatibleArchitectures")
     runtimes = params.get("CompatibleRuntimes")
     if runtimes and not rules.RUNTIMES.issuperset(runtimes):
         raise _no_runtime(f"[{', '.join(runtimes)}]", "compatibleRuntimes")
@@ -157,6 +162,11 @@ def _no_runtime(value: str, where: str) -> AwsError:
 
 def _matches(layer: LayerVersion, params: Params) -> bool:
     runtime, architecture = params.get("CompatibleRuntime"), params.get("CompatibleArchitecture")
+    if architecture is not None and architecture not in rules.ARCHITECTURES:
+        raise rules.broken(
+            f"Value '{architecture}' at 'compatibleArchitecture' failed to satisfy constraint: Member must satisfy enum "
+            "value set: [x86_64, arm64]"
+        )
     if runtime is not None and runtime not in rules.RUNTIMES:
         raise _no_runtime(runtime, "compatibleRuntime")
     return (runtime is None or runtime in (layer.runtimes or ())) and (
@@ -236,6 +246,12 @@ async def used(call: Call, arns: list[str]) -> tuple[LayerUse, ...]:
 
     Raises InvalidParameterValueException, AccessDeniedException.
     """
+    if not all(ARN.fullmatch(arn) for arn in arns):
+        raise rules.broken(
+            f"Value '[{', '.join(arns)}]' at 'layers' failed to satisfy constraint: Member must satisfy constraint: [Member "
+            "must have length less than or equal to 2048, Member must have length greater than or equal to 1, Member must "
+            f"satisfy regular expression pattern: {ARN.pattern}, Member must not be null]"
+        )
     if len(arns) > USED_MAX:
         raise rules.invalid(f"Cannot reference more than {USED_MAX} layers.")
     seen: dict[str, str] = {}

@@ -116,11 +116,11 @@ async def put_provisioned_concurrency_config(call: Call, params: Params) -> Resu
         else:
             left = limit - concurrency.reserved_in(txn, account, region)
             if wanted.count > left:
-                raise rules.invalid(
+                raise rules.untyped(
                     f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{left}]."
                 )
             if left - wanted.count < concurrency.UNRESERVED_MIN:
-                raise rules.invalid(
+                raise rules.untyped(
                     "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below "
                     f"its minimum value of [{concurrency.UNRESERVED_MIN}]."
                 )

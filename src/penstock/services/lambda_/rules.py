@@ -46,6 +46,7 @@ RUNTIMES = frozenset(RUNTIMES_NOW) | {
     "go1.x", "ruby2.5", "ruby2.7", "ruby4.0", "provided",
 }  # fmt: skip
 """Those of the past too: layers may still be for them."""
+ARCHITECTURES = frozenset({"x86_64", "arm64"})
 ARCHITECTURE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}.get(
     platform.machine(), platform.machine()
 )
@@ -55,12 +56,31 @@ def invalid(message: str) -> AwsError:
     return AwsError("InvalidParameterValueException", message, 400, members={"Type": "User"})
 
 
+def untyped(message: str) -> AwsError:
+    """As `invalid`, where AWS leaves the error's Type out."""
+    return AwsError("InvalidParameterValueException", message, 400)
+
+
 def not_found(arn: str) -> AwsError:
     return AwsError("ResourceNotFoundException", f"Function not found: {arn}", 404, members={"Type": "User"})
 
 
 def arn_of(account: str, region: str, name: str, qualifier: str = "") -> str:
     return f"arn:aws:lambda:{region}:{account}:function:{name}" + (f":{qualifier}" if qualifier else "")
+
+
+def broken(what: str) -> AwsError:
+    """A broken constraint of the model's, in the words of AWS's framework."""
+    return AwsError("ValidationException", f"1 validation error detected: {what}", 400)
+
+
+def check_architectures(wanted: Iterable[str], where: str) -> None:
+    """Raises ValidationException."""
+    if not ARCHITECTURES.issuperset(wanted):
+        raise broken(
+            f"Value '[{', '.join(wanted)}]' at '{where}' failed to satisfy constraint: Member must satisfy constraint: [Member "
+            "must satisfy enum value set: [x86_64, arm64], Member must not be null]"
+        )
 
 
 def conflict(message: str) -> AwsError:
