@@ -133,7 +133,7 @@ class Environment:
         processes.running = self._running
         processes.exited = self._exited
         processes.failed = self._failed
-        log.write(platform_events.init_start(spec, clock.now()))
+        log.write(platform_events.init_start(spec, clock.now()), in_tail=False)
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(_MAKING_S_MAX, self._not_made)
 
     # -- the pool's side ------------------------------------------------------------------------------------------

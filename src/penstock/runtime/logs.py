@@ -142,14 +142,15 @@ class FunctionLog:
                 break
         self._keep(self._records.flush())
 
-    def write(self, record: str) -> None:
-        """Add a record of our own, or one that was read; nothing for ""."""
+    def write(self, record: str, *, in_tail: bool = True) -> None:
+        """Add a record of our own, or one that was read; nothing for "". in_tail: `take_tail` gives it too."""
         if not record:
             return
         self._batch.append((self._now(), record))
         self._batch_bytes += len(record)
-        self._tail.append(record)
-        self._tail_bytes += len(record)
+        if in_tail:
+            self._tail.append(record)
+            self._tail_bytes += len(record)
         while self._tail_bytes > TAIL_BYTES and len(self._tail) > 1:
             self._tail_bytes -= len(self._tail.popleft())
         if self._batch_bytes > _BATCH_BYTES:

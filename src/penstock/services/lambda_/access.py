@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.lambda_ import keys, records, rules
 from penstock.services.lambda_.records import Function
 from penstock.store import Transaction
+from penstock.store.tuples import unpack
 from penstock.wire.errors import AwsError
 
 
@@ -22,6 +25,8 @@ class Target(NamedTuple):
     latest: Function
     reserved_elsewhere: int
     """Concurrency of the account and region that is reserved for functions."""
+    unprovisioned: int | None = None
+    """Of what is reserved for the function, what is left for versions that nothing is provisioned for; None: all."""
 
     @property
     def arn(self) -> str:
@@ -35,7 +40,21 @@ def target(txn: Transaction, account: str, region: str, name: str, qualifier: st
     function = records.read(txn, account, region, name, qualifier)
     latest = records.read(txn, account, region, name) if qualifier else function
     reserved = int.from_bytes(txn.get(keys.reserved(account, region)) or b"", "little", signed=True)
-    return Target(function, qualifier, latest, reserved)
+    left = None if latest.reserved is None else _unprovisioned(txn, latest, function)
+    return Target(function, qualifier, latest, reserved, left)
+
+
+def _unprovisioned(txn: Transaction, latest: Function, function: Function) -> int | None:
+    total = 0
+    for key, raw in txn.scan(*keys.provisioned_of(latest.account, latest.region, latest.name)):
+        total += msgspec.msgpack.decode(raw)[0]
+        where = str(unpack(key)[-1])
+        if not where.isdecimal():
+            alias = records.read_alias(txn, latest.account, latest.region, latest.name, where)
+            where = "" if alias is None else alias.version
+        if where == function.version:
+            return None
+    return max(0, (latest.reserved or 0) - total)
 
 
 async def load_policy(call: Call, params: Params) -> Mapping[str, Any] | None:
@@ -62,7 +81,9 @@ async def load_target(call: Call, params: Params) -> Mapping[str, Any] | None:
         raw = txn.get(keys.policy(account, region, name, qualifier))
         try:
             return raw, target(txn, account, region, name, qualifier)
-        except AwsError as error:
+        except AwsError:
+            if not qualifier:
+                error = rules.not_found(rules.arn_of(account, region, name, records.LATEST))
             return raw, error
 
     raw, call.seen = await call.store.transact(body, read_only=True)

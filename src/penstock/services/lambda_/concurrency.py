@@ -27,10 +27,7 @@ UNRESERVED_MIN = 100
 
 def throttled(reason: str) -> AwsError:
     """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html, TooManyRequestsException."""
-    return AwsError(
-        "TooManyRequestsException", "Rate Exceeded.", 429,
-        members={"Reason": reason, "Type": "User", "retryAfterSeconds": "1"}, headers={"Retry-After": "1"},
-    )  # fmt: skip
+    return AwsError("TooManyRequestsException", "Rate Exceeded.", 429, members={"Reason": reason, "Type": "User"})
 
 
 class Gate:
@@ -48,6 +45,8 @@ class Gate:
         if latest.reserved is not None:
             key, most = (latest.account, latest.region, latest.name), latest.reserved
             reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
+            if target.unprovisioned is not None and target.unprovisioned < most:
+                key, most = (*key, "unprovisioned"), target.unprovisioned
         else:
             key, most = (latest.account, latest.region), self._limit - target.reserved_elsewhere
             reason = "ConcurrentInvocationLimitExceeded"
@@ -74,6 +73,12 @@ def reserved_in(txn: Transaction, account: str, region: str) -> int:
     return int.from_bytes(txn.get(keys.reserved(account, region)) or b"", "little", signed=True)
 
 
+def provisioned_for(txn: Transaction, account: str, region: str, name: str) -> int:
+    """What is provisioned for a function's versions and aliases, together."""
+    found = txn.scan(*keys.provisioned_of(account, region, name))
+    return sum(int(msgspec.msgpack.decode(raw)[0]) for _, raw in found)
+
+
 def release(txn: Transaction, function: Function) -> None:
     """Give back what was reserved for a function that goes."""
     if function.reserved:
@@ -92,6 +97,12 @@ async def put_function_concurrency(call: Call, params: Params) -> Result:
             raise rules.not_found(rules.arn_of(*where, LATEST))
         function = records.read(txn, *where)
         old = function.reserved or 0
+        provisioned = provisioned_for(txn, *where)
+        if wanted < provisioned:
+            raise rules.untyped(
+                f" ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned concurrency "
+                f"[{provisioned}]."
+            )
         if wanted > old and limit - (reserved_in(txn, *where[:2]) - old + wanted) < UNRESERVED_MIN:
             raise rules.untyped(
                 "Specified ReservedConcurrentExecutions for function decreases account's "

@@ -171,7 +171,7 @@ class Ready:
         if known is not None and known.expires_at - CREDENTIAL_MARGIN_S > self._node.clock.now():
             return known
         made = await self._node.directory.role_credential(
-            function.role, function.name, CREDENTIAL_DURATION_S, "lambda.amazonaws.com"
+            function.role, _session_name(function), CREDENTIAL_DURATION_S, "lambda.amazonaws.com"
         )
         if len(self._credentials) > 10_000:
             self._credentials.clear()
@@ -180,6 +180,11 @@ class Ready:
             made.access_key_id, made.secret, made.session_token, made.expires_at
         )
         return known
+
+
+def _session_name(function: Function) -> str:
+    """A session's name has two characters at least; AWS makes a single one longer so."""
+    return function.name if len(function.name) > 1 else f"{function.name}@lambda_function"
 
 
 async def checked_payload(body: bytes | BodyStream, bytes_max: int) -> bytes:

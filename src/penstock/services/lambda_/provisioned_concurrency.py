@@ -90,7 +90,9 @@ async def _document(call: Call, shares: list[Share], provision: Provision) -> Re
     }
     reason = next((state.reason for state in states if state.reason), "")
     if reason and ready < provision.count:
-        result |= {"Status": "FAILED", "StatusReason": reason}
+        # An error document of the function's own: AWS gives a code in its place.
+        told = "FUNCTION_ERROR_INIT_FAILURE" if reason.startswith("{") else reason
+        result |= {"Status": "FAILED", "StatusReason": told}
     return result
 
 
@@ -108,7 +110,8 @@ async def put_provisioned_concurrency_config(call: Call, params: Params) -> Resu
         _check_conflict(txn, *where)
         function = records.read(txn, account, region, name)
         if function.reserved is not None:
-            if wanted.count > function.reserved:
+            others = sum(provision.count for other, provision in _of(txn, account, region, name) if other != qualifier)
+            if others + wanted.count > function.reserved:
                 raise rules.invalid(
                     "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for "
                     "function"
