@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -63,6 +65,25 @@ def test_logs_are_followed(server: Served, tmp_path: Path) -> None:
             if "greeting Follower" in line:
                 break
         following.terminate()
+
+
+def test_a_debugger_is_let_in_until_told_otherwise(server: Served, tmp_path: Path) -> None:
+    pytest.importorskip("debugpy")
+    name = f"hello-{uuid.uuid4().hex[:8]}"
+    run(None, "new", "hello-world", name, cwd=tmp_path)
+    assert run(server, "deploy", name, cwd=tmp_path).returncode == 0
+    env = os.environ | {"PYTHONPATH": str(SRC), "AWS_ENDPOINT_URL": server.endpoint}
+    command = [sys.executable, "-m", "penstock", "debug", name, "--port", "0"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as debugging:
+        assert debugging.stdout is not None
+        first = debugging.stdout.readline()
+        assert first.startswith("attach to 127.0.0.1:") and name in first
+        port = int(first.split(":")[1].split(",")[0])
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        debugging.send_signal(signal.SIGINT)
+        assert debugging.wait(20) in (0, 130)
+    assert run(server, "invoke", name, "--event", "{}").returncode == 0
+    assert run(server, "debug", "nobody").returncode == 2
 
 
 def test_sample_events_are_there_and_changed() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock import __version__
-from penstock.cli import blueprints, functions, iam
+from penstock.cli import blueprints, debug, functions, iam
 from penstock.config import BadSettingError, Settings, load
 
 _HELP: dict[str, str] = {
@@ -63,6 +63,7 @@ _EXAMPLES = """examples:
   penstock new hello-world hello                     start a function from a blueprint
   penstock deploy hello && penstock invoke hello     make it, run it
   penstock logs -f hello                             follow what it prints
+  penstock debug hello                               attach a debugger to it
   penstock iam why --last-denied                     what was denied lately, and for want of which statement
   penstock iam least-privilege --role app            the smallest policy for what a role really called
   penstock scrub --data /srv/penstock                look for bit rot while the server is down
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(scrub, _scrub)
     blueprints.add_parser(commands)
     functions.add_parsers(commands)
+    debug.add_parser(commands)
     iam.add_parser(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)

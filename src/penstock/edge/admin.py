@@ -26,6 +26,7 @@ from penstock.edge.refusals import Family
 from penstock.edge.route import read_host
 from penstock.edge.sigv4 import query_pairs
 from penstock.events import dead_letters
+from penstock.runtime.api import RuntimeUnsupported
 from penstock.store.api import StoreError
 from penstock.wire import catalog
 from penstock.wire.errors import AwsError
@@ -41,6 +42,12 @@ _ADVANCE_MAX_S = 100 * 366 * 86400.0
 
 class _Redrive(msgspec.Struct):
     keys: list[str]
+
+
+class _Debug(msgspec.Struct):
+    arn: str
+    runtime: str
+    port: int | None = None
 
 
 class _Refused(Exception):
@@ -74,6 +81,7 @@ class Admin:
             "/_penstock/deliveries/redrive": ("POST", self._redrive),
             "/_penstock/reset": ("POST", self._reset),
             "/_penstock/clock": ("POST", self._clock),
+            "/_penstock/debug": ("POST", self._debug),
             "/_penstock/scrub": ("POST", self._scrub),
             "/_localstack/health": ("GET", self._localstack_health),
             "/_localstack/init": ("GET", self._localstack_init),
@@ -221,6 +229,15 @@ class Admin:
         if not 0 <= step_s <= _ADVANCE_MAX_S:
             raise _Refused(400, "the clock only moves forward, by a hundred years at most")
         return _json(200, {"now": await shared_clock.advance(self._node, step_s)})
+
+    async def _debug(self, request: Request) -> Response:
+        """Let a debugger attach to a function, or no longer."""
+        try:
+            wanted = msgspec.json.decode(request.body, type=_Debug)
+            port = await self._node.runtime.debug(wanted.arn, wanted.runtime, wanted.port)
+        except (msgspec.DecodeError, RuntimeUnsupported, OSError) as error:
+            raise _Refused(400, str(error)) from None
+        return _json(200, {"port": port})
 
     async def _scrub(self, request: Request) -> Response:
         """Read everything, and tell what is damaged."""

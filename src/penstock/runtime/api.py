@@ -34,6 +34,8 @@ class FunctionSpec:
     layers: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     init_timeout_s: float = 10.0
+    debug: bool = False
+    """The runtime's own: it waits for a debugger before it loads the handler."""
     snap_start: bool = False
     """Environments are forks of one that has initialised (`Runtime.snapshot`). Python only."""
     reload: bool = False
@@ -156,6 +158,14 @@ class Runtime(Protocol):
         does so. `retire` of its key ends it. Functions see AWS_LAMBDA_INITIALIZATION_TYPE=snap-start, and the hooks that
         they registered with snapshot-restore-py run before it and in each fork. A host without user namespaces
         answers with a reason, and invocations start environments afresh.
+        """
+        ...
+
+    async def debug(self, arn: str, runtime: str, port: int | None) -> int:
+        """Let a debugger attach to a function at a port of the host's loopback (0: any); None: no longer.
+
+        Returns the port. While it is on, events run one after the other in an environment that first waits for the
+        debugger, and have an hour each. Raises RuntimeUnsupported, OSError.
         """
         ...
 

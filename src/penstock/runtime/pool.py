@@ -27,6 +27,7 @@ from penstock.runtime.api import (
     TooManyEnvironments,
 )  # fmt: skip
 from penstock.runtime.cgroups import Groups, open_groups
+from penstock.runtime.debugging import FOLDER, PORT, DebugSession, debugpy_in
 from penstock.runtime.environment import Environment, InitTimedOut, NeverDelivered
 from penstock.runtime.interpreters import Interpreter, Interpreters
 from penstock.runtime.logs import FunctionLog
@@ -70,6 +71,8 @@ class LocalRuntime:
         self._all: set[Environment] = set()
         self._available: dict[str, list[Environment]] = {}
         self._folders = Folders()
+        self._debugged: dict[str, DebugSession] = {}
+        """By the function's ARN."""
         self._snapshots: dict[str, Snapshot] = {}
         self._provisions: dict[str, Provision] = {}
         self._starting = 0
@@ -107,6 +110,9 @@ class LocalRuntime:
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation, credentials: Credentials) -> Outcome:
         """See `runtime.api.Runtime`."""
+        if self._debugged and (session := self._debugged.get(spec.arn)) is not None and not spec.debug:
+            async with session.one_at_a_time:
+                return await self.invoke(session.spec(spec), invocation, credentials)
         while (environment := self._take(spec)) is not None:
             try:
                 return await environment.invoke(invocation)
@@ -228,6 +234,8 @@ class LocalRuntime:
         )  # fmt: skip
         environment.freed, environment.ended = self._freed, self._ended
         self._all.add(environment)
+        if spec.debug and spec.arn in self._debugged:
+            self._debugged[spec.arn].processes = processes
         shell.listening = lambda sockets: self._serve(environment, sockets)
         if shell.sockets:
             self._serve(environment, shell.sockets)
@@ -242,6 +250,24 @@ class LocalRuntime:
             except (NotForked, KeyError) as error:
                 log.warning("the snapshot of %s cannot be forked: %s", spec.arn, error)
         return await self._shells[zygote].take()
+
+    async def debug(self, arn: str, runtime: str, port: int | None) -> int:
+        """See `runtime.api.Runtime`."""
+        before = self._debugged.pop(arn, None)
+        if before is not None:
+            before.close()
+            for environment in list(self._all):
+                if environment.spec.arn == arn and environment.spec.debug:
+                    environment.end()
+        if port is None:
+            return 0
+        python = self._interpreters.program(runtime) is None
+        if not python and not runtime.startswith("nodejs"):
+            raise RuntimeUnsupported(f"functions of {runtime} cannot be debugged, Python's and Node.js's can")
+        session = DebugSession(arn, await asyncio.to_thread(debugpy_in, self._scratch) if python else None)
+        listening = await session.listen(port)
+        self._debugged[arn] = session
+        return listening
 
     async def snapshot(self, spec: FunctionSpec, credentials: Credentials) -> str:
         """See `runtime.api.Runtime`."""
@@ -282,13 +308,23 @@ class LocalRuntime:
         program = self._interpreters.program(spec.runtime)
         if program is not None and not mounted:
             program = program.unmounted()
+        arguments = None if program is None else list(program.arguments)
+        shown = [] if program is None else list(program.shown)
+        session = self._debugged.get(spec.arn) if spec.debug else None
+        debugger = ""
+        if session is not None and session.folder is not None:
+            debugger = FOLDER if mounted else str(session.folder)
+            shown.append((str(session.folder.resolve()), FOLDER))
+        elif session is not None and arguments is not None:
+            arguments.insert(1, f"--inspect=127.0.0.1:{PORT}")
         return {
             "code": code,
+            "debugger": debugger,
             "layers": layers,
             "ephemeral_mb": spec.ephemeral_mb,
-            "program": None if program is None else list(program.arguments),
+            "program": arguments,
             "program_logs": program is not None and program.logs,
-            "shown": list(program.shown) if program is not None else [],
+            "shown": shown,
             "data_bytes": 0 if self._groups and self._groups.how else spec.memory_mb * _MB * 2,
             "environment": variables.environment(
                 spec, credentials, stream, endpoint, task_root="/var/task" if mounted else code,
@@ -449,6 +485,8 @@ class LocalRuntime:
     async def close(self) -> None:
         """End every environment and the zygotes."""
         self._closed = True
+        for session in self._debugged.values():
+            session.close()
         for provision in self._provisions.values():
             provision.close()
         for snapshot in list(self._snapshots.values()):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 from penstock.runtime import inits, linux, rootfs, seccomp, snapshots
 
 RUNTIME_API_PORT = 9001
+DEBUG_PORT = 5678
 _CONTROL_FD = 4
 _USER = 993
 _FILES_MAX = _PROCESSES_MAX = 1024
@@ -339,8 +340,19 @@ def _run_python(task: str, environment: dict[str, str], host: Host, request: dic
             importlib.reload(sys.modules["awslambdaric.bootstrap"])  # it reads both as it is imported
         client: Any = sys.modules["runtime_client"]
         client.initialize_client(host.user_agent)
+    if request["debugger"]:
+        _await_debugger(request["debugger"])
     runtime: Any = importlib.import_module("awslambdaric.__main__")
     runtime.main(sys.argv)
+
+
+def _await_debugger(folder: str) -> None:
+    """Have debugpy listen, in this process, and wait until somebody has attached."""
+    sys.path.append(folder)
+    debugpy: Any = importlib.import_module("debugpy")
+    debugpy.listen(("127.0.0.1", DEBUG_PORT), in_process_debug_adapter=True)
+    os.write(2, b"waiting for a debugger to attach\n")
+    debugpy.wait_for_client()
 
 
 def _let_own_packages_win(folders: list[str], replaceable: dict[str, list[str]]) -> None:
