@@ -217,7 +217,7 @@ def _wanted(params: Params, found: Found, result: Result) -> tuple[int, int]:
     """Which bytes; with what belongs to a partial answer put into the result."""
     record = found.record
     size = record.size
-    with_checksum = params.get("ChecksumMode") == "ENABLED"
+    with_checksum = params.get("ChecksumMode", "").upper() == "ENABLED"
     if "PartNumber" in params:
         if "Range" in params:
             raise AwsError("InvalidRequest", "Cannot specify both Range header and partNumber query parameter", 400)
