@@ -346,8 +346,6 @@ def bad_update(error: AwsError) -> AwsError:
             f"{EMPTY_KEY} The update expression attempted to update a secondary index key to a value that is not "
             f"supported. The AttributeValue for a key attribute cannot contain an empty {kind} value."
         )
-    if "Type mismatch for Index Key" in error.message:
-        return invalid("The update expression attempted to update a secondary index key to unsupported type")
     return error
 
 
