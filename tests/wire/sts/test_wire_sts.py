@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 import uuid
 
+import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from identity_provider import IdentityProvider
+from penstock.services.iam.mfa_devices import STEP_S, code_at
 from served import Served
 
 
@@ -91,3 +96,46 @@ def test_a_web_identity_needs_no_signature(server: Served) -> None:
         session = server.client("sts", key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
         assert session.get_caller_identity()["Arn"].endswith(f":assumed-role/{name}/ci")
         iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+
+
+def test_a_saml_assertion_needs_no_signature(server: Served) -> None:
+    pytest.importorskip("signxml")
+    from saml_provider import SamlProvider
+
+    iam, idp, name = server.client("iam"), SamlProvider(), f"saml-{uuid.uuid4().hex[:8]}"
+    provider = iam.create_saml_provider(Name=name, SAMLMetadataDocument=idp.metadata)["SAMLProviderArn"]
+    statement = {"Effect": "Allow", "Principal": {"Federated": provider}, "Action": "sts:AssumeRoleWithSAML"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    sts = boto3.client(
+        "sts", endpoint_url=server.endpoint, region_name="us-east-1", config=Config(signature_version=UNSIGNED)
+    )
+    response = idp.response(time.time(), {"Role": [f"{role},{provider}"], "RoleSessionName": ["ann"]})
+    got = sts.assume_role_with_saml(RoleArn=role, PrincipalArn=provider, SAMLAssertion=response)
+    keys = got["Credentials"]
+    who = server.client("sts", keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]).get_caller_identity()
+    assert who["Arn"].endswith(f":assumed-role/{name}/ann")
+
+
+def test_a_code_of_an_mfa_device(server: Served) -> None:
+    """As an authenticator app makes it from the seed."""
+    iam, name = server.client("iam"), f"mfa-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName=name)["VirtualMFADevice"]
+    seed, serial = base64.b32decode(device["Base32StringSeed"]), device["SerialNumber"]
+    step = int(time.time()) // STEP_S
+    codes = {"AuthenticationCode1": code_at(seed, step - 2), "AuthenticationCode2": code_at(seed, step - 1)}
+    iam.enable_mfa_device(UserName=name, SerialNumber=serial, **codes)
+    condition = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    statement = {"Effect": "Allow", "Action": "iam:ListRoles", "Resource": "*", "Condition": condition}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    own = (key["AccessKeyId"], key["SecretAccessKey"])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        server.client("iam", *own).list_roles()
+    code = code_at(seed, int(time.time()) // STEP_S)
+    got = server.client("sts", *own).get_session_token(SerialNumber=serial, TokenCode=code)["Credentials"]
+    server.client("iam", got["AccessKeyId"], got["SecretAccessKey"], got["SessionToken"]).list_roles()
+    with pytest.raises(ClientError, match="invalid MFA one time pass code"):
+        server.client("sts", *own).get_session_token(SerialNumber=serial, TokenCode=code)
