@@ -259,6 +259,22 @@ def test_shared_settings_change_everywhere() -> None:
         mine = (await call("DescribeTable", TableName="tab"))["Table"]
         assert mine["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
         assert "TableClassSummary" not in mine
+        assert "ProvisionedThroughputOverride" not in mine["Replicas"][0]
+
+        units = {"MaxReadRequestUnits": 40, "MaxWriteRequestUnits": 30}
+        await call("UpdateTable", TableName="tab", OnDemandThroughput=units)
+        override = {"RegionName": REGIONS[1], "OnDemandThroughputOverride": {"MaxReadRequestUnits": 50}}
+        await call("UpdateTable", TableName="tab", ReplicaUpdates=[{"Update": override}])
+        mine, theirs = [(await each("DescribeTable", TableName="tab"))["Table"] for each in (call, other)]
+        assert mine["OnDemandThroughput"] == units
+        assert mine["Replicas"][0]["OnDemandThroughputOverride"] == {"MaxReadRequestUnits": 50}
+        assert theirs["OnDemandThroughput"] == {"MaxReadRequestUnits": 50, "MaxWriteRequestUnits": 30}
+        await call("UpdateTable", TableName="tab", OnDemandThroughput={"MaxReadRequestUnits": 41})
+        theirs = (await other("DescribeTable", TableName="tab"))["Table"]
+        assert theirs["OnDemandThroughput"] == {"MaxReadRequestUnits": 50, "MaxWriteRequestUnits": 30}
+        override["ProvisionedThroughputOverride"] = {"ReadCapacityUnits": 5}
+        error = await call.error("UpdateTable", TableName="tab", ReplicaUpdates=[{"Update": override}])
+        assert "ProvisionedThroughputOverride cannot be specified" in error
 
     asyncio.run(body())
 

@@ -19,7 +19,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.dynamodb import expirations, jobs, keys, names, streams, table, versions
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.services.dynamodb.table import ReplicaRecord, Table, TableRecord
+from penstock.services.dynamodb.table import IndexRecord, ReplicaRecord, Table, TableRecord
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
 
@@ -28,7 +28,7 @@ STREAM_VIEW = "NEW_AND_OLD_IMAGES"
 """Of the stream that every table of a global table has."""
 _ACTIONS = ("Create", "Update", "Delete")
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+){1,2}-[0-9]{1,2}\Z").match
-_NOT_YET = ("KMSMasterKeyId", "OnDemandThroughputOverride")
+_NOT_YET = ("KMSMasterKeyId",)
 NOT_PART = "Update global table operation failed because one or more replicas were not part of the global table."
 
 
@@ -56,17 +56,29 @@ def describe(record: TableRecord) -> dict[str, Any]:
             "ReplicaStatus": replica.status,
             "ReplicaArn": names.arn(record.arn.split(":", 5)[4], replica.region, record.name),
         }
-        if replica.read_units:
-            each["ProvisionedThroughputOverride"] = {"ReadCapacityUnits": replica.read_units}
-        if replica.index_reads:
+        each.update(_overrides(replica.read_units, replica.max_read_units))
+        names_of_indexes = dict.fromkeys((*replica.index_reads, *replica.index_max_reads))
+        if names_of_indexes:
             each["GlobalSecondaryIndexes"] = [
-                {"IndexName": name, "ProvisionedThroughputOverride": {"ReadCapacityUnits": units}}
-                for name, units in replica.index_reads.items()
+                {
+                    "IndexName": name,
+                    **_overrides(replica.index_reads.get(name, 0), replica.index_max_reads.get(name, 0)),
+                }
+                for name in names_of_indexes
             ]
         if replica.table_class:
             each["ReplicaTableClassSummary"] = {"TableClass": replica.table_class}
         shown.append(each)
     return {"GlobalTableVersion": VERSION, "Replicas": shown, "MultiRegionConsistency": "EVENTUAL"}
+
+
+def _overrides(read_units: int, max_read_units: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if read_units:
+        found["ProvisionedThroughputOverride"] = {"ReadCapacityUnits": read_units}
+    if max_read_units:
+        found["OnDemandThroughputOverride"] = {"MaxReadRequestUnits": max_read_units}
+    return found
 
 
 async def check(call: Call, params: Params) -> None:
@@ -163,11 +175,12 @@ def _create(txn: Transaction, call: Call, record: TableRecord, given: dict[str, 
         on_demand_since=call.now if record.on_demand else 0.0,
         read_units=new.read_units or record.read_units,
         write_units=record.write_units,
+        max_read_units=new.max_read_units or record.max_read_units,
+        max_write_units=record.max_write_units,
+        warm_read_units=record.warm_read_units,
+        warm_write_units=record.warm_write_units,
         table_class=new.table_class or record.table_class,
-        indexes=[
-            msgspec.structs.replace(each, backfilling=False, read_units=new.index_reads.get(each.name, each.read_units))
-            for each in record.indexes
-        ],
+        indexes=[msgspec.structs.replace(each, backfilling=False) for each in _with_reads(record.indexes, new)],
         last_index_id=record.last_index_id,
         filling=True,
         replicas=[ReplicaRecord(call.region), *others_of_new],
@@ -186,28 +199,49 @@ def _create(txn: Transaction, call: Call, record: TableRecord, given: dict[str, 
     return table.changed(record, replicas=[*record.replicas, new])
 
 
+def _with_reads(indexes: list[IndexRecord], replica: ReplicaRecord) -> list[IndexRecord]:
+    """A replica's indexes with what is overridden of them."""
+    return [
+        msgspec.structs.replace(
+            each,
+            read_units=replica.index_reads.get(each.name, each.read_units),
+            max_read_units=replica.index_max_reads.get(each.name, each.max_read_units),
+        )
+        for each in indexes
+    ]
+
+
 def _overridden(record: TableRecord, replica: ReplicaRecord, given: dict[str, Any]) -> ReplicaRecord:
     """The replica with the settings that an update gives it. Raises ValidationException."""
-    reads = {
-        each["IndexName"]: each["ProvisionedThroughputOverride"]["ReadCapacityUnits"]
-        for each in given.get("GlobalSecondaryIndexes", ())
-        if "ReadCapacityUnits" in each.get("ProvisionedThroughputOverride", {})
-    }
-    units = given.get("ProvisionedThroughputOverride", {}).get("ReadCapacityUnits", 0)
-    if record.on_demand and (units or reads):
-        raise invalid(
-            f"{INVALID}ProvisionedThroughputOverride cannot be specified for a replica when BillingMode is "
-            "PAY_PER_REQUEST"
-        )
-    for each in given.get("GlobalSecondaryIndexes", ()):
+    indexes = given.get("GlobalSecondaryIndexes", ())
+    for each in indexes:
         if not any(index.is_global and index.name == each["IndexName"] for index in record.indexes):
             raise invalid(f"{INVALID}Global Secondary Index: {each['IndexName']} does not exist on the table")
-    return msgspec.structs.replace(
-        replica,
-        read_units=units or replica.read_units,
-        table_class=given.get("TableClassOverride") or replica.table_class,
-        index_reads={**replica.index_reads, **reads},
-    )
+    refused = "ProvisionedThroughputOverride" if record.on_demand else "OnDemandThroughputOverride"
+    if any(refused in each for each in (given, *indexes)):
+        mode = "PAY_PER_REQUEST" if record.on_demand else "PROVISIONED"
+        raise invalid(f"{INVALID}{refused} cannot be specified for a replica when BillingMode is {mode}")
+    reads = {each["IndexName"]: _units(each) for each in indexes if _units(each)}
+    changed = msgspec.structs.replace(replica, table_class=given.get("TableClassOverride") or replica.table_class)
+    if record.on_demand:
+        changed.max_read_units = _units(given) or replica.max_read_units
+        changed.index_max_reads = {**replica.index_max_reads, **reads}
+    else:
+        changed.read_units = _units(given) or replica.read_units
+        changed.index_reads = {**replica.index_reads, **reads}
+    return changed
+
+
+def _units(given: dict[str, Any]) -> int:
+    """The read units that an override gives; 0 for none. Raises ValidationException."""
+    override = given.get("OnDemandThroughputOverride")
+    if override is None:
+        units: int = given.get("ProvisionedThroughputOverride", {}).get("ReadCapacityUnits", 0)
+        return units
+    most: int = override.get("MaxReadRequestUnits", 0)
+    if "MaxReadRequestUnits" in override and most < 1:
+        raise invalid(f"{INVALID}MaxReadRequestUnits of an override must be at least 1")
+    return most
 
 
 def _update(txn: Transaction, record: TableRecord, given: dict[str, Any]) -> TableRecord:
@@ -221,14 +255,23 @@ def _update(txn: Transaction, record: TableRecord, given: dict[str, Any]) -> Tab
     theirs = table.changed(
         theirs,
         read_units=changed.read_units or theirs.read_units,
+        max_read_units=changed.max_read_units or theirs.max_read_units,
         table_class=changed.table_class or theirs.table_class,
-        indexes=[
-            msgspec.structs.replace(each, read_units=changed.index_reads.get(each.name, each.read_units))
-            for each in theirs.indexes
-        ],
+        indexes=_with_reads(theirs.indexes, changed),
     )
     txn.set(key, table.encode(theirs))
     return _with(record, changed)
+
+
+def switched(record: TableRecord) -> TableRecord:
+    """The record of a table whose billing mode has changed: what was overridden for the other mode is over."""
+    replicas = [
+        msgspec.structs.replace(each, max_read_units=0, index_max_reads={})
+        if not record.on_demand
+        else msgspec.structs.replace(each, read_units=0, index_reads={})
+        for each in record.replicas
+    ]
+    return table.changed(record, replicas=replicas)
 
 
 def _find(record: TableRecord, region: str) -> ReplicaRecord:

@@ -73,6 +73,9 @@ class ReplicaRecord(msgspec.Struct, omit_defaults=True):
     read_units: int = 0
     table_class: str = ""
     index_reads: dict[str, int] = {}
+    max_read_units: int = 0
+    """On demand; 0: as its source has it. The next: of indexes."""
+    index_max_reads: dict[str, int] = {}
 
 
 class Insight(msgspec.Struct):

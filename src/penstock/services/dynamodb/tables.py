@@ -366,12 +366,16 @@ def _update(txn: Transaction, key: bytes, record: TableRecord, params: Params, c
     changed = streams.change(txn, key, changed, params, call.now)
     if params.get("GlobalSecondaryIndexUpdates"):
         changed = indexes.change(txn, key, changed, params["GlobalSecondaryIndexUpdates"], given)
-    return changed
+    return replicas.switched(changed) if changed.on_demand != record.on_demand else changed
 
 
 def _shared(params: Params, replica: TableRecord) -> Params:
-    """What an UpdateTable changes on a replica too: indexes, billing mode, write capacity."""
-    shared: Params = {name: params[name] for name in ("AttributeDefinitions", "BillingMode") if name in params}
+    """What an UpdateTable changes on a replica too: indexes, billing mode, write capacity, warm throughput."""
+    shared: Params = {
+        name: params[name] for name in ("AttributeDefinitions", "BillingMode", "WarmThroughput") if name in params
+    }
+    if "MaxWriteRequestUnits" in params.get("OnDemandThroughput", {}):
+        shared["OnDemandThroughput"] = _writes_of(params["OnDemandThroughput"])
     if "GlobalSecondaryIndexUpdates" in params:
         shared["GlobalSecondaryIndexUpdates"] = [
             _of_replica(each, replica) for each in params["GlobalSecondaryIndexUpdates"]
@@ -383,15 +387,22 @@ def _shared(params: Params, replica: TableRecord) -> Params:
     return shared
 
 
+def _writes_of(throughput: dict[str, int]) -> dict[str, int]:
+    return {name: units for name, units in throughput.items() if name == "MaxWriteRequestUnits"}
+
+
 def _of_replica(update: dict[str, Any], replica: TableRecord) -> dict[str, Any]:
     """The change of an index as a replica has it: its reads stay its own."""
     given = update.get("Update")
-    reads = next((each.read_units for each in replica.indexes if given and each.name == given["IndexName"]), 0)
-    if not given or not reads or "ProvisionedThroughput" not in given:
+    index = next((each for each in replica.indexes if given and each.name == given["IndexName"]), None)
+    if given is None or index is None:
         return update
-    return {
-        "Update": {**given, "ProvisionedThroughput": {**given["ProvisionedThroughput"], "ReadCapacityUnits": reads}}
-    }
+    changed = dict(given)
+    if index.read_units and "ProvisionedThroughput" in given:
+        changed["ProvisionedThroughput"] = {**given["ProvisionedThroughput"], "ReadCapacityUnits": index.read_units}
+    if "OnDemandThroughput" in given:
+        changed["OnDemandThroughput"] = _writes_of(given["OnDemandThroughput"])
+    return {"Update": changed}
 
 
 def _changed(record: TableRecord, params: Params, now: float, *, limits: bool) -> TableRecord:
