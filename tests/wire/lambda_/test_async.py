@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -75,6 +76,13 @@ def test_success_is_told_to_another_function(server: Served) -> None:
     }  # fmt: skip
 
 
+def test_the_old_way_to_say_later(server: Served) -> None:
+    kept = bucket(server)
+    name = create(server, KEEP % kept, Timeout=30)["FunctionName"]
+    assert server.client("lambda").invoke_async(FunctionName=name, InvokeArgs=b'{"n": 4}')["Status"] == 202
+    assert objects(server, kept)[0][1] == {"n": 4}
+
+
 def test_failure_is_kept_in_s3_after_the_retries_asked_for(own_server: Served) -> None:
     kept = bucket(own_server)
     name = create(own_server, FAIL)["FunctionName"]
@@ -139,11 +147,21 @@ def test_reserved_concurrency_is_a_bound_and_leaves_some_to_others(server: Serve
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     assert client.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 1}
     assert client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"] == 999
-    slow = threading.Thread(target=lambda: server.client("lambda").invoke(FunctionName=name, Payload=b"2"))
+
+    def hold() -> None:
+        own = server.client("lambda")
+        done = False
+        while not done:
+            with contextlib.suppress(ClientError):
+                own.invoke(FunctionName=name, Payload=b"2.5")
+                done = True
+
+    slow = threading.Thread(target=hold)
     slow.start()
-    time.sleep(0.7)
-    with pytest.raises(ClientError) as error:
-        client.invoke(FunctionName=name, Payload=b"0")
+    with pytest.raises(ClientError) as error:  # once the other one is under way, however slow this machine is
+        while slow.is_alive():
+            client.invoke(FunctionName=name, Payload=b"0")
+            time.sleep(0.3)
     assert code_of(error) == ("TooManyRequestsException", 429)
     assert error.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     slow.join()

@@ -36,6 +36,7 @@ class Gate:
     def __init__(self, node: Node) -> None:
         self._limit = node.settings.function_concurrency
         self._running: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        node.telemetry.gauge("penstock_lambda_concurrent_executions", self.running)
 
     @contextmanager
     def enter(self, target: Target) -> Iterator[None]:

@@ -66,6 +66,17 @@ async def invoke(call: Call, params: Params) -> Result:
     return result
 
 
+@operation("lambda:InvokeAsync", resource=rules.resource, policy=access.load_target)
+async def invoke_async(call: Call, params: Params) -> Result:
+    """https://docs.aws.amazon.com/lambda/latest/api/API_InvokeAsync.html: the old way to say InvocationType=Event."""
+    payload = await checked_payload(params["InvokeArgs"], ASYNC_PAYLOAD_BYTES_MAX)
+    target = call.seen
+    if not isinstance(target, Target):
+        raise target
+    await call.store.transact(lambda txn: events.put(txn, target, call.request_id, payload, "", call.now, call.trace))
+    return {"Status": 202}
+
+
 async def run(
     node: Node, target: Target, request_id: str, payload: bytes, client_context: str = "", *, trace: str = "",
     stream: ResponseStream | None = None,
