@@ -20,6 +20,7 @@ from penstock.services.lambda_ import (
     variables,
     versions,
 )
+from penstock.services.lambda_.invocations import Ready
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
 from penstock.wire.errors import not_implemented
@@ -73,6 +74,7 @@ async def create_function(call: Call, params: Params) -> Result:
         return versions.publish(call, txn, function)[0] if params.get("Publish") else function
 
     made = await call.store.transact(body)
+    call.node.own(Ready).snapshot(made)
     return await variables.shown(call, made, records.pending(made))
 
 
@@ -193,5 +195,6 @@ async def update_function_code(call: Call, params: Params) -> Result:
 
     new, version = await call.store.transact(body)
     if version is not None:
+        call.node.own(Ready).snapshot(version)
         return await variables.shown(call, version, records.pending(version, version.qualified_arn))
     return await variables.shown(call, new, records.updating(new))

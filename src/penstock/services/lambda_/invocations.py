@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 from typing import Any
 
 import msgspec
@@ -20,6 +22,8 @@ from penstock.services.lambda_.packages import PackageFolders
 from penstock.services.lambda_.records import Function
 from penstock.wire.errors import AwsError
 from penstock.wire.message import BodyStream
+
+log = logging.getLogger(__name__)
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#function-configuration-deployment-and-execution
 SYNC_PAYLOAD_BYTES_MAX = 6_291_456
@@ -128,6 +132,7 @@ class Ready:
         self._folders = node.own(PackageFolders)
         self._specs: dict[tuple[str, str], FunctionSpec] = {}
         self._credentials: dict[tuple[str, str], Credentials] = {}
+        self._snapshots: set[asyncio.Future[None]] = set()
         self.principals: dict[str, identity.Principal] = {}
         """Who a function acts as, by the function's ARN."""
 
@@ -146,7 +151,7 @@ class Ready:
             self._specs.clear()
         spec = self._specs[key] = FunctionSpec(
             key=function.key, arn=function.arn, name=function.name, version=function.version, handler=function.handler,
-            runtime=function.runtime, code=code, layers=layers, reload=bool(function.package.folder),
+            runtime=function.runtime, code=code, layers=layers, reload=bool(function.package.folder), snap_start=function.snaps,
             timeout_s=function.timeout_s, memory_mb=function.memory_mb,
             ephemeral_mb=function.ephemeral_mb, log_group=records.log_group(function), log_format=function.log_format,
             system_level=function.system_level or "INFO",
@@ -174,6 +179,21 @@ class Ready:
         if (await self._node.directory.identity(role)).missing:
             return identity.root(role.account)
         return role
+
+    def snapshot(self, function: Function) -> None:
+        """Initialise a version with SnapStart, behind the call that published it; others are left alone."""
+        if function.snaps:
+            task = asyncio.ensure_future(self._snapshot(function))
+            self._snapshots.add(task)
+            task.add_done_callback(self._snapshots.discard)
+
+    async def _snapshot(self, function: Function) -> None:
+        try:
+            reason = await self._node.runtime.snapshot(await self.spec(function), await self.credentials(function))
+        except Exception as error:
+            reason = str(error)
+        if reason:
+            log.warning("version %s of %s has no snapshot: %s", function.version, function.name, reason)
 
     async def credentials(self, function: Function) -> Credentials:
         """Temporary credentials of the function's role, used again until an hour before they expire."""

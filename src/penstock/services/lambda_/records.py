@@ -71,11 +71,18 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int | None = None
     """Of $LATEST only, for all versions together: concurrency that is the function's alone."""
     recursion: str = "Terminate"
+    snap_start: bool = False
+    """Whether versions' environments are forks of an initialised one."""
 
     @property
     def key(self) -> str:
         """Of its environments: another version's, or another build's, never serve it."""
         return f"{self.incarnation}/{self.version}/{self.build}"
+
+    @property
+    def snaps(self) -> bool:
+        """Whether this is a version with SnapStart: $LATEST never is one."""
+        return self.snap_start and self.version != LATEST
 
     @property
     def arn(self) -> str:
@@ -268,7 +275,10 @@ def listed(function: Function, arn: str = "") -> Result:
         "PackageType": "Zip",
         "Architectures": [rules.ARCHITECTURE],
         "EphemeralStorage": {"Size": function.ephemeral_mb},
-        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "SnapStart": {
+            "ApplyOn": "PublishedVersions" if function.snap_start else "None",
+            "OptimizationStatus": "On" if function.snaps else "Off",
+        },
         "LoggingConfig": logging(function),
     }
     if function.layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from penstock.core.authz import check_pass_role
@@ -9,6 +10,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.lambda_ import destinations, layers, rules, variables
 from penstock.services.lambda_.records import Function
+from penstock.wire.errors import not_implemented
 
 # Parameters whose only accepted values are those that ask for nothing.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -17,7 +19,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "FileSystemConfigs": ([],),
     "CodeSigningConfigArn": ("",),
     "ImageConfig": ({},),
-    "SnapStart": ({}, {"ApplyOn": "None"}),
     "TenancyConfig": (),
     "CapacityProviderConfig": (),
     "DurableConfig": (),
@@ -40,6 +41,9 @@ async def asked(call: Call, params: Params, where: rules.Where, old: Function | 
         changes["ephemeral_mb"] = params["EphemeralStorage"]["Size"]
     if "LoggingConfig" in params:
         changes |= _logging(params["LoggingConfig"], old)
+    if "SnapStart" in params:
+        runtime = params.get("Runtime") or (old.runtime if old is not None else "")
+        changes["snap_start"] = _snap_start(params["SnapStart"], runtime)
     if "TracingConfig" in params:
         changes["tracing"] = params["TracingConfig"].get("Mode", "PassThrough")
     if "DeadLetterConfig" in params:
@@ -91,6 +95,19 @@ def _logging(config: dict[str, Any], old: Function | None) -> dict[str, Any]:
     if "LogGroup" in config:
         changes["log_group"] = config["LogGroup"]
     return changes
+
+
+def _snap_start(config: dict[str, Any], runtime: str) -> bool:
+    """https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html: Java 11, Python 3.12, .NET 8 and later."""
+    if config.get("ApplyOn", "None") == "None":
+        return False
+    match = re.match(r"([a-z]+)(?:3\.)?(\d+)", runtime)
+    language, version = (match[1], int(match[2])) if match else ("", 0)
+    if version < {"java": 11, "python": 12, "dotnet": 8}.get(language, 10_000):
+        raise rules.invalid(f"{runtime} is not supported for SnapStart enabled functions.")
+    if language != "python":
+        raise not_implemented(f"SnapStart for {runtime}")
+    return True
 
 
 def check_runtime(call: Call, runtime: str) -> None:

@@ -10,6 +10,7 @@ from penstock.core import paging
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.lambda_ import access, keys, records, rules, storage, variables
+from penstock.services.lambda_.invocations import Ready
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
 
@@ -66,6 +67,7 @@ async def publish_version(call: Call, params: Params) -> Result:
         return version
 
     version = await call.store.transact(body)
+    call.node.own(Ready).snapshot(version)
     return await variables.shown(call, version, records.configuration(version, version.qualified_arn))
 
 
