@@ -20,8 +20,8 @@ class Call:
     """One operation under way. Made by the edge for a request, by `Node.call` for a service's own call."""
 
     __slots__ = (
-        "account", "context", "endpoint", "node", "now", "on_end", "operation", "principal", "region", "request_id", "secure",
-        "seen", "source_ip", "trace", "user_agent",
+        "account", "context", "endpoint", "instead", "node", "now", "on_end", "operation", "principal", "region", "request_id",
+        "secure", "seen", "source_ip", "trace", "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,9 @@ class Call:
         """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
         self.trace: str = ""
         """The X-Amzn-Trace-Id that came with it, for what is called because of it."""
+        self.instead: tuple[str, str] | None = None
+        """(action, resource) that the policy loader found the call to need in place of its operation's own; ("", ""): the
+        loader has decided that it is allowed."""
         self.on_end: Callable[[Request, Response, str], None] | None = None
         """Set by a service that wants to see the request and its answer (and the error's code, or ""), e.g. for a log."""
         self.seen: Any = None

@@ -54,6 +54,10 @@ FEDERATED_BY = "penstock:federated-by"
 MFA_AT = "penstock:mfa-at"
 """In `Principal.session` of a session begun with a code of an MFA device: when, seconds since the epoch."""
 
+RESTRICTED = "penstock:restricted"
+"""In `Principal.session`: what a session is good for, in words of the service that made it. It may do nothing but what a
+policy loader of that service has found to be so, and said in `Call.instead`."""
+
 ANONYMOUS = Principal(Kind.ANONYMOUS, "", "*", "ANONYMOUS_PRINCIPAL")
 
 

@@ -13,6 +13,7 @@ from penstock.edge.origin import trusted
 from penstock.edge.refusals import Family
 from penstock.edge.route import read_host
 from penstock.edge.sigv4 import Proof
+from penstock.wire import models
 from penstock.wire.message import Request
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Authenticator:
         if claim is None:
             return ANONYMOUS, None, region
         scope = claim.scope
-        if service and scope.service != service:
+        if service and scope.service != service and (service, scope.service) != ("s3", models.S3_EXPRESS):
             raise refusals.wrong_service(kind, scope.service, service)
         if region and scope.region != region:
             raise refusals.wrong_region(kind, scope.region, region)

@@ -140,7 +140,10 @@ def _rest(request: Request, service: str, protocol: str, host: Host) -> Route:
     except AwsError as error:
         return _to(service, "", protocol, region, {}, error)
     if found is not None:
-        return _to(service, found[0], protocol, region, found[1])
+        operation = found[0]
+        if operation == "ListBuckets" and (signed := sigv4.peek(request)) and signed[0] == models.S3_EXPRESS:
+            operation = "ListDirectoryBuckets"  # the same request; only the signing name tells them apart
+        return _to(service, operation, protocol, region, found[1])
     if service == "s3":
         problem = AwsError("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
     else:
@@ -212,7 +215,7 @@ def read_host(host: str) -> Host:
     if not rest:
         return Host("", region)
     last = rest[-1]
-    if last == "s3" or (match := re.fullmatch(r"s3-([a-z0-9-]+)", last)):
+    if last == "s3" or last.startswith("s3express-") or (match := re.fullmatch(r"s3-([a-z0-9-]+)", last)):
         if last != "s3" and match and _REGION(match.group(1)):
             region = match.group(1)
         return Host("s3", region, ".".join(rest[:-1]))

@@ -216,9 +216,13 @@ def by_target(header: str) -> tuple[str, str] | None:
     return (name, operation) if name else None
 
 
+S3_EXPRESS = "s3express"
+"""What requests about directory buckets are signed for."""
+
+
 def by_signing_name(signing: str) -> str | None:
     """The service that signs under that name (where several do, the one that is not told by its target)."""
-    return catalog.BY_SIGNING.get(signing)
+    return "s3" if signing == S3_EXPRESS else catalog.BY_SIGNING.get(signing)
 
 
 def by_endpoint_prefix(prefix: str) -> str | None:

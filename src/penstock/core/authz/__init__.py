@@ -20,7 +20,8 @@ from penstock.core.authz.decisions import Decided, Decisions
 from penstock.core.authz.denial import denied
 from penstock.core.authz.evaluate import Decision, Question, decide
 from penstock.core.authz.facts import CallFacts
-from penstock.core.identity import Identity, Kind, PolicyText, RequiredPolicy
+from penstock.core.identity import RESTRICTED, Identity, Kind, PolicyText, RequiredPolicy
+from penstock.wire.errors import AwsError
 
 if TYPE_CHECKING:
     from penstock.core.call import Call
@@ -38,21 +39,30 @@ async def authorize(call: Call, params: Params) -> None:
     """Raises AwsError AccessDenied (in the service's own code and wording) unless the call is allowed."""
     principal = call.principal
     operation = call.operation
+    restricted = bool(principal.session) and RESTRICTED in principal.session
     is_own_root = principal.kind is Kind.ROOT and principal.account == call.account
-    if not operation.action or (is_own_root and operation.policy is None):
+    if not restricted and (not operation.action or (is_own_root and operation.policy is None)):
         return
     action = operation.action if operation.action_of is None else operation.action_of(params)
     policy, required = None, False
     if operation.policy is not None:
         document = await operation.policy(call, params)
         required = isinstance(document, RequiredPolicy)
-        if is_own_root and principal.account == call.account and (document is None or required):
+        if not restricted and is_own_root and principal.account == call.account and (document is None or required):
             return
         policy = _as_text(document, "the resource's policy")
+    if restricted and call.instead is None:
+        raise AwsError("AccessDenied", "Access Denied", 403)
+    resources = None
+    if call.instead is not None:
+        action, instead = call.instead
+        if not action or (is_own_root and policy is None):
+            return
+        resources = [instead]
     identity = await _identity(call)
     if principal.kind in _IN_IAM:
         call.node.directory.used(principal, call.now, action, call.region)
-    for resource in await operation.resources(call, params):
+    for resource in resources or await operation.resources(call, params):
         _check(call, params, action, resource, identity, policy, None, must_be_named=required)
 
 

@@ -6,7 +6,8 @@ changed yet), `objects` with `reading`, `writing`, `conditions`, `checksums` and
 uploads in `uploads`, `parts` and `completion`. `encryption` keeps all of it encrypted, `access` says whose a bucket is,
 `events` what a write tells the bucket's notification targets, `rules` how things may be named. Key bytes are built in
 `keys` alone. `owner_settings`, `log_lines` and `access_logs` are for the bucket's owner. `cors`, `website` and `pages` serve
-browsers, and alone know of HTTP. `select` is S3 Select. This folder
+browsers, and alone know of HTTP. `select` is S3 Select; directory buckets are
+in `zones`, `sessions`, `appending` and `renaming`. This folder
 knows no other service.
 """
 
@@ -29,6 +30,8 @@ from penstock.services.s3 import (
     pages,
     parts,
     policies,
+    renaming,
+    sessions,
     tagging,
     uploads,
     versioning,
@@ -59,7 +62,9 @@ __all__ = [
     "pages",
     "parts",
     "policies",
+    "renaming",
     "select",
+    "sessions",
     "tagging",
     "uploads",
     "versioning",

@@ -6,7 +6,7 @@ from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, find
-from penstock.services.s3 import keys, log_lines, records
+from penstock.services.s3 import keys, log_lines, records, zones
 from penstock.services.s3.grants import canonical_id, policy_with
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
@@ -119,6 +119,8 @@ async def load_policy(call: Call, params: Params) -> str | None:
     found, document, grants = await call.store.transact(body, read_only=True)
     call.seen = found
     log_lines.watch(call, params, found)
+    if found is not None and found.zone:
+        zones.decide(call, params, found)
     return make_owners(call, name, found, document, grants)
 
 

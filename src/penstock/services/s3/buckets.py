@@ -10,7 +10,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import acls, keys, rules
+from penstock.services.s3 import acls, keys, rules, zones
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.records import Bucket, decode_bucket, encode
 from penstock.services.s3.uploads import forget_upload
@@ -58,6 +58,17 @@ def _illegal_location(wanted: str) -> AwsError:
     )
 
 
+def _new_bucket_arn(call: Call, params: Params) -> str:
+    name = params["Bucket"]
+    return zones.arn(call.region, call.account, name) if zones.zone_of(name) else f"arn:aws:s3:::{name}"
+
+
+async def _for_session(call: Call, params: Params) -> None:
+    """A new bucket has no policy; but a session of a directory bucket to be may create it, if its maker may."""
+    if zones.session_of(call)[1] == params["Bucket"]:
+        call.instead = ("s3express:CreateBucket", _new_bucket_arn(call, params))
+
+
 def _create_conditions(call: Call, params: Params) -> dict[str, Any]:
     found: dict[str, Any] = {}
     constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
@@ -70,15 +81,22 @@ def _create_conditions(call: Call, params: Params) -> dict[str, Any]:
 
 @operation(
     "s3:CreateBucket",
-    resource=BUCKET_ARN,
+    action_of=lambda params: "s3express:CreateBucket" if zones.zone_of(params["Bucket"]) else "s3:CreateBucket",
+    resource=_new_bucket_arn,
+    policy=_for_session,
     conditions=_create_conditions,
     unsupported={"BucketNamespace": ("global",)},
 )
 async def create_bucket(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html"""
     name = params["Bucket"]
-    rules.check_new_bucket_name(name)
-    region = _region_of(call, params)
+    zone = zones.zone_of(name)
+    if zone:
+        zones.check_new(params, call.region)
+        region = call.region
+    else:
+        rules.check_new_bucket_name(name)
+        region = _region_of(call, params)
     ownership, wanted = acls.new_bucket(params, call.account)
     constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
     configuration = params.get("CreateBucketConfiguration") or {}
@@ -99,6 +117,7 @@ async def create_bucket(call: Call, params: Params) -> Result:
             region,
             int(call.now * 1000),
             ownership=ownership,
+            zone=zone,
             old_location="EU" if constraint == "EU" else "",
         )
         if params.get("ObjectLockEnabledForBucket"):
@@ -162,7 +181,7 @@ async def list_buckets(call: Call, params: Params) -> Result:
             if raw is None:
                 continue
             bucket = decode_bucket(raw)
-            if wanted_region and bucket.region != wanted_region:
+            if bucket.zone or (wanted_region and bucket.region != wanted_region):
                 continue
             if len(found) == most:
                 return found, found[-1]["Name"]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import keys
+from penstock.services.s3 import keys, zones
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.records import Listed, ObjectRecord, decode_listed, decode_object
 from penstock.store.api import Transaction
@@ -205,6 +205,8 @@ async def list_objects(call: Call, params: Params) -> Result:
 )
 async def list_objects_v2(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+    if zones.zone_of(params["Bucket"]):
+        zones.check_listing(params)
     most = page_size(params)
     encode = encoder(params)
     delimiter, prefix, start = params.get("Delimiter", ""), params.get("Prefix", ""), params.get("StartAfter", "")

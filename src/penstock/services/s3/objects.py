@@ -8,8 +8,9 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import acls, checksums, conditions, events, locks, rules, versions, writing
+from penstock.services.s3 import acls, checksums, conditions, events, locks, rules, versions, writing, zones
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
+from penstock.services.s3.appending import append
 from penstock.services.s3.bodies import receive
 from penstock.services.s3.encryption import choice, opening
 from penstock.services.s3.encryption import headers as encryption_headers
@@ -90,7 +91,7 @@ def write_conditions(call: Call, params: Params) -> dict[str, Any]:
     resource=OBJECT_ARN,
     policy=load_policy,
     conditions=write_conditions,
-    unsupported={**rules.UNSUPPORTED_WRITE, **rules.UNSUPPORTED_CHECKSUMS, "WriteOffsetBytes": ()},
+    unsupported={**rules.UNSUPPORTED_WRITE, **rules.UNSUPPORTED_CHECKSUMS},
 )
 async def put_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
@@ -98,7 +99,14 @@ async def put_object(call: Call, params: Params) -> Result:
     rules.check_key(key)
     conditions.check_write_parameters(params)
     metadata = rules.metadata_of(params)
-    storage_class = rules.storage_class(params) if "StorageClass" in params else ""
+    directory = name.endswith(zones.ENDING)
+    storage_class = rules.storage_class(params) if directory or "StorageClass" in params else ""
+    if "WriteOffsetBytes" in params:
+        if not directory:
+            raise zones.for_directories("x-amz-write-offset-bytes")
+        appended = await append(call, params)
+        if appended is not None:
+            return appended
     tags = parse_header(params["Tagging"]) if "Tagging" in params else []
     headers = system_headers(params)
     if not isinstance(params.get("Body", b""), bytes):

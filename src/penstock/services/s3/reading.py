@@ -14,7 +14,7 @@ from penstock.blobs.api import BlobMissing
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params
-from penstock.services.s3 import log_lines, versions, writing
+from penstock.services.s3 import log_lines, versions, writing, zones
 from penstock.services.s3.access import (
     access_denied,
     check_bucket,
@@ -69,6 +69,8 @@ async def load_policy_and_object(call: Call, params: Params) -> str | None:
     sight = await call.store.transact(lambda txn: _look(txn, call, params), read_only=True)
     call.seen = sight
     log_lines.watch(call, params, sight.bucket)
+    if sight.bucket is not None and sight.bucket.zone:
+        zones.decide(call, params, sight.bucket)
     record = None if sight.found is None else sight.found.record
     return make_owners(call, params["Bucket"], sight.bucket, sight.policy, sight.grants, record)
 

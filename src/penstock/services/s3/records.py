@@ -96,6 +96,7 @@ class Bucket(msgspec.Struct, array_like=True, frozen=True):
     ownership: str = ""
     logging: bool = False
     requester_pays: bool = False
+    zone: str = ""
     old_location: str = ""
 
 

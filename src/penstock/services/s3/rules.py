@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from email.header import decode_header, make_header
 from typing import Any
 
+from penstock.services.s3 import zones
 from penstock.wire.errors import AwsError, not_implemented
 
 KEY_BYTES = 1024
@@ -142,6 +143,9 @@ def storage_class(params: Mapping[str, Any]) -> str:
 
     Those whose objects are read at once are kept as the name they are; those that need a restore first are refused.
     """
+    if zones.zone_of(params["Bucket"]):
+        zones.check_write(params)
+        return zones.STORAGE_CLASS
     wanted = params.get("StorageClass", STANDARD)
     if wanted == STANDARD:
         return ""

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import keys
+from penstock.services.s3 import keys, zones
 from penstock.services.s3.access import BUCKET_ARN, load_policy, require_bucket
 from penstock.services.s3.encryption.data_key import AES256, DSSE, KMS, SSE_C
 from penstock.services.s3.records import Bucket, BucketEncryption, encode
@@ -61,6 +61,8 @@ async def put_bucket_encryption(call: Call, params: Params) -> Result:
     """
     await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
     encryption = _checked(params["ServerSideEncryptionConfiguration"])
+    if zones.zone_of(params["Bucket"]) and encryption.algorithm != AES256:
+        raise zones.unsupported("SSE-KMS")
     await call.store.transact(lambda txn: _set(txn, call, params, encryption))
     return {}
 

@@ -1,0 +1,151 @@
+"""Directory buckets by boto3, whose S3 Express sessions it makes itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from penstock.blobs.checksums import CRC64NVME, digest, encode
+from served import Served
+
+ZONE = "use1-az4"
+
+
+def client(server: Served, service: str = "s3", key: str = "test", secret: str = "test", **config: Any) -> Any:
+    return boto3.session.Session().client(
+        service, endpoint_url=server.endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 1, "mode": "standard"}, **config),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def s3(server: Served) -> Any:
+    return client(server)
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    name = f"d-{uuid4().hex[:20]}--{ZONE}--x-s3"
+    configuration = {
+        "Location": {"Type": "AvailabilityZone", "Name": ZONE},
+        "Bucket": {"Type": "Directory", "DataRedundancy": "SingleAvailabilityZone"},
+    }
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration=configuration)
+    return name
+
+
+def code_of(call: Any, **params: Any) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    return str(caught.value.response["Error"]["Code"])
+
+
+def test_names_and_lists(s3: Any, bucket: str) -> None:
+    assert bucket in [item["Name"] for item in s3.list_directory_buckets()["Buckets"]]
+    assert bucket not in [item["Name"] for item in s3.list_buckets()["Buckets"]]
+    names, token = [], {}
+    while True:
+        page = s3.list_directory_buckets(MaxDirectoryBuckets=1, **token)
+        names += [item["Name"] for item in page["Buckets"]]
+        if "ContinuationToken" not in page:
+            break
+        token = {"ContinuationToken": page["ContinuationToken"]}
+    assert bucket in names
+    directory = {"Type": "Directory", "DataRedundancy": "SingleAvailabilityZone"}
+    wrong = {"Location": {"Type": "AvailabilityZone", "Name": "use1-az5"}, "Bucket": directory}
+    assert code_of(s3.create_bucket, Bucket=f"x--{ZONE}--x-s3", CreateBucketConfiguration=wrong) == "InvalidBucketName"
+    s3.delete_bucket(Bucket=bucket)
+
+
+def test_objects_through_sessions(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="folder/a", Body=b"one")
+    s3.put_object(Bucket=bucket, Key="b", Body=b"y" * 300_000)
+    got = s3.get_object(Bucket=bucket, Key="folder/a")
+    assert (got["Body"].read(), got["StorageClass"], got["ServerSideEncryption"]) == (
+        b"one",
+        "EXPRESS_ONEZONE",
+        "AES256",
+    )
+    listed = s3.list_objects_v2(Bucket=bucket, Delimiter="/")
+    assert [item["Key"] for item in listed["Contents"]] == ["b"]
+    assert listed["CommonPrefixes"] == [{"Prefix": "folder/"}]
+    assert listed["Contents"][0]["StorageClass"] == "EXPRESS_ONEZONE"
+    assert code_of(s3.list_objects_v2, Bucket=bucket, Prefix="fold") == "InvalidRequest"
+    s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/b")
+    assert s3.get_object(Bucket=bucket, Key="c")["Body"].read() == b"y" * 300_000
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"part")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    s3.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload=parts)
+    assert s3.get_object(Bucket=bucket, Key="m")["Body"].read() == b"part"
+    assert code_of(s3.get_bucket_versioning, Bucket=bucket) == "MethodNotAllowed"
+    assert code_of(s3.put_object, Bucket=bucket, Key="k", Body=b"", ServerSideEncryption="aws:kms") == "NotImplemented"
+    assert code_of(s3.put_object, Bucket=bucket, Key="k", Body=b"", StorageClass="STANDARD_IA") == "InvalidStorageClass"
+
+
+def test_appending(s3: Any, bucket: str) -> None:
+    expected = b""
+    for piece in (b"first ", b"second ", b"z" * 100_000, b"", b"last"):
+        answer = s3.put_object(Bucket=bucket, Key="log", Body=piece, WriteOffsetBytes=len(expected))
+        expected += piece
+        assert s3.get_object(Bucket=bucket, Key="log")["Body"].read() == expected
+    assert answer["Size"] == len(expected)
+    attributes = s3.head_object(Bucket=bucket, Key="log", ChecksumMode="ENABLED")
+    if "ChecksumCRC64NVME" in attributes:
+        assert attributes["ChecksumCRC64NVME"] == encode(digest(CRC64NVME, expected))
+    assert code_of(s3.put_object, Bucket=bucket, Key="log", Body=b"x", WriteOffsetBytes=3) == "InvalidWriteOffset"
+    got = s3.get_object(Bucket=bucket, Key="log", Range="bytes=4-20")["Body"].read()
+    assert got == expected[4:21]
+
+
+def test_renaming(s3: Any, bucket: str) -> None:
+    for size in (10, 200_000):
+        s3.put_object(Bucket=bucket, Key="old name", Body=b"r" * size, Metadata={"k": "v"})
+        s3.rename_object(Bucket=bucket, Key="new", RenameSource="old%20name")
+        got = s3.get_object(Bucket=bucket, Key="new")
+        assert (got["Body"].read(), got["Metadata"]) == (b"r" * size, {"k": "v"})
+        assert code_of(s3.get_object, Bucket=bucket, Key="old name") == "NoSuchKey"
+    s3.put_object(Bucket=bucket, Key="third", Body=b"")
+    taken = {"RenameSource": "third", "DestinationIfNoneMatch": "*"}
+    assert code_of(s3.rename_object, Bucket=bucket, Key="new", **taken) == "PreconditionFailed"
+    assert code_of(s3.rename_object, Bucket=bucket, Key="x", RenameSource="none") == "NoSuchKey"
+
+
+def test_a_session_is_good_for_its_bucket_and_mode(server: Served, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"v")
+    session = s3.create_session(Bucket=bucket, SessionMode="ReadOnly")["Credentials"]
+    as_session = boto3.session.Session().client(
+        "s3", endpoint_url=server.endpoint, aws_access_key_id=session["AccessKeyId"],
+        aws_secret_access_key=session["SecretAccessKey"], aws_session_token=session["SessionToken"], region_name="us-east-1",
+        config=Config(s3={"disable_s3_express_session_auth": True}),
+    )  # fmt: skip
+    assert as_session.get_object(Bucket=bucket, Key="k")["Body"].read() == b"v"
+    assert code_of(as_session.put_object, Bucket=bucket, Key="k", Body=b"w") == "AccessDenied"
+    assert code_of(as_session.list_buckets) == "AccessDenied"
+    other = f"g-{uuid4().hex}"
+    s3.create_bucket(Bucket=other)
+    assert code_of(as_session.list_objects_v2, Bucket=other) == "AccessDenied"
+
+
+def test_users_need_create_session(server: Served, s3: Any, bucket: str) -> None:
+    iam = client(server, "iam")
+    name = f"u-{uuid4().hex[:12]}"
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    user = client(server, key=key["AccessKeyId"], secret=key["SecretAccessKey"])
+    assert code_of(user.put_object, Bucket=bucket, Key="k", Body=b"v") == "AccessDenied"
+    statement = {
+        "Effect": "Allow", "Action": "s3express:CreateSession",
+        "Resource": f"arn:aws:s3express:us-east-1:000000000000:bucket/{bucket}",
+    }  # fmt: skip
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document)
+    user = client(server, key=key["AccessKeyId"], secret=key["SecretAccessKey"])
+    user.put_object(Bucket=bucket, Key="k", Body=b"v")
+    assert user.get_object(Bucket=bucket, Key="k")["Body"].read() == b"v"
