@@ -111,6 +111,9 @@ def test_renaming(s3: Any, bucket: str) -> None:
         got = s3.get_object(Bucket=bucket, Key="new")
         assert (got["Body"].read(), got["Metadata"]) == (b"r" * size, {"k": "v"})
         assert code_of(s3.get_object, Bucket=bucket, Key="old name") == "NoSuchKey"
+    s3.put_object(Bucket=bucket, Key="one", Body=b"1")
+    for _ in range(2):
+        s3.rename_object(Bucket=bucket, Key="two", RenameSource="one", ClientToken="the same")
     s3.put_object(Bucket=bucket, Key="third", Body=b"")
     taken = {"RenameSource": "third", "DestinationIfNoneMatch": "*"}
     assert code_of(s3.rename_object, Bucket=bucket, Key="new", **taken) == "PreconditionFailed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import conditions, reading, rules, writing, zones
@@ -23,15 +25,12 @@ _OF_DESTINATION = {
 }  # fmt: skip
 
 
-@operation(
-    "s3:RenameObject",
-    action="s3express:CreateSession",
-    resource=OBJECT_ARN,
-    policy=load_policy,
-    unsupported={"ClientToken": ()},
-)
+@operation("s3:RenameObject", action="s3express:CreateSession", resource=OBJECT_ARN, policy=load_policy)
 async def rename_object(call: Call, params: Params) -> Result:
-    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_RenameObject.html"""
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_RenameObject.html
+
+    Asked again with the same ClientToken, it is done already, for as long as the object is what that made it.
+    """
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
     if not zones.zone_of(name):
@@ -41,8 +40,12 @@ async def rename_object(call: Call, params: Params) -> Result:
         )  # fmt: skip
     text = params["RenameSource"].removeprefix("/")
     source = parse_source(text if text.startswith(f"{name}/") else f"{name}/{text}")
+    token = f"rename {params['ClientToken']}" if "ClientToken" in params else ""
     for _ in range(_ATTEMPTS):
         as_reader = await may(call, "GetObject", source)
+        done = functools.partial(_is_done, call=call, params=params, source_key=source["Key"], token=token)
+        if token and await call.store.transact(done, read_only=True):
+            return {}
         found = await reading.find_object(as_reader, source)
         conditions.check_read({**source, **_named(params, _OF_SOURCE)}, found.record, call.now)
         inline = await _resealed(as_reader, source, found, key)
@@ -60,6 +63,7 @@ async def rename_object(call: Call, params: Params) -> Result:
                 conditions.check_read(wanted, there, call.now)
             conditions.check_write(wanted, there)
             moved = found.record
+            moved.upload_id = token or moved.upload_id
             moved.segments, moved.parts, moved.far = list(found.segments), list(found.parts), False
             writing.replace(txn, call, bucket, name, key, there, moved, inline)
             writing.remove(txn, call, name, source["Key"], old)
@@ -68,6 +72,12 @@ async def rename_object(call: Call, params: Params) -> Result:
         if await call.store.transact(body):
             return {}
     raise busy()
+
+
+def _is_done(txn: Transaction, call: Call, params: Params, source_key: str, token: str) -> bool:
+    require_bucket(txn, call, params)
+    there = writing.current(txn, params["Bucket"], params["Key"])
+    return there is not None and there.upload_id == token and writing.current(txn, params["Bucket"], source_key) is None
 
 
 def _named(params: Params, names: dict[str, str]) -> Params:
