@@ -44,7 +44,7 @@ async def rename_object(call: Call, params: Params) -> Result:
     for _ in range(_ATTEMPTS):
         as_reader = await may(call, "GetObject", source)
         done = functools.partial(_is_done, call=call, params=params, source_key=source["Key"], token=token)
-        if token and await call.store.transact(done, read_only=True):
+        if bool(token) and await call.store.transact(done, read_only=True):
             return {}
         found = await reading.find_object(as_reader, source)
         conditions.check_read({**source, **_named(params, _OF_SOURCE)}, found.record, call.now)
