@@ -22,6 +22,10 @@ _STAYS = (b"intent", b"master key", b"\x02s3\x00\x02sk")
 """Parts of keys that outlive all buckets: names of blobs for later, and S3's own encryption keys."""
 
 
+MASTER_KEY = "2a" * 32
+"""The same for every node of a test: a store is opened again by another one."""
+
+
 def left_behind(store: Any) -> list[bytes]:
     """The keys of a memory store that should have gone with the last bucket."""
     return [key for key in store.data if not any(part in key for part in _STAYS)]
@@ -36,8 +40,8 @@ class S3:
         self.blobs = FileBlobs(data / "blobs", self.store, self.clock)
         self.region = region
         self.node = Node(
-            Settings(limits=limits), self.clock, self.store, self.blobs, cast(Runtime, None), cast(Directory, None),
-            Telemetry(),
+            Settings(limits=limits, master_key=MASTER_KEY), self.clock, self.store, self.blobs, cast(Runtime, None),
+            cast(Directory, None), Telemetry(),
         )  # fmt: skip
 
     async def __call__(

@@ -53,7 +53,10 @@ class _Client(threading.Thread):
                 raise
 
 
-def _let_them_work(server: Served, turn: Callable[[Any, random.Random], None], kills: int, between_s: float) -> None:
+def _let_them_work(
+    server: Served, turn: Callable[[Any, random.Random], None], kills: int, between_s: float, enough: Callable[[], bool]
+) -> None:
+    """Work for a while, through so many kills, and then for as long as it takes to have seen enough."""
     clients = [_Client(server, number, turn) for number in range(CLIENTS)]
     for client in clients:
         client.start()
@@ -61,6 +64,9 @@ def _let_them_work(server: Served, turn: Callable[[Any, random.Random], None], k
         time.sleep(random.uniform(0.5, 1.0) * between_s)
         server.restart()
     time.sleep(between_s)
+    give_up = time.monotonic() + 60
+    while not enough() and time.monotonic() < give_up:
+        time.sleep(0.1)
     for client in clients:
         client.stop.set()
     for client in clients:
@@ -158,6 +164,14 @@ class _Lists:
                 seen.reads.clear()
             self.history.append(seen)
 
+    def appended(self) -> int:
+        """How many transactions have appended something."""
+        return sum(each.outcome == DONE and bool(each.appends) for each in list(self.history))
+
+    def aborted(self) -> int:
+        """How many transactions were refused."""
+        return sum(each.outcome == ABORTED for each in list(self.history))
+
     def append(self, client: Any, rng: random.Random, chosen: list[str], seen: Transaction) -> None:
         seen.appends = {key: next(self.values) for key in chosen}
         client.transact_write_items(TransactItems=[_append(key, value) for key, value in seen.appends.items()])
@@ -216,16 +230,23 @@ def _values(item: dict[str, Any] | None) -> tuple[int, ...]:
 def test_items_are_linearizable(own_server: Served, kills: int) -> None:
     _make_table(own_server)
     registers = _Registers(6)
-    _let_them_work(own_server, registers.turn, kills, 2.0 if kills == 0 else 0.8)
+
+    def done() -> list[Step]:
+        with registers.lock:
+            return [step for steps in registers.history.values() for step in steps if step.result is not UNKNOWN]
+
+    def enough() -> bool:
+        return len(done()) > 100 and len({step.kind for step in done()}) == 5
+
+    _let_them_work(own_server, registers.turn, kills, 2.0 if kills == 0 else 0.8, enough)
     client = own_server.client("dynamodb")
     for key, steps in registers.history.items():
         began = time.monotonic()
         last = registers.do(client, "get", key, None)
         steps.append(Step("get", None, last, began, time.monotonic()))
         assert is_linearizable(steps), sorted(steps, key=lambda step: step.began)
-    done = [step for steps in registers.history.values() for step in steps if step.result is not UNKNOWN]
-    assert len(done) > 100
-    assert {step.kind for step in done} == {"put", "delete", "get", "add", "swap"}
+    assert len(done()) > 100
+    assert {step.kind for step in done()} == {"put", "delete", "get", "add", "swap"}
     # The checker looks at these very histories: a read of what never was is noticed.
     broken = [*steps, Step("get", None, -1, time.monotonic(), time.monotonic())]
     assert not is_linearizable(broken)
@@ -235,14 +256,17 @@ def test_items_are_linearizable(own_server: Served, kills: int) -> None:
 def test_transactions_are_serializable(own_server: Served, kills: int) -> None:
     _make_table(own_server)
     lists = _Lists(5)
-    _let_them_work(own_server, lists.turn, kills, 2.0 if kills == 0 else 0.8)
+
+    def enough() -> bool:
+        return lists.appended() > 20 and lists.aborted() > 5
+
+    _let_them_work(own_server, lists.turn, kills, 2.0 if kills == 0 else 0.8, enough)
     final = Transaction(time.monotonic(), NEVER, DONE)
     lists.read(own_server.client("dynamodb"), random.Random(), lists.keys, final)
     final.ended = time.monotonic()
     history = [*lists.history, final]
     assert not anomalies(history)
-    assert sum(each.outcome == DONE and bool(each.appends) for each in history) > 20
-    assert sum(each.outcome == ABORTED for each in history) > 5
+    assert lists.appended() > 20 and lists.aborted() > 5
     # The checker looks at this very history: an append that is in nobody's list is noticed.
     key = lists.keys[0]
     lost = Transaction(final.began - 9, final.began - 8, DONE, {key: -1})

@@ -13,9 +13,10 @@ from dynamodb_tables import advance, items_of, make_table, now, wait_active
 from served import Served
 
 CHECKPOINTS = 4
+WRITES = 60
 
 
-def _write(server: Served, name: str, stop: threading.Event, seed: int) -> None:
+def _write(server: Served, name: str, stop: threading.Event, seed: float, done: list[int]) -> None:
     rng, client = random.Random(seed), server.client("dynamodb")
     while not stop.is_set():
         n = rng.randrange(40)
@@ -28,23 +29,33 @@ def _write(server: Served, name: str, stop: threading.Event, seed: int) -> None:
                 client.delete_item(TableName=name, Key={each: item[each] for each in ("pk", "sk")})
             else:
                 client.put_item(TableName=name, Item=item)
+            done.append(n)
         except (BotoCoreError, ClientError):
             time.sleep(0.05)
             client = server.client("dynamodb")
 
 
 def _let_them_write(server: Served, name: str, *, kill: bool) -> None:
+    """Some writes, however long they take; with kill, before it and after it."""
     stop = threading.Event()
-    writers = [threading.Thread(target=_write, args=(server, name, stop, seed)) for seed in range(4)]
+    done: list[int] = []
+    writers = [threading.Thread(target=_write, args=(server, name, stop, random.random(), done)) for _ in range(4)]
     for writer in writers:
         writer.start()
-    time.sleep(0.4)
+    _wait_for(done, WRITES)
     if kill:
         server.restart()
-        time.sleep(0.4)
+        _wait_for(done, len(done) + WRITES)
     stop.set()
     for writer in writers:
         writer.join()
+
+
+def _wait_for(done: list[int], count: int) -> None:
+    give_up = time.monotonic() + 60
+    while len(done) < count:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def test_every_checkpoint_can_be_restored(own_server: Served) -> None:

@@ -32,6 +32,8 @@ from simulate.virtual_time import VirtualClock, VirtualLoop
 T = TypeVar("T")
 ACCOUNT = "111111111111"
 REGION = "us-east-1"
+MASTER_KEY = "2a" * 32
+"""Of all lives of all nodes: what is sealed outlives the process."""
 ROOT = root(ACCOUNT)
 Function = Callable[[Node, bytes], Awaitable[None]]
 
@@ -157,7 +159,7 @@ class World:
         self.nodes = [await self._node(troubled=faults != Faults()) for _ in range(nodes)]
 
     async def _node(self, troubled: bool) -> Running:
-        settings = Settings(data=str(self.data), drain_timeout_s=1.0)
+        settings = Settings(data=str(self.data), drain_timeout_s=1.0, master_key=MASTER_KEY)
         clock = VirtualClock(self.loop)
         cord = Cord(self.store)
         await persist(lambda: catch_up(cord, clock))
