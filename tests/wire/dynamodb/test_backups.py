@@ -263,3 +263,29 @@ def test_restores_cross_regions_and_not_accounts(server: Served) -> None:
     with pytest.raises(ClientError):
         stranger.restore_table_from_backup(TargetTableName=name, BackupArn=arn)
     client.delete_backup(BackupArn=arn)
+
+
+def test_indexes_by_several_attributes_are_restored(server: Served) -> None:
+    client = server.client("dynamodb")
+    name = make_table(client)
+    keys = [{"AttributeName": each, "KeyType": "HASH"} for each in ("kind", "text")]
+    several = {"IndexName": "both", "KeySchema": keys, "Projection": {"ProjectionType": "ALL"}}
+    client.update_table(
+        TableName=name, AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in ("kind", "text")],
+        GlobalSecondaryIndexUpdates=[{"Create": several}],
+    )  # fmt: skip
+    fill(client, name, 20)
+    arn = back_up(client, name)
+    client.restore_table_from_backup(
+        TargetTableName=name + "-copy",
+        BackupArn=arn,
+        GlobalSecondaryIndexOverride=[several],
+        LocalSecondaryIndexOverride=[],
+    )
+    indexes = wait_active(client, name + "-copy")["GlobalSecondaryIndexes"]
+    assert [each["KeySchema"] for each in indexes] == [keys]
+    found = client.query(
+        TableName=name + "-copy", IndexName="both", KeyConditionExpression="kind = :k AND #t = :t",
+        ExpressionAttributeNames={"#t": "text"}, ExpressionAttributeValues={":k": {"S": "k1"}, ":t": {"S": "text 4"}},
+    )  # fmt: skip
+    assert [each["sk"]["N"] for each in found["Items"]] == ["4"]
