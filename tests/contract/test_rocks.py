@@ -437,3 +437,15 @@ async def test_the_head_of_a_queue_is_found_at_once(tmp_path: Path) -> None:
     found = await store.transact(first)
     assert found is not None and found.startswith(b"q\0")
     await store.close()
+
+
+def test_a_database_that_is_there_is_opened_with_the_same_options(tmp_path: Path) -> None:
+    """rocksdict would fall back to a cache of 8 MB and files without filters."""
+    for run in range(3):
+        db = open_database(tmp_path / "db")
+        assert db.property_value("rocksdb.block-cache-capacity") == str(32 << 20)
+        db[b"key%d" % run] = b"value"
+        db.close()
+        log = max((tmp_path / "db").glob("LOG*"), key=lambda path: path.stat().st_mtime).read_text()
+        assert "filter_policy: bloomfilter" in log
+        assert "CompactOnDeletionCollector" in log
