@@ -81,10 +81,9 @@ async def load_target(call: Call, params: Params) -> Mapping[str, Any] | None:
         raw = txn.get(keys.policy(account, region, name, qualifier))
         try:
             return raw, target(txn, account, region, name, qualifier)
-        except AwsError:
-            if not qualifier:
-                error = rules.not_found(rules.arn_of(account, region, name, records.LATEST))
-            return raw, error
+        except AwsError as missing:
+            latest = rules.not_found(rules.arn_of(account, region, name, records.LATEST))
+            return raw, missing if qualifier else latest
 
     raw, call.seen = await call.store.transact(body, read_only=True)
     return None if raw is None else json.loads(raw)["policy"]
