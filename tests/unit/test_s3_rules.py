@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.blobs.checksums import COMBINABLE, SIZES_BYTES, combine, decode, digest, encode, running
 from penstock.blobs.layout import CHUNK_BYTES, ChunkTable
-from penstock.services.s3 import conditions, keys, policies, reading
+from penstock.services.s3 import conditions, keys, policies, reading, rules
 from penstock.services.s3.listing import after
 from penstock.services.s3.records import Listed, ObjectRecord, PartShape, decode_listed, decode_object
 from penstock.services.s3.records import encode as pack
@@ -138,7 +138,7 @@ def test_read_conditions(params: dict[str, Any], status: int) -> None:
 @pytest.mark.parametrize(
     ("marker", "delimiter", "prefix", "expected"),
     [
-        ("", "/", "", b""), ("a", "", "", b"a\0"), ("a/", "/", "", b"a0"), ("a/", "", "", b"a/\0"), ("a/b", "/", "", b"a/b\0"),
+        ("", "/", "", b""), ("a", "", "", b"a\0"), ("a/", "/", "", b"a0"), ("a/", "", "", b"a/\0"), ("a/b", "/", "", b"a0"),
         ("a/b/", "/", "a/", b"a/b0"), ("a/", "/", "a/", b"a/\0"),
     ],
 )  # fmt: skip
@@ -159,3 +159,19 @@ def test_what_is_public(principal: Any, condition: dict[str, Any], public: bool)
     statement = {"Effect": "Allow", "Principal": principal, "Condition": condition}
     assert policies.is_public({"Statement": [statement]}) is public
     assert not policies.is_public({"Statement": {**statement, "Effect": "Deny"}})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("plain", "plain"),
+        ("=?UTF-8?B?YWJj?=", "abc"),
+        ("=?UTF-8?B?AAECAw==?=", "=?UTF-8?B?AAECAw==?="),
+        ("ÄMÄZÕÑ S3", "=?UTF-8?Q?=C3=84M=C3=84Z=C3=95=C3=91_S3?="),
+        ("=?UTF-8?B?!!!?=", "=?UTF-8?B?!!!?="),
+    ],
+)  # fmt: skip
+def test_metadata_is_told_as_java_mail_would(given: str, told: str) -> None:
+    """As AWS's recorded answers have it."""
+    kept = rules.metadata_of({"Metadata": {"a": given}})
+    assert rules.told_metadata(kept) == {"a": told}

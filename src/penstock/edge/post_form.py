@@ -50,7 +50,8 @@ class PostForm:
                 400,
                 members={"ArgumentName": "key", "ArgumentValue": ""},
             )
-        fields["key"] = fields["key"].replace("${filename}", file_name)
+        if file_name:
+            fields["key"] = fields["key"].replace("${filename}", file_name)
 
     def as_put(self, request: Request) -> Request:
         """The PutObject that this form stands for. Raises AwsError InvalidArgument, MalformedXML."""

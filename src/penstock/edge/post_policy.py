@@ -87,7 +87,7 @@ def check(policy: str, fields: dict[str, str], bucket: str, now: float) -> tuple
     for condition in conditions:
         operator, name, value = _condition(condition)
         if operator == "content-length-range":
-            bounds = (_size(name), _size(value))
+            bounds = _sizes(name, value)
             continue
         named.add(name)
         found = given.get(name, "")
@@ -95,8 +95,7 @@ def check(policy: str, fields: dict[str, str], bucket: str, now: float) -> tuple
         if operator == "starts-with" and name == "content-type" and "," in found:
             holds = all(part.strip().startswith(value) for part in found.split(","))
         if not holds:
-            said = json.dumps([operator, f"${name}", value])
-            raise AwsError("AccessDenied", f"Invalid according to Policy: Policy Condition failed: {said}", 403)
+            raise _failed([operator, f"${name}", value])
     extra = [name for name in given if name not in named and name not in _FREE and not name.startswith("x-ignore-")]
     if extra:
         raise AwsError("AccessDenied", f"Invalid according to Policy: Extra input fields: {', '.join(extra)}", 403)
@@ -139,15 +138,20 @@ def _condition(condition: Any) -> tuple[str, str, str]:
             return operator, str(name), str(value)
         if operator in ("eq", "starts-with") and isinstance(name, str) and isinstance(value, str):
             if not name.startswith("$"):
-                raise _invalid("Invalid Condition: the field's name must begin with '$'.")
+                raise _failed(condition)
             return operator, name[1:].lower(), value
     raise _invalid("Invalid Condition: it must be an object with one member, or a list of three.")
 
 
-def _size(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise _invalid("Invalid content-length-range: its bounds must be whole numbers.")
-    return int(text)
+def _failed(condition: list[str]) -> AwsError:
+    said = json.dumps(condition)
+    return AwsError("AccessDenied", f"Invalid according to Policy: Policy Condition failed: {said}", 403)
+
+
+def _sizes(least: str, most: str) -> tuple[int, int]:
+    if not all(text.isascii() and text.isdigit() and len(text) < 16 for text in (least, most)):
+        raise _failed(["content-length-range", least, most])
+    return int(least), int(most)
 
 
 def _invalid(why: str) -> AwsError:

@@ -111,15 +111,16 @@ def not_of_enum(name: str, value: str) -> AwsError:
     """A header or query parameter that is none of its enum's values."""
     match name:
         case "x-amz-storage-class":
-            return AwsError("InvalidStorageClass", "The storage class you specified is not valid", 400)
+            return AwsError(
+                "InvalidStorageClass", "The storage class you specified is not valid", 400,
+                members={"StorageClassRequested": value},
+            )  # fmt: skip
         case "encoding-type":
             return invalid_argument("Invalid Encoding Method specified in Request", name, value)
         case "x-amz-server-side-encryption":
             return invalid_argument("The encryption method specified is not supported", name, value)
         case "x-amz-copy-source" | "x-amz-rename-source":
-            return invalid_argument(
-                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", name, value
-            )
+            return invalid_argument("Invalid copy source object key", name, name)
         case "x-amz-metadata-directive":
             return invalid_argument("Unknown metadata directive.", name, value)
         case "x-amz-tagging-directive":

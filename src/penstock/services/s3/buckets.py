@@ -100,7 +100,7 @@ async def create_bucket(call: Call, params: Params) -> Result:
     ownership, wanted = acls.new_bucket(params, call.account)
     constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
     configuration = params.get("CreateBucketConfiguration") or {}
-    tags = rules.tag_set(configuration.get("Tags") or [], rules.BUCKET_TAGS, what="Bucket")
+    tags = rules.tag_set(configuration.get("Tags") or [], rules.BUCKET_TAGS, what="New bucket")
 
     def body(txn: Transaction) -> None:
         raw = txn.get(keys.bucket(name))
@@ -196,7 +196,7 @@ async def list_buckets(call: Call, params: Params) -> Result:
         return found, ""
 
     found, last = await call.store.transact(body, read_only=True)
-    if "MaxBuckets" not in params and "BucketRegion" not in params and "ContinuationToken" not in params:
+    if params.keys().isdisjoint(("MaxBuckets", "BucketRegion", "ContinuationToken", "Prefix")):
         for item in found:
             item.pop("BucketRegion")
     result: Result = {"Owner": owner(call.account), "Buckets": found}

@@ -15,7 +15,6 @@ import msgspec
 
 from penstock.core.identity import Kind, Principal
 from penstock.services.s3.records import IGNORE_PUBLIC_ACLS, Bucket, Grant, ObjectRecord
-from penstock.services.s3.rules import malformed_xml
 from penstock.wire.errors import AwsError
 
 ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -141,7 +140,7 @@ def of_document(document: Mapping[str, Any], owner: str) -> tuple[Grant, ...]:
     for item in document.get("Grants") or []:
         grantee, permission = item.get("Grantee") or {}, item.get("Permission")
         if permission not in PERMISSIONS:
-            raise malformed_xml()
+            raise _malformed()
         kind = grantee.get("Type")
         if kind == "CanonicalUser" and "ID" in grantee:
             found.append(Grant(_checked_id(grantee["ID"]), permission))

@@ -98,13 +98,16 @@ def encoder(params: Params) -> Callable[[str], str]:
     return lambda text: quote(text, safe="/")
 
 
-def after(marker: str, delimiter: str, prefix: str) -> bytes:
-    """The first key that a page after `marker` may show; a marker that is a common prefix stands for all it holds."""
+def after(marker: str, delimiter: str, prefix: str, *, inside: bool = True) -> bytes:
+    """The first key that a page after `marker` may show; a marker that is a common prefix stands for all it holds.
+
+    inside: so does a marker inside of one, as in every listing but ListObjectsV2.
+    """
     raw = marker.encode()
     if delimiter and marker.startswith(prefix):
-        cut = marker.find(delimiter, len(prefix))
-        if cut >= 0 and cut + len(delimiter) == len(marker):
-            return prefix_end(raw)
+        cut = marker.find(delimiter, len(prefix)) + len(delimiter)
+        if cut >= len(prefix) + len(delimiter) and (inside or cut == len(marker)):
+            return prefix_end(marker[:cut].encode())
     return raw + b"\0" if raw else raw
 
 
@@ -213,7 +216,7 @@ async def list_objects_v2(call: Call, params: Params) -> Result:
     if "ContinuationToken" in params:
         begin = _read_token(params["ContinuationToken"])
     else:
-        begin = after(start, delimiter, prefix)
+        begin = after(start, delimiter, prefix, inside=False)
     page, account = await _page(call, params, begin, most)
     result: Result = {
         "Name": params["Bucket"],
@@ -227,7 +230,7 @@ async def list_objects_v2(call: Call, params: Params) -> Result:
         result["ContinuationToken"] = params["ContinuationToken"]
     if page.resume is not None:
         result["NextContinuationToken"] = _token(page.resume)
-    if start:
+    if start and "ContinuationToken" not in params:
         result["StartAfter"] = encode(start)
     if delimiter:
         result["Delimiter"] = encode(delimiter)

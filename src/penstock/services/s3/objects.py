@@ -203,7 +203,7 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
         result.update(locks.told(record))
     encryption_headers.tell(result, record.encryption, customer_md5)
     if record.metadata:
-        result["Metadata"] = record.metadata
+        result["Metadata"] = rules.told_metadata(record.metadata)
     if record.tags:
         result["TagCount"] = len(record.tags)
     begin, end = _wanted(params, found, result)

@@ -118,8 +118,6 @@ async def put_bucket_accelerate_configuration(call: Call, params: Params) -> Res
     There is one way to this server; BUCKET.s3-accelerate.* is another name of it.
     """
     status = params["AccelerateConfiguration"].get("Status")
-    if status not in ("Enabled", "Suspended"):
-        raise malformed_xml()
     await _bucket(call, params)
     if "." in params["Bucket"]:
         raise AwsError(
@@ -127,6 +125,8 @@ async def put_bucket_accelerate_configuration(call: Call, params: Params) -> Res
             "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names",
             400,
         )
+    if status not in ("Enabled", "Suspended"):
+        raise malformed_xml()
     await settings.put(call, params, keys.ACCELERATE, {"Status": status})
     return {}
 

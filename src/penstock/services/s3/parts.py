@@ -172,6 +172,8 @@ def _copied_range(text: str | None, size: int) -> tuple[int, int]:
                 members={"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": text},
             )
         begin, end = int(match.group(1)), int(match.group(2)) + 1
+        if begin >= size:
+            raise AwsError("InvalidRequest", "The specified copy range is invalid for the source object size", 400)
         if end > size:
             raise AwsError(
                 "InvalidArgument", f"Range specified is not valid for source object of size: {size}", 400,

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
 
-_AS_IF_NOT_THERE = ("GetObject", "HeadObject", "GetObjectAttributes", "CopyObject", "UploadPartCopy")
+_AS_IF_NOT_THERE = ("GetObject", "GetObjectAcl", "HeadObject", "GetObjectAttributes", "CopyObject", "UploadPartCopy")
 _METHODS = {"Put": "PUT", "Del": "DELETE"}
 
 

@@ -6,9 +6,11 @@ your objects using tags" of the S3 User Guide, and "Error responses" of the API 
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import Any
 
@@ -31,6 +33,8 @@ _SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
 _GRANTS = frozenset(("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP"))
 _RESERVED = {
     "Bucket": "System tags cannot be added/updated by requester",
+    "New bucket": 'User-defined tag keys can\'t start with "aws:". This prefix is reserved for system tags. Remove "aws:" from '
+    "your tag keys and try again.",
     "Object": "Your TagKey cannot be prefixed with aws:",
 }
 _TAG = re.compile(r"[\w\s+\-=.:/@]*", re.UNICODE)
@@ -88,8 +92,29 @@ def _decoded(value: str) -> str:
         if not value.isascii():
             return value.encode("latin-1").decode()
         return str(make_header(decode_header(value)))
-    except (UnicodeError, LookupError, ValueError):
+    except (UnicodeError, LookupError, ValueError, MessageError):
         return value
+
+
+def told_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """User metadata as answers tell it: what ASCII cannot say is encoded by RFC 2047, as Java's mail library does it."""
+    if all(value.isascii() and value.isprintable() for value in metadata.values()):
+        return metadata
+    return {
+        name: value if value.isascii() and value.isprintable() else _encoded(value) for name, value in metadata.items()
+    }
+
+
+def _encoded(value: str) -> str:
+    plain = sum(1 for character in value if character.isascii() and character.isprintable())
+    raw = value.encode("utf-8", "replace")
+    if plain <= len(value) - plain:
+        return f"=?UTF-8?B?{base64.b64encode(raw).decode()}?="
+    text = "".join(
+        "_" if byte == 0x20 else chr(byte) if 0x20 < byte < 0x7F and byte not in b"=_?" else f"={byte:02X}"
+        for byte in raw
+    )
+    return f"=?UTF-8?Q?{text}?="
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
@@ -118,7 +143,7 @@ def tag_set(tags: Iterable[Mapping[str, Any]], most: int, *, what: str) -> list[
             )  # fmt: skip
         if key.lower().startswith("aws:"):
             raise AwsError(
-                "InvalidTag", _RESERVED[what], 400, members={"TagKey": key}
+                "InvalidTag", _RESERVED[what], 400, members={} if what == "New bucket" else {"TagKey": key}
             )  # fmt: skip
         if key in seen:
             raise AwsError(

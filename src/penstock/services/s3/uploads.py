@@ -125,6 +125,11 @@ async def list_multipart_uploads(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> tuple[str, list[tuple[str, str, Upload | None]], bool]:
         account = require_bucket(txn, call, params).account
+        if id_marker and ("\0" in id_marker or txn.get(keys.upload(params["Bucket"], marker, id_marker)) is None):
+            raise AwsError(
+                "InvalidArgument", "Invalid uploadId marker", 400,
+                members={"ArgumentName": "upload-id-marker", "ArgumentValue": id_marker},
+            )  # fmt: skip
         return account, *_page(txn, params["Bucket"], prefix, delimiter, (marker, id_marker), most)
 
     account, entries, truncated = await call.store.transact(body, read_only=True)
@@ -147,8 +152,9 @@ async def list_multipart_uploads(call: Call, params: Params) -> Result:
         result["EncodingType"] = "url"
     if prefix:
         result["Prefix"] = encode_key(prefix)
-    result["NextKeyMarker"] = encode_key(entries[-1][0]) if entries else ""
-    result["NextUploadIdMarker"] = entries[-1][1] if entries else ""
+    shown = bool(entries) and (truncated or entries[-1][2] is not None)
+    result["NextKeyMarker"] = encode_key(entries[-1][0]) if shown else ""
+    result["NextUploadIdMarker"] = entries[-1][1] if shown else ""
     return result
 
 
