@@ -91,7 +91,7 @@ def _decoded(value: str) -> str:
     try:
         if not value.isascii():
             return value.encode("latin-1").decode()
-        return str(make_header(decode_header(value)))
+        return str(make_header(decode_header(value))) or value
     except (UnicodeError, LookupError, ValueError, MessageError):
         return value
 
