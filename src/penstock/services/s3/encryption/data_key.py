@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hmac
 
 from penstock.services.s3.encryption.bodies import BodySealer
 from penstock.services.s3.records import Encryption
@@ -25,6 +25,9 @@ class DataKey:
     def etag(self, md5: bytes) -> str:
         """The ETag of bytes with that MD5: itself only under SSE-S3, else something that tells nothing.
 
+        The same bytes under the same key have the same one, so that a part that is sent again is the part it was.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
         """
-        return md5.hex() if self.record.mode == AES256 else secrets.token_hex(16)
+        if self.record.mode == AES256:
+            return md5.hex()
+        return hmac.digest(self.key, b"penstock s3 etag " + md5, "sha256")[:16].hex()
