@@ -27,6 +27,14 @@ def test_services(server: Served, tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("all\n", 0), done.stderr
 
 
+def test_documents(server: Served, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["node", "documents.mjs", server.endpoint], cwd=workplace(tmp_path), env=environment(), text=True,
+        capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("all\n", 0), done.stderr
+
+
 async def test_protocols(edge: Edge, shard: Shard, tmp_path: Path) -> None:
     place = await asyncio.to_thread(workplace, tmp_path)
     shard.put(b"one")
