@@ -358,7 +358,9 @@ def _number(record: dict[str, Any]) -> str:
 
 def _event(record: dict[str, Any], source: str) -> dict[str, Any]:
     """A record as Lambda hands it to functions."""
-    event = {**record, "eventSourceARN": source}
+    told = record["dynamodb"]
+    told = {**told, "ApproximateCreationDateTime": float(told["ApproximateCreationDateTime"])}
+    event = {**record, "dynamodb": told, "eventSourceARN": source}
     identity = record.get("userIdentity")
     if identity:
         event["userIdentity"] = {"principalId": identity["PrincipalId"], "type": identity["Type"]}
