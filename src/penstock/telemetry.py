@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, TypeAlias
 
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -23,16 +23,25 @@ class Telemetry:
     def __init__(self) -> None:
         self._counters: dict[tuple[str, Labels], float] = {}
         self._gauges: dict[tuple[str, Labels], Callable[[], float]] = {}
+        self._families: dict[str, Callable[[], Mapping[Labels, float]]] = {}
         self._operations: dict[tuple[str, str, str], list[float]] = {}
 
     def count(self, name: str, n: float = 1, **labels: str) -> None:
         """Add to a counter; its name ends in _total."""
-        key = (name, tuple(sorted(labels.items())))
+        self.add(name, tuple(sorted(labels.items())), n)
+
+    def add(self, name: str, labels: Labels, n: float = 1) -> None:
+        """As `count`, for a busy place: the labels are sorted already."""
+        key = (name, labels)
         self._counters[key] = self._counters.get(key, 0) + n
 
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         """Have `read` asked at each scrape."""
         self._gauges[name, tuple(sorted(labels.items()))] = read
+
+    def gauges(self, name: str, read: Callable[[], Mapping[Labels, float]]) -> None:
+        """As `gauge`, for one whose labels come and go."""
+        self._families[name] = read
 
     def operation_ended(self, service: str, operation: str, error_code: str, began_monotonic_s: float) -> None:
         """Record one operation: its outcome ("" for success) and how long it took."""
@@ -57,6 +66,9 @@ class Telemetry:
                 lines.append(f"# TYPE {name} gauge")
                 last = name
             lines.append(f"{name}{_labels(labels)} {read():g}")
+        for name, read_all in sorted(self._families.items()):
+            lines.append(f"# TYPE {name} gauge")
+            lines += [f"{name}{_labels(labels)} {value:g}" for labels, value in sorted(read_all().items())]
         if self._operations:
             lines.append("# TYPE penstock_operation_seconds histogram")
         for (service, operation, code), row in sorted(self._operations.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -40,6 +41,7 @@ def test_a_function_from_nothing_to_its_log(server: Served, tmp_path: Path) -> N
     answered = run(server, "invoke", name, "--event", f"{name}/event.json", cwd=tmp_path)
     assert (answered.returncode, json.loads(answered.stdout)) == (0, {"message": "Hello, Ann!"})
     assert "greeting Ann" in answered.stderr and "REPORT RequestId" in answered.stderr
+    assert re.search(r"1 invocation, \d+ ms billed, \S+ GB-s: \$0\.0000\d+ at AWS's prices", answered.stderr)
     (tmp_path / name / "app.py").write_text(
         "def handler(event, context):\n    print('raises')\n    raise KeyError(event)\n"
     )
@@ -49,6 +51,7 @@ def test_a_function_from_nothing_to_its_log(server: Served, tmp_path: Path) -> N
     time.sleep(1)
     logs = run(server, "logs", name)
     assert "greeting Ann" in logs.stdout and "raises" in logs.stdout
+    assert run(server, "logs", name, "--cost").stdout.startswith("2 invocations, ")
     assert run(server, "invoke", "nobody").returncode == 2
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from penstock.cli.cost import Cost
 from penstock.cli.running import DEFAULT_ENDPOINT, client
 from penstock.clock import Clock
 
@@ -49,7 +50,8 @@ LOGS = """prints what a function printed, from its log group.
 examples:
   penstock logs hello                 the last ten minutes
   penstock logs hello --since 2h --filter ERROR
-  penstock logs -f hello              and what comes, until Ctrl-C"""
+  penstock logs -f hello              and what comes, until Ctrl-C
+  penstock logs hello --cost --since 1d"""
 
 DEPLOY = """creates or updates a function from a folder, as `penstock new` makes them: function.json holds CreateFunction's
 parameters, policy.json what its role may do. --live runs the folder itself (the bucket hot-reload): what is saved runs with the
@@ -75,6 +77,7 @@ def add_parsers(commands: Any) -> None:
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     logs.add_argument("--since", default="10m", metavar="AGE", help="how far back, e.g. 30s, 10m, 2h, 1d (default 10m)")
     logs.add_argument("--filter", default="", metavar="PATTERN", help="a CloudWatch Logs filter pattern")
+    logs.add_argument("--cost", action="store_true", help="only what AWS would bill for the invocations in it")
     event = commands.add_parser("event", help="a trigger's sample event", description=EVENT, formatter_class=shape)
     _add_sample(event, "sample", nargs="?")
     deploy = commands.add_parser(
@@ -182,7 +185,11 @@ def _invoke(arguments: argparse.Namespace) -> int:
         return 0
     answer = functions.invoke(FunctionName=arguments.function, LogType="Tail", Payload=payload)
     if not arguments.quiet:
-        sys.stderr.write(base64.b64decode(answer.get("LogResult", "")).decode(errors="replace"))
+        log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
+        sys.stderr.write(log)
+        cost = Cost()
+        if cost.add(log):
+            print(cost, file=sys.stderr)
     text = answer["Payload"].read().decode(errors="replace")
     try:
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
@@ -200,6 +207,12 @@ def _logs(arguments: argparse.Namespace) -> int:
     group = functions.get_function_configuration(FunctionName=arguments.function)["LoggingConfig"]["LogGroup"]
     logs = client(arguments.endpoint, "logs", arguments.region)
     start = int(Clock().host_now() - int(match[1]) * _UNITS_S[match[2]]) * 1000
+    if arguments.cost:
+        cost = Cost()
+        for event in _new_events(logs, group, start, arguments.filter):
+            cost.add(event["message"])
+        print(cost)
+        return 0
     seen: set[str] = set()
     while True:
         newest = start

@@ -127,6 +127,8 @@ class Courier:
 
     async def _failed(self, leased: Leased, delivery: Delivery, error: Exception) -> None:
         failures = leased.retries + 1
+        if delivery.failure_count:
+            self._node.telemetry.add(delivery.failure_count, delivery.failure_labels)
         allowed = min(delivery.max_attempts, REFUSED_ATTEMPTS) if is_refusal(error) else delivery.max_attempts
         code = error.code if isinstance(error, AwsError) else type(error).__name__
         if not isinstance(error, AwsError):

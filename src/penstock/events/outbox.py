@@ -22,7 +22,7 @@ class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     principal: the calling service's name, "s3.amazonaws.com". account, region: whose resource is called, and where.
     role: the ARN of a role of the caused resource that the service makes the call with, in place of its own principal.
-    trace: the X-Amzn-Trace-Id to go with it.
+    trace: the X-Amzn-Trace-Id to go with it. failure_count: a counter to add to, with labels, at each try that fails.
     source_arn, source_account: what caused it, as the condition keys aws:SourceArn and aws:SourceAccount.
     max_attempts: tries that may fail; an attempt that a crash cut short is not one. max_age_s: from `emit` on; a try
     that fails later than that is the last. lane: deliveries of one lane are made one at a time in order of commit, a
@@ -42,6 +42,8 @@ class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):
     lane: str = ""
     role: str = ""
     trace: str = ""
+    failure_count: str = ""
+    failure_labels: tuple[tuple[str, str], ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -15,10 +15,11 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, keys, records, rules
+from penstock.services.lambda_ import access, keys, metrics, records, rules
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
+from penstock.telemetry import Labels
 from penstock.wire.errors import AwsError
 
 UNRESERVED_MIN = 100
@@ -36,7 +37,8 @@ class Gate:
     def __init__(self, node: Node) -> None:
         self._limit = node.settings.function_concurrency
         self._running: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        node.telemetry.gauge("penstock_lambda_concurrent_executions", self.running)
+        self._each: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        metrics.watch(node, self)
 
     @contextmanager
     def enter(self, target: Target) -> Iterator[None]:
@@ -56,17 +58,27 @@ class Gate:
             if not running[key]:
                 del running[key]
             raise throttled(reason)
+        each, own = self._each, (latest.account, latest.region, latest.name)
         running[key] += 1
+        each[own] += 1
         try:
             yield
         finally:
             running[key] -= 1
             if not running[key]:
                 del running[key]
+            each[own] -= 1
+            if not each[own]:
+                del each[own]
 
-    def running(self) -> int:
-        """How many invocations are under way."""
-        return sum(self._running.values())
+    def by_function(self) -> dict[Labels, float]:
+        """How many invocations are under way, by function."""
+        return {metrics.labels(*where): count for where, count in self._each.items()}
+
+    def unreserved(self) -> dict[Labels, float]:
+        """How many are under way of functions without reserved concurrency, by account and region."""
+        places = [(key, count) for key, count in self._running.items() if len(key) == 2]
+        return {(("account", key[0]), ("region", key[1])): count for key, count in places}
 
 
 def reserved_in(txn: Transaction, account: str, region: str) -> int:

@@ -18,7 +18,7 @@ from penstock.core.call import Call
 from penstock.core.operation import REGISTRY
 from penstock.events.outbox import Delivery
 from penstock.runtime.api import Outcome
-from penstock.services.lambda_ import rules
+from penstock.services.lambda_ import metrics, rules
 from penstock.services.lambda_.events import Event
 from penstock.services.lambda_.records import Function
 from penstock.wire.errors import AwsError
@@ -158,7 +158,7 @@ def delivery(
             "DetailType": f"Lambda Function Invocation Result - {'Success' if succeeded else 'Failure'}",
             "Resources": [target, document["requestContext"]["functionArn"]],
         }]}  # fmt: skip
-    return _call(arn, params, function, trace)
+    return _call(arn, params, function, trace, metrics.DESTINATION_DELIVERY_FAILURES)
 
 
 def dead_letter(function: Function, event: Event, outcome: Outcome | None, trace: str) -> Delivery:
@@ -181,12 +181,13 @@ def dead_letter(function: Function, event: Event, outcome: Outcome | None, trace
         params["MessageBody"] = text
     else:
         params |= {"TopicArn": function.dead_letter, "Message": text}
-    return _call(arn, params, function, trace)
+    return _call(arn, params, function, trace, metrics.DEAD_LETTER_ERRORS)
 
 
-def _call(arn: arns.Arn, params: dict[str, Any], function: Function, trace: str) -> Delivery:
+def _call(arn: arns.Arn, params: dict[str, Any], function: Function, trace: str, failures: str) -> Delivery:
     return Delivery(
         service=arn.service, operation=_CALLS[arn.service], params=params, principal="lambda.amazonaws.com",
         account=arn.account or function.account, region=arn.region or function.region, source_arn=function.arn,
         source_account=function.account, role=function.role, trace=trace,
+        failure_count=failures, failure_labels=metrics.labels(function.account, function.region, function.name),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
 from penstock.runtime.streams import ResponseStream
-from penstock.services.lambda_ import access, events, records, recursion, rules, variables
+from penstock.services.lambda_ import access, events, metrics, records, recursion, rules, variables
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.concurrency import Gate, throttled
 from penstock.services.lambda_.packages import PackageFolders
@@ -56,6 +56,7 @@ async def invoke(call: Call, params: Params) -> Result:
         await call.store.transact(
             lambda txn: events.put(txn, target, call.request_id, payload, context, call.now, call.trace)
         )
+        _received(call, target)
         return {"StatusCode": 202, "Payload": b""}
     if kind == "DryRun":
         return {"StatusCode": 204, "Payload": b""}
@@ -78,7 +79,13 @@ async def invoke_async(call: Call, params: Params) -> Result:
     if not isinstance(target, Target):
         raise target
     await call.store.transact(lambda txn: events.put(txn, target, call.request_id, payload, "", call.now, call.trace))
+    _received(call, target)
     return {"Status": 202}
+
+
+def _received(call: Call, target: Target) -> None:
+    function = target.function
+    metrics.count(call.node, "async_events_received_total", function.account, function.region, function.name)
 
 
 async def run(
@@ -95,7 +102,7 @@ async def run(
     recursion.check(target.latest, rounds)
     spec = await ready.spec(function)
     credentials = await ready.credentials(function)
-    count = node.telemetry.count
+    where = function.account, function.region, function.name
     try:
         with ready.gate.enter(target):
             outcome = await node.runtime.invoke(
@@ -104,22 +111,15 @@ async def run(
                 credentials,
             )
     except TooManyEnvironments:
-        count("penstock_lambda_throttles_total", function=function.name)
+        metrics.count(node, "throttles_total", *where)
         raise throttled("ConcurrentInvocationLimitExceeded") from None
     except RuntimeUnsupported as error:
         raise AwsError("InvalidRuntimeException", str(error), 502, members={"Type": "User"}) from None
-    except AwsError:
-        count("penstock_lambda_throttles_total", function=function.name)
+    except AwsError as error:
+        if error.code == "TooManyRequestsException":
+            metrics.count(node, "throttles_total", *where)
         raise
-    count("penstock_lambda_invocations_total", function=function.name)
-    count("penstock_lambda_duration_ms_total", outcome.duration_ms, function=function.name)
-    count(
-        "penstock_lambda_billed_gb_seconds_total",
-        outcome.billed_ms * spec.memory_mb / 1_024_000,
-        function=function.name,
-    )
-    if outcome.error:
-        count("penstock_lambda_errors_total", function=function.name)
+    metrics.ran(node, function, outcome)
     return outcome
 
 

@@ -19,7 +19,7 @@ from penstock.core.node import Node
 from penstock.core.worker import worker
 from penstock.events import outbox
 from penstock.runtime.api import Outcome
-from penstock.services.lambda_ import access, destinations, event_source_mappings, invocations, keys
+from penstock.services.lambda_ import access, destinations, event_source_mappings, invocations, keys, metrics
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.event_filters import compile_filter
 from penstock.services.lambda_.event_source_mappings import Mapping
@@ -313,7 +313,7 @@ class Reader:
     ) -> None:
         """Pass over records, and tell the mapping's destination so in the same transaction."""
         mapping, now = self._mapping, self._node.clock.now()
-        self._node.telemetry.count("penstock_lambda_batches_dropped_total", function=mapping.name)
+        metrics.count(self._node, "batches_dropped_total", mapping.account, mapping.region, mapping.name)
         log.warning("%s gave up on %d records of %s: %s", mapping.name, len(batch), mapping.source, condition)
         delivery: outbox.Delivery | None = None
         if mapping.on_failure:

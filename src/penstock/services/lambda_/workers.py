@@ -20,6 +20,7 @@ from penstock.services.lambda_ import (
     events,
     invocations,
     keys,
+    metrics,
     records,
     recursion,
 )
@@ -67,6 +68,8 @@ async def _run(node: Node, leased: Leased) -> None:
         await _end(node, leased, event, None, "the function is gone")
         return
     target, config = found
+    age_ms = 1000 * max(0.0, node.clock.now() - event.accepted_at)
+    metrics.count(node, "async_event_age_ms_total", event.account, event.region, event.name, age_ms)
     tries = event.function_errors + 1
     age_max_s = AGE_MAX_S if config is None or config.age_max_s is None else config.age_max_s
     retries_max = len(FUNCTION_ERROR_DELAYS_S) if config is None or config.retries_max is None else config.retries_max
@@ -140,7 +143,7 @@ async def _end(node: Node, leased: Leased, event: Event, ending: Ending | None, 
 
     await node.store.transact(body)
     if why:
-        node.telemetry.count("penstock_lambda_events_dropped_total", function=event.name)
+        metrics.count(node, "async_events_dropped_total", event.account, event.region, event.name)
         log.warning("event %s of function %s ended: %s", event.request_id, event.name, why)
 
 
