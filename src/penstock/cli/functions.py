@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from penstock.cli import saved_events
 from penstock.cli.cost import Cost
-from penstock.cli.running import DEFAULT_ENDPOINT, client
+from penstock.cli.running import DEFAULT_ENDPOINT, NoAnswerError, client
 from penstock.clock import Clock
 
 EVENTS = Path(__file__).parent / "events"
@@ -34,6 +35,7 @@ examples:
   penstock invoke hello --event '{"name": "Ann"}'
   penstock invoke hello --event event.json               a file; - is standard input
   penstock invoke convert --sample s3-put --set Records.0.s3.bucket.name=inbox --set Records.0.s3.object.key=a.json
+  penstock invoke hello --test-event ann                 one that `penstock test-event` keeps
   penstock invoke hello --later                          asynchronously
 
 Exit status: 0 answered, 1 the function failed, 2 it could not be asked."""
@@ -66,8 +68,8 @@ def add_parsers(commands: Any) -> None:
     shape = argparse.RawDescriptionHelpFormatter
     invoke = commands.add_parser("invoke", help="run a function", description=INVOKE, formatter_class=shape)
     invoke.add_argument("function", help="name, partial ARN or ARN; NAME:ALIAS for a version of it")
-    invoke.add_argument("--event", help="JSON, a file of it, or - for standard input (default {})")
-    _add_sample(invoke, "--sample")
+    _add_event(invoke)
+    invoke.add_argument("--test-event", metavar="NAME", help="an event that `penstock test-event` keeps")
     invoke.add_argument("--later", action="store_true", help="asynchronously: accepted, and run by itself")
     invoke.add_argument("--quiet", action="store_true", help="do not print what the function printed")
     logs = commands.add_parser(
@@ -86,11 +88,18 @@ def add_parsers(commands: Any) -> None:
     deploy.add_argument("folder", type=Path)
     deploy.add_argument("--name", help="the function's name (default: the folder's)")
     deploy.add_argument("--live", action="store_true", help="run the folder as it is at each invocation")
+    kept = saved_events.add_parser(commands, _add_event)
+    kept.set_defaults(run=_reported(_test_event))
     for parser, run in ((invoke, _invoke), (logs, _logs), (deploy, _deploy)):
         parser.add_argument("--endpoint", default=os.environ.get("AWS_ENDPOINT_URL", DEFAULT_ENDPOINT))
         parser.add_argument("--region", default="")
         parser.set_defaults(run=_reported(run))
     event.set_defaults(run=_reported(_event))
+
+
+def _add_event(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--event", help="JSON, a file of it, or - for standard input (default {})")
+    _add_sample(parser, "--sample")
 
 
 def _add_sample(parser: argparse.ArgumentParser, name: str, **options: Any) -> None:
@@ -109,7 +118,7 @@ def _reported(run: Any) -> Any:
 
         try:
             status: int = run(arguments)
-        except (_Unusable, BotoCoreError, ClientError) as error:
+        except (_Unusable, NoAnswerError, BotoCoreError, ClientError) as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2
         return status
@@ -158,12 +167,21 @@ def _event(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _test_event(arguments: argparse.Namespace) -> int:
+    if not arguments.name and arguments.action != "list":
+        raise _Unusable(f"penstock test-event {arguments.action} FUNCTION NAME: which one?")
+    return saved_events.run(arguments, _payload)
+
+
 def _payload(arguments: argparse.Namespace) -> bytes:
+    event: Any
     if arguments.sample:
         return json.dumps(sample(arguments.sample, arguments.changes)).encode()
     given = arguments.event
-    if given is None:
-        event: Any = {}
+    if getattr(arguments, "test_event", None):
+        event = saved_events.saved(arguments, arguments.test_event)
+    elif given is None:
+        event = {}
     else:
         try:
             text = sys.stdin.read() if given == "-" else given

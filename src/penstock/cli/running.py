@@ -38,10 +38,13 @@ def client(endpoint: str, service: str, region: str = "", account: str = "") -> 
     )  # fmt: skip
 
 
-def ask(endpoint: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = TIMEOUT_S) -> Any:
+def ask(
+    endpoint: str, path: str, body: Any = None, *, timeout_s: float = TIMEOUT_S, method: str = "", service: str = "iam",
+    region: str = "",
+) -> Any:  # fmt: skip
     """The JSON that one of the server's own endpoints answers with. Signed, so that a server elsewhere answers too.
 
-    Raises NoAnswerError.
+    method: GET without a body and POST with one, unless it is said. Raises NoAnswerError.
     """
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
@@ -50,9 +53,10 @@ def ask(endpoint: str, path: str, body: dict[str, Any] | None = None, *, timeout
     if urlsplit(endpoint).scheme not in ("http", "https"):
         raise NoAnswerError(f"--endpoint {endpoint}: must be http:// or https://")
     data = b"" if body is None else json.dumps(body).encode()
-    method = "GET" if body is None else "POST"
+    method = method or ("GET" if body is None else "POST")
+    region = region or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
     signed = AWSRequest(method, endpoint.rstrip("/") + path, data=data or None)
-    SigV4Auth(Credentials(*_credentials(), os.environ.get("AWS_SESSION_TOKEN")), "iam", "us-east-1").add_auth(signed)
+    SigV4Auth(Credentials(*_credentials(), os.environ.get("AWS_SESSION_TOKEN")), service, region).add_auth(signed)
     request = urllib.request.Request(
         endpoint.rstrip("/") + path, data=data or None, method=method, headers=dict(signed.headers.items())
     )

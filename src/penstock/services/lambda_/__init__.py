@@ -24,6 +24,7 @@ from penstock.services.lambda_ import (
     provisioned_concurrency,
     recursion,
     runtime_management,
+    saved_events,
     stream_polling,
     streaming,
     tags,
@@ -39,5 +40,6 @@ models.patch("lambda", Path(__file__).with_name("model-patch.json"))
 __all__ = [
     "account", "aliases", "concurrency", "configurations", "downloads", "event_invoke_configs", "event_source_mappings",
     "functions", "invocations", "layer_permissions", "layers", "output", "permissions", "provisioned_concurrency",
-    "recursion", "runtime_management", "stream_polling", "streaming", "tags", "url_requests", "urls", "versions", "workers",
+    "recursion", "runtime_management", "saved_events", "stream_polling", "streaming", "tags", "url_requests", "urls",
+    "versions", "workers",
 ]  # fmt: skip

@@ -23,6 +23,7 @@
 | ("lambda", "code", account, region) | i64 counter: bytes of packages kept |
 | ("lambda", "reserved", account, region) | i64 counter: concurrency reserved for functions |
 | ("lambda", "url", id) | key of the `urls.Url` with that id |
+| ("lambda", "test event", account, region, name, owner, event) | JSON, `store.chunked`; owner: principal's ARN, "" shared |
 | ("lambda", "async") + the queue's own suffixes | events waiting for an asynchronous invocation |
 
 What is under "of" goes with its function.
@@ -119,6 +120,15 @@ def provisioned(account: str, region: str, name: str, qualifier: str) -> bytes:
 
 def provisioned_of(account: str, region: str, name: str) -> tuple[bytes, bytes]:
     return range_of(("lambda", "provisioned", account, region, name))
+
+
+def test_event(account: str, region: str, name: str, owner: str, event: str) -> bytes:
+    return pack(("lambda", "test event", account, region, name, owner, event))
+
+
+def test_events_of(account: str, region: str, name: str, *owner: str) -> tuple[bytes, bytes]:
+    """All of a function, or those of one owner."""
+    return range_of(("lambda", "test event", account, region, name, *owner))
 
 
 def every_provisioned() -> tuple[bytes, bytes]:

@@ -14,6 +14,7 @@ from penstock.core.operation import Params, Result
 from penstock.services.lambda_ import keys, rules
 from penstock.services.lambda_.packages import Package
 from penstock.store import Transaction
+from penstock.store.chunked import clear_large_range
 from penstock.wire.errors import AwsError
 
 LATEST = "$LATEST"
@@ -199,6 +200,7 @@ def clear_all(txn: Transaction, account: str, region: str, name: str) -> None:
     txn.clear(keys.policy(account, region, name))
     txn.clear(*keys.all_of(account, region, name))
     txn.clear(*keys.provisioned_of(account, region, name))
+    clear_large_range(txn, *keys.test_events_of(account, region, name))
     txn.add(keys.PROVISIONED_WAKE, 1)
 
 
