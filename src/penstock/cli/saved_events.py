@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.cli.running import DEFAULT_ENDPOINT, ask
 
-TEST_EVENT = """keeps events to try a function with: ten private ones for each caller, and shared ones for whoever may read them.
+TEST_EVENT = """keeps events to try a function with: ten private ones for each caller, shared ones for whoever may read them.
 They go with their function.
 
 examples:
