@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.core.operation import Params
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.services.dynamodb.table import IndexRecord, TableRecord
+from penstock.services.dynamodb.table_records import IndexRecord, TableRecord
 from penstock.services.dynamodb.table_rules import check_units
 from penstock.wire.errors import AwsError
 

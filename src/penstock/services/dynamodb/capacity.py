@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from penstock.services.dynamodb.table import Index
+from penstock.services.dynamodb.index import Index
 
 WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from penstock.core.call import Call
 from penstock.core.metrics import Metrics, series
-from penstock.services.dynamodb.table import Index, Table
+from penstock.services.dynamodb.index import Index
+from penstock.services.dynamodb.table import Table
 
 NAMESPACE = "AWS/DynamoDB"
 READ, WRITE = "ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"

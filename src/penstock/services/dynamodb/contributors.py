@@ -15,7 +15,9 @@ import msgspec
 
 from penstock.core.node import Node
 from penstock.services.dynamodb import keys
-from penstock.services.dynamodb.table import Index, KeySpace, Table
+from penstock.services.dynamodb.index import Index
+from penstock.services.dynamodb.key_space import KeySpace
+from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
 
 KEPT_S = 15 * 86400

@@ -13,7 +13,8 @@ import msgspec
 
 from penstock.services.dynamodb import keys, records
 from penstock.services.dynamodb.attributes import Item
-from penstock.services.dynamodb.table import Table, TableRecord, changed
+from penstock.services.dynamodb.table import Table, changed
+from penstock.services.dynamodb.table_records import TableRecord
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 

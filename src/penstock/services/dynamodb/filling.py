@@ -8,7 +8,8 @@ from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.services.dynamodb import keys, records, table, tables, writes
 from penstock.services.dynamodb.attributes import Item, check_item
-from penstock.services.dynamodb.table import Table, TableRecord
+from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_records import TableRecord
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from penstock.clock import Clock
 from penstock.core.node import Node
 from penstock.services.dynamodb import keys, records, table
-from penstock.services.dynamodb.table import Table, TableRecord
+from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_records import TableRecord
 from penstock.store.api import Transaction
 from penstock.store.chunked import CHUNK_BYTES, INLINE, clear_large, clear_large_range, expand, set_large
 from penstock.store.tuples import prefix_end

@@ -15,7 +15,7 @@ import msgspec
 from penstock.services.dynamodb import billing, keys, table
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.records import size_of
-from penstock.services.dynamodb.table import IndexRecord, TableRecord
+from penstock.services.dynamodb.table_records import IndexRecord, TableRecord
 from penstock.services.dynamodb.table_rules import MAX_GLOBAL_INDEXES, check_global_index, check_units
 from penstock.services.dynamodb.writes import add_entry
 from penstock.store.api import Transaction

@@ -18,7 +18,9 @@ from penstock.core.operation import Params, Result, find, operation
 from penstock.core.web import Visit, site
 from penstock.services.dynamodb import contributors, keys, names, resource_policies, table
 from penstock.services.dynamodb.errors import invalid, table_missing, table_missing_by_name
-from penstock.services.dynamodb.table import Insight, KeySpace, Table, TableRecord
+from penstock.services.dynamodb.key_space import KeySpace
+from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_records import Insight, TableRecord
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Response

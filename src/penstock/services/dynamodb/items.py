@@ -25,6 +25,7 @@ from penstock.services.dynamodb.expressions.condition import Predicate
 from penstock.services.dynamodb.expressions.request import NO_VALUES
 from penstock.services.dynamodb.expressions.scope import Values
 from penstock.services.dynamodb.expressions.update import Update
+from penstock.services.dynamodb.index import bad_update
 from penstock.services.dynamodb.legacy import compile_either
 from penstock.services.dynamodb.rules import check_expression_parameters, check_return_values
 from penstock.services.dynamodb.table import Table
@@ -260,7 +261,7 @@ async def update_item(call: Call, params: Params) -> Result:
             try:
                 used = writes.save(txn, found, item_key, old, item, new_json, size, call.node)
             except AwsError as error:
-                raise table.bad_update(error) from None
+                raise bad_update(error) from None
         if found.is_metered:
             take(call, found, item_key, size, old, used)
         if wanted == "ALL_NEW":

@@ -10,7 +10,8 @@ from penstock.services.dynamodb.attributes import Value
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.expressions.key_condition import KeyCondition
 from penstock.services.dynamodb.expressions.scope import Values
-from penstock.services.dynamodb.table import CompositeIndex, KeySpace
+from penstock.services.dynamodb.index import CompositeIndex
+from penstock.services.dynamodb.key_space import KeySpace
 from penstock.store.tuples import prefix_end
 
 

@@ -1,7 +1,7 @@
 """DynamoDB's key bytes; the only place that makes them.
 
     key                                                    value
-    ("ddb", account, region, "table", name)                table.TableRecord, JSON
+    ("ddb", account, region, "table", name)                table_records.TableRecord, JSON
     ("ddb", "tags", table id)                              {tag: value}, JSON
     ("ddb", "count", table id)                             number of items, counter
     ("ddb", "bytes", table id)                             sum of item sizes, counter

@@ -13,7 +13,9 @@ from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.errors import INVALID, KEY_MISMATCH, invalid
 from penstock.services.dynamodb.expressions.request import Expressions
 from penstock.services.dynamodb.expressions.scope import Values
-from penstock.services.dynamodb.table import Index, KeySpace, Table
+from penstock.services.dynamodb.index import Index
+from penstock.services.dynamodb.key_space import KeySpace
+from penstock.services.dynamodb.table import Table
 from penstock.store.api import StoreError, Transaction
 from penstock.wire.errors import AwsError
 

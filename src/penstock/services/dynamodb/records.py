@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from penstock.services.dynamodb.attributes import Item
-from penstock.services.dynamodb.table import KeySpace
+from penstock.services.dynamodb.key_space import KeySpace
 from penstock.store.api import StoreError, Transaction
 from penstock.store.chunked import get_large
 

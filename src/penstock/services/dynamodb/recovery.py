@@ -13,7 +13,7 @@ from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import history, keys, names, resource_policies, table
 from penstock.services.dynamodb.restores import earliest
-from penstock.services.dynamodb.table import TableRecord
+from penstock.services.dynamodb.table_records import TableRecord
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 

@@ -13,7 +13,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import names, replicas, resource_policies, table, tables
 from penstock.services.dynamodb.errors import INVALID, invalid, table_missing_by_name
-from penstock.services.dynamodb.table import TableRecord
+from penstock.services.dynamodb.table_records import TableRecord
 from penstock.wire.errors import AwsError
 
 _SERVICE = "application-autoscaling"

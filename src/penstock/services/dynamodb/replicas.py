@@ -19,7 +19,8 @@ from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.dynamodb import expirations, jobs, keys, names, streams, table, versions
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.services.dynamodb.table import IndexRecord, ReplicaRecord, Table, TableRecord
+from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_records import IndexRecord, ReplicaRecord, TableRecord
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
 

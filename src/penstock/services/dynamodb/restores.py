@@ -29,7 +29,7 @@ from penstock.services.dynamodb import (
     tables,
 )
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.services.dynamodb.table import IndexRecord, Restored, TableRecord
+from penstock.services.dynamodb.table_records import IndexRecord, Restored, TableRecord
 from penstock.services.dynamodb.table_rules import check_throughput, check_units
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError

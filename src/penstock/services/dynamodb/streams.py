@@ -19,7 +19,8 @@ import msgspec
 from penstock.core.node import Node
 from penstock.services.dynamodb import changes, keys, table
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.services.dynamodb.table import Table, TableRecord
+from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_records import TableRecord
 from penstock.store.api import Transaction
 from penstock.store.log import POSITION_BYTES, Log
 from penstock.store.tuples import prefix_end

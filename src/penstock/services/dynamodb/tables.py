@@ -28,7 +28,7 @@ from penstock.services.dynamodb import (
 )
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
-from penstock.services.dynamodb.table import TableRecord
+from penstock.services.dynamodb.table_records import Restored, TableRecord
 from penstock.services.dynamodb.table_rules import check_create, check_throughput, check_units
 from penstock.services.dynamodb.tags import checked, save_tags
 from penstock.store.api import Transaction
@@ -220,7 +220,7 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
     return found
 
 
-def _restore_summary(restored: table.Restored, under_way: bool) -> dict[str, Any]:
+def _restore_summary(restored: Restored, under_way: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {"RestoreDateTime": restored.at, "RestoreInProgress": under_way}
     if restored.backup_arn:
         shown["SourceBackupArn"] = restored.backup_arn

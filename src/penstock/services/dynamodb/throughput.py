@@ -16,7 +16,8 @@ from typing import Literal, TypeAlias
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.services.dynamodb import contributors, keys
-from penstock.services.dynamodb.table import Index, Table
+from penstock.services.dynamodb.index import Index
+from penstock.services.dynamodb.table import Table
 from penstock.wire.errors import AwsError
 
 BURST_S = 300.0

@@ -32,7 +32,9 @@ from penstock.services.dynamodb.batches import Done, add_collections, add_consum
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.expressions.request import Expressions, compile_request
 from penstock.services.dynamodb.expressions.scope import Values
+from penstock.services.dynamodb.index import bad_update
 from penstock.services.dynamodb.items import measured, refuse_below_keys, refuse_key_updates, require, updated
+from penstock.services.dynamodb.key_space import EMPTY_KEY
 from penstock.services.dynamodb.table import Table
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -177,7 +179,7 @@ def _changes(call: Call, txn: Transaction, actions: list[_Action]) -> list[_Chan
             changes.append(_change(call, txn, action, found, key))
             reasons.append(_NO_REASON)
         except AwsError as error:
-            if error.message == _TWICE or error.message.startswith(table.EMPTY_KEY):
+            if error.message == _TWICE or error.message.startswith(EMPTY_KEY):
                 raise
             reasons.append(_reason(error))
     _cancel_for(reasons)
@@ -241,7 +243,7 @@ def _change(call: Call, txn: Transaction, action: _Action, found: Table, key: by
             try:
                 _check_indexes(found, item)
             except AwsError as error:
-                raise table.bad_update(error) from None
+                raise bad_update(error) from None
             return _Change(found, key, old, body, size, item, action.item)
         case kind:
             return _Change(found, key, old, b"", 0, {}, action.item, kind == "Delete")

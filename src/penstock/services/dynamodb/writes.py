@@ -8,7 +8,9 @@ from penstock.core.node import Node
 from penstock.services.dynamodb import capacity, changes, expirations, keys, records, versions
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.history import Moments, note
-from penstock.services.dynamodb.table import Index, KeySpace, Table
+from penstock.services.dynamodb.index import Index
+from penstock.services.dynamodb.key_space import KeySpace
+from penstock.services.dynamodb.table import Table
 from penstock.store.api import LIMITS, Transaction
 from penstock.store.chunked import clear_large, set_large
 

@@ -25,9 +25,11 @@ from penstock.services.dynamodb.expressions.syntax import (
     PathNode,
     ValueNode,
 )
+from penstock.services.dynamodb.index import CompositeIndex
+from penstock.services.dynamodb.key_space import KeySpace
 from penstock.services.dynamodb.partiql.literals import value_of
 from penstock.services.dynamodb.partiql.syntax import Statement
-from penstock.services.dynamodb.table import CompositeIndex, KeySpace, Table
+from penstock.services.dynamodb.table import Table
 
 MAX_PARTITIONS = 50
 """Partition keys that IN may list."""
