@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`file://PATH`; empty: inside `data`. Nodes that share a store must share it."""
     limits: bool = True
     """Enforce AWS's quotas and rates. Off for load tests; permissions and sizes hold regardless."""
+    item_collection_bytes: int = 10 * 1024**3
+    """The most that items of one partition key may take in a DynamoDB table with local indexes, entries included."""
     region: str = "us-east-1"
     """The region of a request whose signature names none."""
     access_key_id: str = "test"

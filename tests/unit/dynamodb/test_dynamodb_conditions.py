@@ -313,7 +313,7 @@ def test_unused_and_malformed_placeholders() -> None:
 def test_long_and_deep_expressions_are_bounded() -> None:
     assert "maximum allowed size" in refusal("a = b AND " * 500 + "a = b")
     assert "nested" in refusal("NOT (" * 100 + "a = b" + ")" * 100)
-    wide = " AND ".join(["a = :v"] * 370)
+    wide = " AND ".join(["a = :v"] * 300)
     compiled, values = compile_request({"ConditionExpression": wide, "ExpressionAttributeValues": {":v": N}})
     assert compiled.condition
     assert compiled.condition({"a": N}, values)

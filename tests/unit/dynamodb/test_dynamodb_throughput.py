@@ -136,7 +136,7 @@ async def test_an_index_holds_writes_back() -> None:
 
 async def test_a_hot_partition() -> None:
     ddb = Calls()
-    await make(ddb, read=100_000, write=100_000)
+    await make(ddb, read=39_000, write=39_000)
     for _ in range(3):
         await ddb("PutItem", TableName="tab", Item=item("hot", 390 * 1024))
     with pytest.raises(AwsError) as caught:

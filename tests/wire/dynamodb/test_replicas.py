@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
+
 from served import Served
 
 
@@ -74,6 +77,27 @@ def test_two_regions(server: Served) -> None:
     assert name not in there.list_tables()["TableNames"]
 
 
+def add_scaled_replica(server: Served, here: Any, name: str) -> None:
+    """A provisioned table gets a replica once its writes are scaled; then those of the replica are too, until told not to."""
+    add = {"TableName": name, "ReplicaUpdates": [{"Create": {"RegionName": "eu-west-1"}}]}
+    with pytest.raises(ClientError, match="should either be Pay-Per-Request or AutoScaled"):
+        here.update_table(**add)
+    place = {
+        "ServiceNamespace": "dynamodb", "ResourceId": f"table/{name}",
+        "ScalableDimension": "dynamodb:table:WriteCapacityUnits",
+    }  # fmt: skip
+    server.client("application-autoscaling").register_scalable_target(**place, MinCapacity=4, MaxCapacity=40)
+    here.update_table(**add)
+    wait(lambda: here.describe_table(TableName=name)["Table"]["Replicas"][0]["ReplicaStatus"] == "ACTIVE")
+    theirs = server.client("application-autoscaling", region="eu-west-1").describe_scalable_targets(
+        ServiceNamespace="dynamodb", ResourceIds=[f"table/{name}"]
+    )["ScalableTargets"]
+    assert [(each["MinCapacity"], each["MaxCapacity"]) for each in theirs] == [(4, 40)]
+    here.update_table_replica_auto_scaling(
+        TableName=name, ProvisionedWriteCapacityAutoScalingUpdate={"AutoScalingDisabled": True}
+    )
+
+
 def test_auto_scaling_of_all_regions(server: Served) -> None:
     name = f"scaled-{time.time_ns()}"
     here, there = server.client("dynamodb"), server.client("dynamodb", region="eu-west-1")
@@ -87,8 +111,7 @@ def test_auto_scaling_of_all_regions(server: Served) -> None:
         }],
     )  # fmt: skip
     here.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
-    here.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": "eu-west-1"}}])
-    wait(lambda: here.describe_table(TableName=name)["Table"]["Replicas"][0]["ReplicaStatus"] == "ACTIVE")
+    add_scaled_replica(server, here, name)
 
     def scaling(client: Any) -> dict[str, Any]:
         found = client.describe_table_replica_auto_scaling(TableName=name)["TableAutoScalingDescription"]

@@ -6,9 +6,8 @@ from urllib.parse import urlsplit
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb.table_rules import ACCOUNT_MAX_UNITS, TABLE_MAX_UNITS
 
-ACCOUNT_MAX_UNITS = 80_000
-TABLE_MAX_UNITS = 40_000
 _CACHE_MINUTES = 1440
 
 

@@ -28,6 +28,11 @@ def table_missing_by_name(name: str) -> AwsError:
     return AwsError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
 
 
+def collection_full() -> AwsError:
+    """What is said of a write that would make an item collection larger than it may be."""
+    return AwsError("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")
+
+
 COUNT = "1 validation error detected: "
 
 

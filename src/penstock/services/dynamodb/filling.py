@@ -20,6 +20,7 @@ def create(txn: Transaction, call: Call, record: TableRecord, exists: str) -> No
     if txn.get(key) is not None:
         raise AwsError(exists, f"Table already exists: {record.name}")
     tables.check_count(txn, call, call.region)
+    tables.check_provisioned(txn, call, record)
     txn.set(key, table.encode(record))
 
 

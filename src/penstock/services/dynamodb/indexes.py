@@ -16,7 +16,7 @@ from penstock.services.dynamodb import billing, keys, table
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.records import size_of
 from penstock.services.dynamodb.table_records import IndexRecord, TableRecord
-from penstock.services.dynamodb.table_rules import MAX_GLOBAL_INDEXES, check_global_index, check_units
+from penstock.services.dynamodb.table_rules import MAX_GLOBAL_INDEXES, check_global_index, check_projected, check_units
 from penstock.services.dynamodb.writes import add_entry
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large_range
@@ -141,6 +141,7 @@ def _create(
             f"GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL_INDEXES}",
         )
     index = _record(given, record.last_index_id + 1, True, record.on_demand)
+    check_projected(sum(len(each.non_key_attributes) for each in (*record.indexes, index)))
     index.backfilling = True
     state = Backfill(record_key, index.id)
     txn.set(keys.backfill(uuid.UUID(record.id).bytes, index.id), msgspec.json.encode(state))

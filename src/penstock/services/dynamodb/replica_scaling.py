@@ -13,10 +13,10 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import names, replicas, resource_policies, table, tables
 from penstock.services.dynamodb.errors import INVALID, invalid, table_missing_by_name
+from penstock.services.dynamodb.scaling import ask, dimension, pages, resource
 from penstock.services.dynamodb.table_records import TableRecord
 from penstock.wire.errors import AwsError
 
-_SERVICE = "application-autoscaling"
 _COPIED = ("TargetValue", "DisableScaleIn", "ScaleInCooldown", "ScaleOutCooldown")
 
 
@@ -31,14 +31,6 @@ async def _find(call: Call, params: Params) -> TableRecord:
 
 def _regions(call: Call, record: TableRecord) -> list[str]:
     return [call.region, *(each.region for each in record.replicas)]
-
-
-async def _ask(call: Call, region: str, name: str, **params: Any) -> dict[str, Any]:
-    """Call Application Auto Scaling in a region."""
-    return await call.node.call(
-        _SERVICE, name, {"ServiceNamespace": "dynamodb", **params}, principal=call.principal, account=call.account,
-        region=region, context=call.context,
-    )  # fmt: skip
 
 
 @operation(
@@ -78,12 +70,12 @@ async def _describe(call: Call, record: TableRecord, status: str = "") -> dict[s
 
 async def _settings(call: Call, region: str, record: TableRecord) -> Any:
     """A function of an index's name ("": the table) and "Read" or "Write" that gives AutoScalingSettings there."""
-    resources = [_resource(record, name) for name in ("", *(each.name for each in record.indexes if each.is_global))]
-    targets = await _all(call, region, "DescribeScalableTargets", "ScalableTargets", ResourceIds=resources)
-    policies = await _all(call, region, "DescribeScalingPolicies", "ScalingPolicies")
+    resources = [resource(record, name) for name in ("", *(each.name for each in record.indexes if each.is_global))]
+    targets = await pages(call, region, "DescribeScalableTargets", "ScalableTargets", ResourceIds=resources)
+    policies = await pages(call, region, "DescribeScalingPolicies", "ScalingPolicies")
 
     def settings(index: str, kind: str) -> dict[str, Any]:
-        place = (_resource(record, index), _dimension(index, kind))
+        place = (resource(record, index), dimension(index, kind))
         target = next((each for each in targets if (each["ResourceId"], each["ScalableDimension"]) == place), None)
         if target is None:
             return {"AutoScalingDisabled": True}
@@ -107,25 +99,6 @@ async def _settings(call: Call, region: str, record: TableRecord) -> Any:
         }
 
     return settings
-
-
-async def _all(call: Call, region: str, operation_name: str, member: str, **params: Any) -> list[dict[str, Any]]:
-    """All pages of a list."""
-    found: list[dict[str, Any]] = []
-    while True:
-        page = await _ask(call, region, operation_name, **params)
-        found += page[member]
-        if "NextToken" not in page:
-            return found
-        params["NextToken"] = page["NextToken"]
-
-
-def _resource(record: TableRecord, index: str) -> str:
-    return f"table/{record.name}/index/{index}" if index else f"table/{record.name}"
-
-
-def _dimension(index: str, kind: str) -> str:
-    return f"dynamodb:{'index' if index else 'table'}:{kind}CapacityUnits"
 
 
 @operation(
@@ -170,10 +143,10 @@ def _wanted(call: Call, record: TableRecord, params: Params) -> Iterable[tuple[s
 
 
 async def _apply(call: Call, region: str, record: TableRecord, index: str, kind: str, update: dict[str, Any]) -> None:
-    place = {"ResourceId": _resource(record, index), "ScalableDimension": _dimension(index, kind)}
+    place: dict[str, Any] = {"ResourceId": resource(record, index), "ScalableDimension": dimension(index, kind)}
     if update.get("AutoScalingDisabled"):
         try:
-            await _ask(call, region, "DeregisterScalableTarget", **place)
+            await ask(call, region, "DeregisterScalableTarget", **place)
         except AwsError as error:
             if error.code != "ObjectNotFoundException":
                 raise
@@ -181,12 +154,12 @@ async def _apply(call: Call, region: str, record: TableRecord, index: str, kind:
     target = {"MinCapacity": update.get("MinimumUnits"), "MaxCapacity": update.get("MaximumUnits")}
     target["RoleARN"] = update.get("AutoScalingRoleArn")
     given = {name: value for name, value in target.items() if value is not None}
-    await _ask(call, region, "RegisterScalableTarget", **place, **given)
+    await ask(call, region, "RegisterScalableTarget", **place, **given)
     if "ScalingPolicyUpdate" not in update:
         return
     policy = update["ScalingPolicyUpdate"]
     configuration = policy["TargetTrackingScalingPolicyConfiguration"]
-    await _ask(
+    await ask(
         call, region, "PutScalingPolicy", **place,
         PolicyName=policy.get("PolicyName") or f"DynamoDB{kind}CapacityUtilization:{place['ResourceId']}",
         PolicyType="TargetTrackingScaling",

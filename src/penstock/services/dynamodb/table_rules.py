@@ -12,6 +12,11 @@ MAX_LOCAL_INDEXES = 5
 MAX_GLOBAL_INDEXES = 20
 MAX_KEY_ATTRIBUTES = 4
 """Of a global index's partition key, and of its sort key."""
+MAX_PROJECTED = 100
+"""Attributes that all indexes of a table may name to be projected, each counted for each index."""
+TABLE_MAX_UNITS = 40_000
+ACCOUNT_MAX_UNITS = 80_000
+"""AWS's default quotas of provisioned read or write units of a table with its indexes, and of all tables in a region."""
 _MAX_UNITS = 1_000_000_000_000
 
 
@@ -42,6 +47,9 @@ def check_create(params: Mapping[str, Any]) -> None:
     if global_ is not None:
         check_global_indexes(global_, definitions, params.get("BillingMode") == "PAY_PER_REQUEST", names_seen)
     check_all_used(schema, definitions, [*(local or ()), *(global_ or ())])
+    check_projected(
+        sum(len(each["Projection"].get("NonKeyAttributes") or ()) for each in (*(local or ()), *(global_ or ())))
+    )
 
 
 def _check_schema_lengths(schema: list[dict[str, str]], local: Iterable[Mapping[str, Any]]) -> None:
@@ -204,6 +212,15 @@ def check_projection(projection: Mapping[str, Any]) -> None:
         raise invalid(f"{INVALID}ProjectionType is {kind}, but NonKeyAttributes is specified")
     if names_too is None and kind == "INCLUDE":
         raise invalid(f"{INVALID}ProjectionType is {kind}, but NonKeyAttributes is not specified")
+    if names_too is not None and len(set(names_too)) != len(names_too):
+        twice = next(name for name in names_too if names_too.count(name) > 1)
+        raise invalid(f"{INVALID}Duplicate attribute name in NonKeyAttributes: {twice}")
+
+
+def check_projected(count: int) -> None:
+    """count: attributes that indexes name to be projected. Raises ValidationException for too many."""
+    if count > MAX_PROJECTED:
+        raise invalid(f"{INVALID}NonKeyAttributes count exceeds the per-table limit of {MAX_PROJECTED}")
 
 
 def check_all_used(

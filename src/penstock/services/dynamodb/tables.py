@@ -23,13 +23,20 @@ from penstock.services.dynamodb import (
     names,
     replicas,
     resource_policies,
+    scaling,
     streams,
     table,
 )
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.table_records import Restored, TableRecord
-from penstock.services.dynamodb.table_rules import check_create, check_throughput, check_units
+from penstock.services.dynamodb.table_rules import (
+    ACCOUNT_MAX_UNITS,
+    TABLE_MAX_UNITS,
+    check_create,
+    check_throughput,
+    check_units,
+)
 from penstock.services.dynamodb.tags import checked, save_tags
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large_range
@@ -102,6 +109,7 @@ async def create_table(call: Call, params: Params) -> Result:
         if txn.get(key) is not None:
             raise AwsError("ResourceInUseException", f"Table already exists: {name}")
         check_count(txn, call, call.region)
+        check_provisioned(txn, call, record)
         made = streams.open_stream(txn, key, record, view, call.now) if view else record
         txn.set(key, table.encode(made))
         save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
@@ -118,6 +126,38 @@ def check_count(txn: Transaction, call: Call, region: str) -> None:
         return
     if sum(1 for _ in txn.scan(*keys.tables(call.account, region))) >= MAX_TABLES:
         raise AwsError("LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables")
+
+
+def check_provisioned(txn: Transaction, call: Call, record: TableRecord, before: TableRecord | None = None) -> None:
+    """Raises LimitExceededException for more provisioned units than a table, or an account in a region, may have.
+
+    before: the table as it is now, if there is one: it may keep, or lower, what it has.
+    """
+    if record.on_demand or not call.node.settings.limits:
+        return
+    for kind, units in _provisioned(record).items():
+        was = 0 if before is None else _provisioned(before)[kind]
+        if units <= was:
+            continue
+        _, _, _, region, account, _ = record.arn.split(":", 5)
+        of_all = units - was + sum(
+            _provisioned(table.decode(stored).record)[kind] for _, stored in txn.scan(*keys.tables(account, region))
+        )  # fmt: skip
+        for what, wanted, most in (("table", units, TABLE_MAX_UNITS), ("account", of_all, ACCOUNT_MAX_UNITS)):
+            if wanted > most:
+                raise AwsError(
+                    "LimitExceededException",
+                    f"Subscriber limit exceeded: Provisioned throughput exceeds the {what}-level limit of {most} {kind}. "
+                    f"Requested: {wanted}",
+                )
+
+
+def _provisioned(record: TableRecord) -> dict[str, int]:
+    """The units of a table and its global indexes."""
+    return {
+        "ReadCapacityUnits": record.read_units + sum(each.read_units for each in record.indexes),
+        "WriteCapacityUnits": record.write_units + sum(each.write_units for each in record.indexes),
+    }
 
 
 @operation("dynamodb:DescribeTable", resource=names.resource, policy=resource_policies.load)
@@ -340,6 +380,10 @@ async def update_table(call: Call, params: Params) -> Result:
         await replicas.check(call, params)
     name = params["TableName"]
     key = names.record_key(call, name)
+    new_regions = replicas.created(params)
+    if new_regions and params.get("BillingMode") != "PAY_PER_REQUEST":
+        before = await call.store.transact(lambda txn: _read(txn, key, name).record, read_only=True)
+        await scaling.require_scaled_writes(call, before)
 
     def body(txn: Transaction) -> Sized:
         sized = _read(txn, key, name)
@@ -347,17 +391,20 @@ async def update_table(call: Call, params: Params) -> Result:
             refuse_busy(sized.record)
         replicas.refuse_streamless(sized.record, params)
         changed = _update(txn, key, sized.record, params, call)
+        check_provisioned(txn, call, changed, sized.record)
         txn.set(key, table.encode(changed))
         for other_key, other in replicas.others(txn, changed):
             txn.set(other_key, table.encode(_update(txn, other_key, other, _shared(params, other), call)))
         if params.get("ReplicaUpdates"):
-            for region in replicas.created(params):
+            for region in new_regions:
                 check_count(txn, call, region)
             changed = replicas.change(txn, call, changed, params["ReplicaUpdates"])
             txn.set(key, table.encode(changed))
         return sized._replace(record=changed)
 
-    return {"TableDescription": describe(await call.store.transact(body), "UPDATING")}
+    done = await call.store.transact(body)
+    await scaling.keep_alike(call, done.record, new_regions)
+    return {"TableDescription": describe(done, "UPDATING")}
 
 
 def _update(txn: Transaction, key: bytes, record: TableRecord, params: Params, call: Call) -> TableRecord:

@@ -105,21 +105,10 @@ async def write(call: Call, params: Params, given: list[dict[str, Any]], digest:
             raise invalid("Transaction request exceeds the maximum aggregate item size of 4 MB")
         done = []
         for number, change in enumerate(changes):
-            used = writes.NO_UNITS
-            if change.body:
-                used = writes.save(
-                    txn, change.table, change.key, change.old, change.item, change.body, change.size, call.node
-                )
-            elif change.removes and change.old is not None:
-                used = writes.remove(txn, change.table, change.key, change.old, call.node)
-            old_size = 0 if change.old is None else records.size_of(change.old)
-            units = 2 * capacity.write_units(change.size, old_size)
-            doubled = [each._replace(units=2 * each.units) for each in used]
-            if change.table.is_metered:
-                try:
-                    throughput.write(call, change.table, change.key, units, doubled)
-                except AwsError as error:
-                    raise _cancelled_at(number, len(changes), error) from None
+            try:
+                units, doubled = _carry_out(call, txn, change)
+            except AwsError as error:
+                raise _cancelled_at(number, len(changes), error) from None
             done.append(
                 Done(change.table, units, doubled, measured(txn, params, change.table, change.item or change.given))
             )
@@ -132,6 +121,20 @@ async def write(call: Call, params: Params, given: list[dict[str, Any]], digest:
     add_consumed(call, params, result, done, consumption.WRITE, "WriteCapacityUnits")
     add_collections(result, done)
     return result
+
+
+def _carry_out(call: Call, txn: Transaction, change: _Change) -> tuple[float, list[writes.IndexUnits]]:
+    """Make a change. Returns the write units that it took, and those of each index. Raises what cancels for them."""
+    used = writes.NO_UNITS
+    if change.body:
+        used = writes.save(txn, change.table, change.key, change.old, change.item, change.body, change.size, call.node)
+    elif change.removes and change.old is not None:
+        used = writes.remove(txn, change.table, change.key, change.old, call.node)
+    units = 2 * capacity.write_units(change.size, 0 if change.old is None else records.size_of(change.old))
+    doubled = [each._replace(units=2 * each.units) for each in used]
+    if change.table.is_metered:
+        throughput.write(call, change.table, change.key, units, doubled)
+    return units, doubled
 
 
 async def _require_permissions(call: Call, params: Params) -> None:
@@ -191,6 +194,7 @@ _CODES = {
     "ValidationException": "ValidationError",
     "ProvisionedThroughputExceededException": "ProvisionedThroughputExceeded",
     "ThrottlingException": "ThrottlingError",
+    "ItemCollectionSizeLimitExceededException": "ItemCollectionSizeLimitExceeded",
 }
 
 

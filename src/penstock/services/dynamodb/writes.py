@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from penstock.core.node import Node
 from penstock.services.dynamodb import capacity, changes, expirations, keys, records, versions
 from penstock.services.dynamodb.attributes import Item, check_item
+from penstock.services.dynamodb.errors import collection_full
 from penstock.services.dynamodb.history import Moments, note
 from penstock.services.dynamodb.index import Index
 from penstock.services.dynamodb.key_space import KeySpace
@@ -34,7 +35,7 @@ def save(
     """Write an item of `size` bytes, whose JSON is `body`, over `old` (as stored). Returns what its indexes took.
 
     version: of an item that comes from another replica of a global table, where it was checked.
-    Raises ValidationException where an attribute cannot be an index's key.
+    Raises ValidationException where an attribute cannot be an index's key, ItemCollectionSizeLimitExceededException.
     """
     used = NO_UNITS
     if table.keeps_history:
@@ -50,7 +51,8 @@ def save(
             for index in table.indexes:
                 index.check(item)
         old_item = None if old is None else records.item_of(txn, table, key, old)
-        used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size)
+        most_bytes = 0 if version else node.settings.item_collection_bytes
+        used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size, most_bytes)
     _store(txn, table, key, old, body, size)
     if old is None:
         txn.add(table.counted, 1)
@@ -97,8 +99,13 @@ def remove(
 
 
 def _index(
-    txn: Transaction, table: Table, key: bytes, old: Item | None, old_size: int, new: Item | None, new_size: int
-) -> list[IndexUnits]:
+    txn: Transaction, table: Table, key: bytes, old: Item | None, old_size: int, new: Item | None, new_size: int,
+    most_bytes: int = 0,
+) -> list[IndexUnits]:  # fmt: skip
+    """Keep the entries of all indexes. most_bytes: of an item collection; 0: no matter.
+
+    Raises ItemCollectionSizeLimitExceededException for a collection that would grow beyond it.
+    """
     suffix = table.suffix_of(key)
     place = key[len(table.prefix) :]
     used = []
@@ -128,8 +135,15 @@ def _index(
     if table.has_local and grown:
         item = new if new is not None else old
         assert item is not None
-        txn.add(keys.collection(table.id, table.partition_of(item[table.hash_name])), grown)
+        counter = keys.collection(table.id, table.partition_of(item[table.hash_name]))
+        if most_bytes and grown > 0 and _counted(txn, counter) + grown > most_bytes:
+            raise collection_full()
+        txn.add(counter, grown)
     return used
+
+
+def _counted(txn: Transaction, counter: bytes) -> int:
+    return int.from_bytes(txn.get(counter) or b"", "little", signed=True)
 
 
 def _clear_entry(txn: Transaction, index: Index, key: bytes) -> None:
@@ -169,8 +183,7 @@ def collection_metrics(txn: Transaction, table: Table, item: Item) -> dict[str, 
     if not table.has_local:
         return None
     value = item[table.hash_name]
-    stored = txn.get(keys.collection(table.id, table.partition_of(value)))
-    gigabytes = int.from_bytes(stored or b"", "little", signed=True) >> 30
+    gigabytes = _counted(txn, keys.collection(table.id, table.partition_of(value))) >> 30
     return {"ItemCollectionKey": {table.hash_name: value}, "SizeEstimateRangeGB": [float(gigabytes), gigabytes + 1.0]}
 
 

@@ -28,6 +28,8 @@ COMPARATORS = frozenset(("=", "<>", "<", "<=", ">", ">="))
 SECTIONS = frozenset(("SET", "REMOVE", "ADD", "DELETE"))
 _CONDITION_WORDS = frozenset(("AND", "OR", "NOT", "BETWEEN", "IN"))
 MAX_DEPTH = 60
+MAX_OPERATORS = 300
+"""Comparators, functions and arithmetic of one expression; AND, OR and NOT are not counted."""
 EMPTY = "The expression can not be empty;"
 
 
@@ -45,7 +47,7 @@ def parse_condition(text: str | ParsedCondition) -> ParsedCondition:
         return text
     parser = _ConditionParser(text)
     root = parser.condition(parser.disjunction())
-    parser.tokens.expect_end()
+    parser.end()
     return ParsedCondition(root, parser.redundant)
 
 
@@ -83,6 +85,7 @@ class _Parser:
         self.tokens = Tokens(text)
         self.keywords = keywords
         self.depth = 0
+        self.operators = 0
 
     def path(self) -> PathNode:
         parts: list[str | int] = [self.identifier()]
@@ -116,7 +119,14 @@ class _Parser:
         if self.depth > MAX_DEPTH:
             raise ExpressionError("The expression contains too many nested parentheses or operators")
 
+    def end(self) -> None:
+        """Raises ExpressionError unless all is read, and for more operators than may be."""
+        self.tokens.expect_end()
+        if self.operators > MAX_OPERATORS:
+            raise ExpressionError(f"The expression contains too many operators; operator count: {self.operators}")
+
     def call(self) -> CallNode:
+        self.operators += 1
         name = self.tokens.advance().text
         self.tokens.expect_symbol("(")
         args = [self.operand()]
@@ -200,9 +210,11 @@ class _ConditionParser(_Parser):
         if not isinstance(left, (PathNode, ValueNode, CallNode)):
             return left
         if tokens.current.kind == "symbol" and tokens.current.text in COMPARATORS:
+            self.operators += 1
             operator = tokens.advance().text
             return CompareNode(operator, left, self.operand())
         if tokens.is_word("BETWEEN"):
+            self.operators += 1
             tokens.advance()
             low = self.operand()
             if not tokens.is_word("AND"):
@@ -210,6 +222,7 @@ class _ConditionParser(_Parser):
             tokens.advance()
             return BetweenNode(left, low, self.operand())
         if tokens.is_word("IN"):
+            self.operators += 1
             tokens.advance()
             tokens.expect_symbol("(")
             choices = [self.operand()]
@@ -265,6 +278,7 @@ class _UpdateParser(_Parser):
                 found.append(self.action(section))
             if self.tokens.current.kind == "end":
                 break
+        self.end()
         return ParsedUpdate(tuple(found), repeated)
 
     def action(self, section: str) -> Action:
@@ -283,6 +297,7 @@ class _UpdateParser(_Parser):
     def sum(self) -> Operand:
         left = self.operand()
         if self.tokens.is_symbol("+") or self.tokens.is_symbol("-"):
+            self.operators += 1
             operator = self.tokens.advance().text
             return CallNode(operator, (left, self.operand()))
         return left

@@ -31,6 +31,9 @@ from penstock.wire.errors import AwsError
 
 T = TypeVar("T")
 NO_VALUES: Values = {}
+MAX_PLACEHOLDER_BYTES = 255
+MAX_VALUES_BYTES = 2 * 1024 * 1024
+"""Of all values that expressions stand for, with their placeholders."""
 
 
 class Expressions:
@@ -94,6 +97,7 @@ def _check_names(names: Mapping[str, str]) -> None:
     if not names:
         raise invalid("ExpressionAttributeNames must not be empty")
     for name in names:
+        _check_length("ExpressionAttributeNames", name)
         if not _is_placeholder(name, "#"):
             raise invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{name}"')
 
@@ -102,17 +106,26 @@ def _check_values(values: Mapping[str, Value]) -> None:
     if not values:
         raise counted("ExpressionAttributeValues must not be empty")
     for name in values:
+        _check_length("ExpressionAttributeValues", name)
         if not _is_placeholder(name, ":"):
             raise invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{name}"')
+    size = 0
     for name, value in values.items():
         try:
-            check_value(value)
+            size += len(name) + check_value(value)
         except AwsError as error:
             if error.code != "ValidationException":
                 raise
             if isinstance(error, Counted):
                 raise
             raise invalid(f"ExpressionAttributeValues contains invalid value: {error.message} for key {name}") from None
+    if size > MAX_VALUES_BYTES:
+        raise invalid(f"ExpressionAttributeValues exceeds max size of {MAX_VALUES_BYTES} bytes; size: {size}")
+
+
+def _check_length(parameter: str, name: str) -> None:
+    if len(name) > MAX_PLACEHOLDER_BYTES:
+        raise invalid(f"{parameter} contains invalid key: The expression attribute map contains a key that is too long")
 
 
 def _is_placeholder(name: str, sign: str) -> bool:
