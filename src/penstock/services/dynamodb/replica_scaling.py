@@ -13,20 +13,19 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import names, replicas, resource_policies, table, tables
 from penstock.services.dynamodb.errors import INVALID, invalid, table_missing_by_name
-from penstock.services.dynamodb.scaling import ask, dimension, pages, resource
+from penstock.services.dynamodb.scaling import keep, settings_of
 from penstock.services.dynamodb.table_records import TableRecord
-from penstock.wire.errors import AwsError
-
-_COPIED = ("TargetValue", "DisableScaleIn", "ScaleInCooldown", "ScaleOutCooldown")
 
 
 async def _find(call: Call, params: Params) -> TableRecord:
-    """The table. Raises ResourceNotFoundException."""
+    """The table. Raises ResourceNotFoundException, ValidationException for one of the older version of global tables."""
     key = names.record_key(call, params["TableName"])
     stored = await call.store.transact(lambda txn: txn.get(key), read_only=True)
     if stored is None:
         raise table_missing_by_name(params["TableName"])
-    return table.decode(stored).record
+    record = table.decode(stored).record
+    replicas.refuse_legacy(record)
+    return record
 
 
 def _regions(call: Call, record: TableRecord) -> list[str]:
@@ -45,7 +44,7 @@ async def _describe(call: Call, record: TableRecord, status: str = "") -> dict[s
     shown = []
     states = {each.region: each.status for each in record.replicas}
     for region in _regions(call, record):
-        settings = await _settings(call, region, record)
+        settings = await settings_of(call, region, record)
         found: dict[str, Any] = {
             "RegionName": region,
             "ReplicaStatus": states.get(region, "ACTIVE"),
@@ -68,39 +67,6 @@ async def _describe(call: Call, record: TableRecord, status: str = "") -> dict[s
     return {"TableName": record.name, "TableStatus": status or tables.status_of(record), "Replicas": shown}
 
 
-async def _settings(call: Call, region: str, record: TableRecord) -> Any:
-    """A function of an index's name ("": the table) and "Read" or "Write" that gives AutoScalingSettings there."""
-    resources = [resource(record, name) for name in ("", *(each.name for each in record.indexes if each.is_global))]
-    targets = await pages(call, region, "DescribeScalableTargets", "ScalableTargets", ResourceIds=resources)
-    policies = await pages(call, region, "DescribeScalingPolicies", "ScalingPolicies")
-
-    def settings(index: str, kind: str) -> dict[str, Any]:
-        place = (resource(record, index), dimension(index, kind))
-        target = next((each for each in targets if (each["ResourceId"], each["ScalableDimension"]) == place), None)
-        if target is None:
-            return {"AutoScalingDisabled": True}
-        return {
-            "MinimumUnits": target["MinCapacity"],
-            "MaximumUnits": target["MaxCapacity"],
-            "AutoScalingDisabled": False,
-            "AutoScalingRoleArn": target["RoleARN"],
-            "ScalingPolicies": [
-                {
-                    "PolicyName": policy["PolicyName"],
-                    "TargetTrackingScalingPolicyConfiguration": {
-                        name: value
-                        for name, value in policy["TargetTrackingScalingPolicyConfiguration"].items()
-                        if name in _COPIED
-                    },
-                }
-                for policy in policies
-                if (policy["ResourceId"], policy["ScalableDimension"]) == place
-            ],
-        }
-
-    return settings
-
-
 @operation(
     "dynamodb:UpdateTableReplicaAutoScaling", resource=names.resource, policy=resource_policies.load
 )  # fmt: skip
@@ -118,7 +84,7 @@ async def update_table_replica_auto_scaling(call: Call, params: Params) -> Resul
         if index and index not in known:
             raise invalid(f"{INVALID}Global Secondary Index: {index} does not exist on the table")
     for region, index, kind, update in wanted:
-        await _apply(call, region, record, index, kind, update)
+        await keep(call, region, record, index, kind, update)
     return {"TableAutoScalingDescription": await _describe(call, record, "UPDATING")}
 
 
@@ -140,31 +106,3 @@ def _wanted(call: Call, record: TableRecord, params: Params) -> Iterable[tuple[s
         for each in replica.get("ReplicaGlobalSecondaryIndexUpdates", ()):
             if "ProvisionedReadCapacityAutoScalingUpdate" in each:
                 yield region, each.get("IndexName", ""), "Read", each["ProvisionedReadCapacityAutoScalingUpdate"]
-
-
-async def _apply(call: Call, region: str, record: TableRecord, index: str, kind: str, update: dict[str, Any]) -> None:
-    place: dict[str, Any] = {"ResourceId": resource(record, index), "ScalableDimension": dimension(index, kind)}
-    if update.get("AutoScalingDisabled"):
-        try:
-            await ask(call, region, "DeregisterScalableTarget", **place)
-        except AwsError as error:
-            if error.code != "ObjectNotFoundException":
-                raise
-        return
-    target = {"MinCapacity": update.get("MinimumUnits"), "MaxCapacity": update.get("MaximumUnits")}
-    target["RoleARN"] = update.get("AutoScalingRoleArn")
-    given = {name: value for name, value in target.items() if value is not None}
-    await ask(call, region, "RegisterScalableTarget", **place, **given)
-    if "ScalingPolicyUpdate" not in update:
-        return
-    policy = update["ScalingPolicyUpdate"]
-    configuration = policy["TargetTrackingScalingPolicyConfiguration"]
-    await ask(
-        call, region, "PutScalingPolicy", **place,
-        PolicyName=policy.get("PolicyName") or f"DynamoDB{kind}CapacityUtilization:{place['ResourceId']}",
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            **{name: configuration[name] for name in _COPIED if name in configuration},
-            "PredefinedMetricSpecification": {"PredefinedMetricType": f"DynamoDB{kind}CapacityUtilization"},
-        },
-    )  # fmt: skip

@@ -48,7 +48,7 @@ decode_copy = msgspec.json.Decoder(Copy).decode
 
 def describe(record: TableRecord) -> dict[str, Any]:
     """The members of a TableDescription about replicas."""
-    if not record.replicas:
+    if not record.replicas or record.legacy_global_since:
         return {}
     shown = []
     for replica in record.replicas:
@@ -133,6 +133,19 @@ def others(txn: Transaction, record: TableRecord) -> Iterator[tuple[bytes, Table
     for replica in record.replicas:
         key = key_of(record, replica.region)
         yield key, table.decode(txn.get(key) or b"").record
+
+
+def alike(txn: Transaction, record: TableRecord) -> Iterator[tuple[bytes, TableRecord]]:
+    """The (key, record) of each other table that shares settings with this one: not those of version 2017.11.29."""
+    return iter(()) if record.legacy_global_since else others(txn, record)
+
+
+def refuse_legacy(record: TableRecord) -> None:
+    """Raises ValidationException for a table of a global table of version 2017.11.29: it has no replicas of its own."""
+    if record.legacy_global_since:
+        raise invalid(
+            f"{INVALID}Table {record.name} is part of a global table of version 2017.11.29: use UpdateGlobalTable"
+        )
 
 
 def key_of(record: TableRecord, region: str) -> bytes:

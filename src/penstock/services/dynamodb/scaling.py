@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from penstock.core.call import Call
 from penstock.core.identity import Principal, root
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.table_records import TableRecord
+from penstock.wire.errors import AwsError
 
 _SERVICE = "application-autoscaling"
+_COPIED = ("TargetValue", "DisableScaleIn", "ScaleInCooldown", "ScaleOutCooldown")
+SettingsOf: TypeAlias = Callable[[str, str], dict[str, Any]]
+"""An index's name ("": the table), and Read or Write -> AutoScalingSettings."""
 
 
 async def ask(call: Call, region: str, name: str, *, principal: Principal | None = None, **params: Any) -> Any:
@@ -82,3 +87,65 @@ async def keep_alike(call: Call, record: TableRecord, regions: list[str]) -> Non
                     for name in ("PolicyName", "PolicyType", "TargetTrackingScalingPolicyConfiguration")
                 }
                 await ask(call, region, "PutScalingPolicy", principal=service, **place, **given)
+
+
+async def settings_of(call: Call, region: str, record: TableRecord) -> SettingsOf:
+    """A function of an index's name ("": the table) and "Read" or "Write" that gives AutoScalingSettings there."""
+    resources = [resource(record, name) for name in ("", *(each.name for each in record.indexes if each.is_global))]
+    targets = await pages(call, region, "DescribeScalableTargets", "ScalableTargets", ResourceIds=resources)
+    policies = await pages(call, region, "DescribeScalingPolicies", "ScalingPolicies")
+
+    def settings(index: str, kind: str) -> dict[str, Any]:
+        place = (resource(record, index), dimension(index, kind))
+        target = next((each for each in targets if (each["ResourceId"], each["ScalableDimension"]) == place), None)
+        if target is None:
+            return {"AutoScalingDisabled": True}
+        return {
+            "MinimumUnits": target["MinCapacity"],
+            "MaximumUnits": target["MaxCapacity"],
+            "AutoScalingDisabled": False,
+            "AutoScalingRoleArn": target["RoleARN"],
+            "ScalingPolicies": [
+                {
+                    "PolicyName": policy["PolicyName"],
+                    "TargetTrackingScalingPolicyConfiguration": {
+                        name: value
+                        for name, value in policy["TargetTrackingScalingPolicyConfiguration"].items()
+                        if name in _COPIED
+                    },
+                }
+                for policy in policies
+                if (policy["ResourceId"], policy["ScalableDimension"]) == place
+            ],
+        }
+
+    return settings
+
+
+async def keep(call: Call, region: str, record: TableRecord, index: str, kind: str, update: dict[str, Any]) -> None:
+    """Have a capacity scaled as an AutoScalingSettingsUpdate says, or no longer, with the caller's permissions."""
+    place: dict[str, Any] = {"ResourceId": resource(record, index), "ScalableDimension": dimension(index, kind)}
+    if update.get("AutoScalingDisabled"):
+        try:
+            await ask(call, region, "DeregisterScalableTarget", **place)
+        except AwsError as error:
+            if error.code != "ObjectNotFoundException":
+                raise
+        return
+    target = {"MinCapacity": update.get("MinimumUnits"), "MaxCapacity": update.get("MaximumUnits")}
+    target["RoleARN"] = update.get("AutoScalingRoleArn")
+    given = {name: value for name, value in target.items() if value is not None}
+    await ask(call, region, "RegisterScalableTarget", **place, **given)
+    if "ScalingPolicyUpdate" not in update:
+        return
+    policy = update["ScalingPolicyUpdate"]
+    configuration = policy["TargetTrackingScalingPolicyConfiguration"]
+    await ask(
+        call, region, "PutScalingPolicy", **place,
+        PolicyName=policy.get("PolicyName") or f"DynamoDB{kind}CapacityUtilization:{place['ResourceId']}",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            **{name: configuration[name] for name in _COPIED if name in configuration},
+            "PredefinedMetricSpecification": {"PredefinedMetricType": f"DynamoDB{kind}CapacityUtilization"},
+        },
+    )  # fmt: skip

@@ -126,6 +126,8 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     """The number of the shard that changes go to now."""
     replicas: list[ReplicaRecord] = []
     """Of a global table: the tables of its other regions."""
+    legacy_global_since: float = 0.0
+    """When it became part of a global table of version 2017.11.29, whose tables have settings of their own; 0: of none."""
     insights: dict[str, Insight] = {}
     """Whose keys are counted: an index's name, or "" for the table."""
     leaving: bool = False

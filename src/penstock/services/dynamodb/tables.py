@@ -393,9 +393,10 @@ async def update_table(call: Call, params: Params) -> Result:
         changed = _update(txn, key, sized.record, params, call)
         check_provisioned(txn, call, changed, sized.record)
         txn.set(key, table.encode(changed))
-        for other_key, other in replicas.others(txn, changed):
+        for other_key, other in replicas.alike(txn, changed):
             txn.set(other_key, table.encode(_update(txn, other_key, other, _shared(params, other), call)))
         if params.get("ReplicaUpdates"):
+            replicas.refuse_legacy(changed)
             for region in new_regions:
                 check_count(txn, call, region)
             changed = replicas.change(txn, call, changed, params["ReplicaUpdates"])

@@ -57,7 +57,7 @@ async def update_time_to_live(call: Call, params: Params) -> Result:
             raise invalid(
                 f"TimeToLive is active on a different AttributeName: current AttributeName is {record.ttl_attribute}"
             )
-        for each_key, each in ((key, record), *replicas.others(txn, record)):
+        for each_key, each in ((key, record), *replicas.alike(txn, record)):
             switched = expirations.switch(txn, each_key, each, attribute if wanted["Enabled"] else "")
             txn.set(each_key, table.encode(switched))
 
