@@ -119,6 +119,52 @@ async def test_what_was_called_is_kept_and_goes_with_its_caller(node: Node, ask:
     assert await node.directory.calls(caller.arn) == []
 
 
+async def test_who_has_used_what_a_group_or_a_policy_allows(node: Node, ask: Ask) -> None:
+    """A report on a group tells of its members, one on a policy of whoever carries it, the latest caller first."""
+    arn = (await ask("iam:CreatePolicy", PolicyName="p", PolicyDocument=ALLOW))["Policy"]["Arn"]
+    group = (await ask("iam:CreateGroup", GroupName="g"))["Group"]["Arn"]
+    await ask("iam:AttachGroupPolicy", GroupName="g", PolicyArn=arn)
+    callers = []
+    for name in ("ann", "Bob", "eve"):
+        await ask("iam:CreateUser", UserName=name)
+        if name == "eve":
+            await ask("iam:AttachUserPolicy", UserName=name, PolicyArn=arn)
+        else:
+            await ask("iam:AddUserToGroup", GroupName="g", UserName=name)
+        callers.append(await signed_in(node, (await ask("iam:CreateAccessKey", UserName=name))["AccessKey"]))
+    await ask("iam:CreateRole", RoleName="r", AssumeRolePolicyDocument=TRUST)
+    await ask("iam:AttachRolePolicy", RoleName="r", PolicyArn=arn)
+    for caller in callers[:2]:
+        await ask("iam:GetUser", caller)
+        node.clock.advance(60)
+
+    async def entities(of: str, service: str, **more: Any) -> list[tuple[str, str, bool]]:
+        job = (await ask("iam:GenerateServiceLastAccessedDetails", Arn=of))["JobId"]
+        asked = {"JobId": job, "ServiceNamespace": service, **more}
+        found = await ask("iam:GetServiceLastAccessedDetailsWithEntities", **asked)
+        while "Marker" in found:
+            asked["Marker"] = found["Marker"]
+            more = await ask("iam:GetServiceLastAccessedDetailsWithEntities", **asked)
+            found = more | {"EntityDetailsList": found["EntityDetailsList"] + more["EntityDetailsList"]}
+        rows = found["EntityDetailsList"]
+        return [(row["EntityInfo"]["Name"], row["EntityInfo"]["Type"], "LastAuthenticated" in row) for row in rows]
+
+    members = [("Bob", "USER", True), ("ann", "USER", True)]
+    assert await entities(group, "iam") == members
+    assert await entities(group, "iam", MaxItems=1) == members
+    assert await entities(arn, "iam", MaxItems=3) == [*members, ("r", "ROLE", False), ("eve", "USER", False)]
+    assert await entities(callers[0].arn, "iam") == members[1:]
+    assert await entities(group, "lambda") == []
+    job = (await ask("iam:GenerateServiceLastAccessedDetails", Arn=arn, Granularity="ACTION_LEVEL"))["JobId"]
+    rows = (await ask("iam:GetServiceLastAccessedDetails", JobId=job))["ServicesLastAccessed"]
+    iam = next(row for row in rows if row["ServiceNamespace"] == "iam")
+    assert (iam["TotalAuthenticatedEntities"], iam["LastAuthenticatedEntity"]) == (2, callers[1].arn)
+    used = [row for row in iam["TrackedActionsLastAccessed"] if "LastAccessedTime" in row]
+    assert [(row["ActionName"], row["LastAccessedEntity"]) for row in used] == [("GetUser", callers[1].arn)]
+    with pytest.raises(AwsError, match="NoSuchEntity"):
+        await ask("iam:GenerateServiceLastAccessedDetails", Arn=arn + "x")
+
+
 async def test_many_objects_are_kept_as_what_they_begin_with(node: Node, ask: Ask) -> None:
     caller = await user(ask, node)
     for round_ in range(3):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certificates import issue
 from served import Served
 
 TRUST = json.dumps(
@@ -153,3 +154,34 @@ def test_sessions_of_a_user(server: Served, iam: Any, name: str) -> None:
     assert sts.get_access_key_info(AccessKeyId=key["AccessKeyId"])["Account"] == "000000000000"
     with pytest.raises(sts.exceptions.InvalidAuthorizationMessageException):
         sts.decode_authorization_message(EncodedMessage="x")
+
+
+def test_certificates_and_ssh_keys(iam: Any, name: str) -> None:
+    ca = issue("ca")
+    leaf = issue("leaf", ca)
+    made = iam.upload_server_certificate(
+        ServerCertificateName=name,
+        CertificateBody=leaf.pem,
+        PrivateKey=leaf.key_pem(),
+        CertificateChain=ca.pem,
+        Tags=TAGS,
+    )["ServerCertificateMetadata"]
+    shown = iam.get_server_certificate(ServerCertificateName=name)["ServerCertificate"]
+    assert shown["ServerCertificateMetadata"] == made
+    assert (shown["CertificateBody"], shown["CertificateChain"], shown["Tags"]) == (leaf.pem, ca.pem, TAGS)
+    pages = iam.get_paginator("list_server_certificates").paginate(PaginationConfig={"PageSize": 1})
+    assert made in [one for page in pages for one in page["ServerCertificateMetadataList"]]
+    with pytest.raises(iam.exceptions.KeyPairMismatchException):
+        iam.upload_server_certificate(ServerCertificateName="x", CertificateBody=ca.pem, PrivateKey=leaf.key_pem())
+    with pytest.raises(iam.exceptions.MalformedCertificateException):
+        iam.upload_server_certificate(ServerCertificateName="x", CertificateBody="x", PrivateKey=leaf.key_pem())
+    iam.delete_server_certificate(ServerCertificateName=name)
+    iam.create_user(UserName=name)
+    signing = iam.upload_signing_certificate(UserName=name, CertificateBody=leaf.pem)["Certificate"]
+    assert iam.list_signing_certificates(UserName=name)["Certificates"] == [signing]
+    with pytest.raises(iam.exceptions.DuplicateCertificateException):
+        iam.upload_signing_certificate(UserName=name, CertificateBody=leaf.pem)
+    iam.delete_signing_certificate(UserName=name, CertificateId=signing["CertificateId"])
+    with pytest.raises(iam.exceptions.UnrecognizedPublicKeyEncodingException):
+        iam.upload_ssh_public_key(UserName=name, SSHPublicKeyBody="x")
+    iam.delete_user(UserName=name)

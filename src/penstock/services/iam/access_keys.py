@@ -8,7 +8,7 @@ from penstock.core import access_key
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.iam import arns, errors, ids, keys, last_used, listing, quotas
+from penstock.services.iam import arns, errors, ids, keys, last_used, listing, quotas, statuses
 from penstock.services.iam.records import AccessKey, AccountSettings, User
 from penstock.services.iam.state import State, changing, encode, reading
 from penstock.services.iam.users import name_of_caller
@@ -45,7 +45,7 @@ def _view(access_key_id: str, key: AccessKey) -> dict[str, Any]:
     return {
         "UserName": key.user or None,
         "AccessKeyId": access_key_id,
-        "Status": "Active" if key.active else "Inactive",
+        "Status": statuses.shown(key.active),
         "CreateDate": key.created,
     }
 
@@ -80,7 +80,7 @@ def list_access_keys(state: State, call: Call, params: Params) -> Result:
 @changing
 def update_access_key(state: State, call: Call, params: Params) -> Result:
     key = _Holder(state, call, params).key(params["AccessKeyId"])
-    key.active = params["Status"] == "Active"
+    key.active = statuses.wanted(params)
     state.txn.set(keys.access_key(params["AccessKeyId"]), encode(key))
     state.changed()
     return {}

@@ -1,25 +1,22 @@
-"""Reports of use: which services and actions an entity's policies allow and it has really called; who has which keys.
+"""Reports of use: which services and actions somebody's policies allow, and who has really called them.
 
-Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html and
-https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html
 """
 
 from __future__ import annotations
 
-import csv
-import datetime
-import io
 import uuid
 from typing import Any
 
 import msgspec
 
+from penstock.core.arn import parse
 from penstock.core.authz.document import compile_policy
 from penstock.core.call import Call
 from penstock.core.identity import PolicyText
 from penstock.core.operation import REGISTRY, Params, Result, operation
 from penstock.services.iam import arns, errors, keys, last_used, listing, simulation
-from penstock.services.iam.records import AccessJob, User
+from penstock.services.iam.records import AccessJob, LastUsed, Role, User
 from penstock.services.iam.state import State, changing, encode, reading
 
 _NAMES = {
@@ -27,14 +24,8 @@ _NAMES = {
     "lambda": "AWS Lambda", "logs": "Amazon CloudWatch Logs", "s3": "Amazon S3", "sts": "AWS Security Token Service",
     "sqs": "Amazon SQS", "sns": "Amazon SNS", "firehose": "Amazon Data Firehose", "kms": "AWS Key Management Service",
 }  # fmt: skip
-_COLUMNS = (
-    "user", "arn", "user_creation_time", "password_enabled", "password_last_used", "password_last_changed",
-    "password_next_rotation", "mfa_active", "access_key_1_active", "access_key_1_last_rotated",
-    "access_key_1_last_used_date", "access_key_1_last_used_region", "access_key_1_last_used_service",
-    "access_key_2_active", "access_key_2_last_rotated", "access_key_2_last_used_date", "access_key_2_last_used_region",
-    "access_key_2_last_used_service", "cert_1_active", "cert_1_last_rotated", "cert_2_active", "cert_2_last_rotated",
-)  # fmt: skip
-REPORT_VALID_S = 4 * 3600
+_FAR = 10**11
+"""A time beyond any other, in seconds, so that the newest come first in the order of what is left until then."""
 
 
 def _arn(call: Call, params: Params) -> str:
@@ -55,10 +46,61 @@ def _granting(policies: tuple[PolicyText, ...], actions: list[str]) -> list[Poli
     return [p for p in policies if any(compile_policy(p.text).about(action)[1] for action in actions)]
 
 
+def _policies(state: State, arn: str) -> tuple[PolicyText, ...]:
+    """What a user, group, role or managed policy allows. Raises AwsError where there is none of that ARN."""
+    if ":policy/" not in arn:
+        return simulation.of_source(state, arn)[1].policies
+    text = state.policy_text(arn)
+    if text is None:
+        raise errors.no_such("policy", arn)
+    return (PolicyText(arn, text),)
+
+
+def _entities(state: State, arn: str) -> list[User | Role]:
+    """The users and roles that have what a report is about: the one itself, a group's members, a policy's carriers."""
+    if ":policy/" in arn:
+        found: dict[str, User | Role] = {}
+        for key in state.names(keys.uses(state.account, "attached", arn)):
+            kind, name = key[4], key[5]
+            for one in _members(state, name) if kind == "group" else _one(state, kind, name):
+                found[arns.arn(state.account, one)] = one
+        return list(found.values())
+    kind, _, path = parse(arn).resource.partition("/")
+    name = path.rpartition("/")[2]
+    return [*_members(state, name)] if kind == "group" else _one(state, kind, name)
+
+
+def _one(state: State, kind: str, name: str) -> list[User | Role]:
+    found: User | Role | None = state.taken(User, name) if kind == "user" else state.taken(Role, name)
+    return [] if found is None else [found]
+
+
+def _members(state: State, group: str) -> list[User]:
+    found = (state.taken(User, key[4]) for key in state.names(keys.members(state.account, group)))
+    return [user for user in found if user is not None]
+
+
+def _uses(state: State, call: Call, arn: str) -> dict[str, dict[str, LastUsed]]:
+    """Action -> entity's ARN -> when that one last called it."""
+    found: dict[str, dict[str, LastUsed]] = {}
+    for entity in _entities(state, arn):
+        who = arns.arn(state.account, entity)
+        for action, one in last_used.accesses(state, call, who).items():
+            found.setdefault(action, {})[who] = one
+    return found
+
+
+def _job(state: State, job_id: str) -> AccessJob:
+    raw = state.txn.get(keys.job(state.account, job_id))
+    if raw is None:
+        raise errors.no_such_entity(f"Invalid job id: {job_id}")
+    return msgspec.msgpack.decode(raw, type=AccessJob)
+
+
 @operation("iam:GenerateServiceLastAccessedDetails", resource=_arn)
 @changing
 def generate_service_last_accessed_details(state: State, call: Call, params: Params) -> Result:
-    simulation.of_source(state, params["Arn"])
+    _policies(state, params["Arn"])
     granularity = params.get("Granularity", "SERVICE_LEVEL")
     job_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{params['Arn']} {granularity}"))
     job = AccessJob(arn=params["Arn"], granularity=granularity, created=int(call.now))
@@ -69,45 +111,71 @@ def generate_service_last_accessed_details(state: State, call: Call, params: Par
 @operation("iam:GetServiceLastAccessedDetails")
 @reading
 def get_service_last_accessed_details(state: State, call: Call, params: Params) -> Result:
-    raw = state.txn.get(keys.job(call.account, params["JobId"]))
-    if raw is None:
-        raise errors.no_such_entity(f"Invalid job id: {params['JobId']}")
-    job = msgspec.msgpack.decode(raw, type=AccessJob)
-    _, held = simulation.of_source(state, job.arn)
-    used = last_used.accesses(state, call, job.arn)
+    job = _job(state, params["JobId"])
+    policies, uses = _policies(state, job.arn), _uses(state, call, job.arn)
     rows = [
-        _row(service, actions, job, {a: one for a, one in used.items() if a.startswith(service + ":")})
+        _row(service, actions, job, {a: by for a, by in uses.items() if a.startswith(service + ":")})
         for service, actions in _actions().items()
-        if _granting(held.policies, actions)
+        if _granting(policies, actions)
     ]
     shown = listing.page_of_list(
         rows, params, f"Accessed:{params['JobId']}", "ServicesLastAccessed", lambda row: row["ServiceNamespace"],
         lambda row: row,
     )  # fmt: skip
-    head = {"JobStatus": "COMPLETED", "JobType": job.granularity, "JobCreationDate": job.created}
-    return head | {"JobCompletionDate": job.created} | shown
+    return _head(job) | {"JobType": job.granularity} | shown
 
 
-def _row(service: str, actions: list[str], job: AccessJob, used: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "ServiceName": _NAMES.get(service, service), "ServiceNamespace": service, "TotalAuthenticatedEntities": 0,
+def _head(job: AccessJob) -> Result:
+    return {"JobStatus": "COMPLETED", "JobCreationDate": job.created, "JobCompletionDate": job.created}
+
+
+@operation("iam:GetServiceLastAccessedDetailsWithEntities")
+@reading
+def get_service_last_accessed_details_with_entities(state: State, call: Call, params: Params) -> Result:
+    """The users and roles that could have called the service, those that did so last first."""
+    job, service = _job(state, params["JobId"]), params["ServiceNamespace"]
+    rows: list[dict[str, Any]] = []
+    if _granting(_policies(state, job.arn), _actions().get(service, [f"{service}:*"])):
+        rows = [_entity(state, call, entity, service) for entity in _entities(state, job.arn)]
+
+    def position(row: dict[str, Any]) -> str:
+        return f"{_FAR - row.get('LastAuthenticated', 0):012d} {row['EntityInfo']['Arn']}"
+
+    scope = f"AccessedBy:{params['JobId']} {service}"
+    return _head(job) | listing.page_of_list(rows, params, scope, "EntityDetailsList", position, lambda row: row)
+
+
+def _entity(state: State, call: Call, entity: User | Role, service: str) -> dict[str, Any]:
+    arn = arns.arn(state.account, entity)
+    info = {
+        "Arn": arn, "Name": entity.name, "Type": "USER" if isinstance(entity, User) else "ROLE", "Id": entity.id,
+        "Path": entity.path,
     }  # fmt: skip
-    if used:
-        last = max(used.values(), key=lambda one: one.at)
+    used = [one.at for action, one in last_used.accesses(state, call, arn).items() if action.startswith(service + ":")]
+    return {"EntityInfo": info} | ({"LastAuthenticated": int(max(used))} if used else {})
+
+
+def _row(service: str, actions: list[str], job: AccessJob, uses: dict[str, dict[str, LastUsed]]) -> dict[str, Any]:
+    by = {who for one in uses.values() for who in one}
+    row: dict[str, Any] = {
+        "ServiceName": _NAMES.get(service, service), "ServiceNamespace": service, "TotalAuthenticatedEntities": len(by),
+    }  # fmt: skip
+    if by:
+        who, last = max(((who, use) for one in uses.values() for who, use in one.items()), key=lambda pair: pair[1].at)
         row |= {
-            "LastAuthenticated": int(last.at), "LastAuthenticatedEntity": job.arn, "TotalAuthenticatedEntities": 1,
-            "LastAuthenticatedRegion": last.region,
+            "LastAuthenticated": int(last.at), "LastAuthenticatedEntity": who, "LastAuthenticatedRegion": last.region,
         }  # fmt: skip
     if job.granularity == "ACTION_LEVEL":
-        row["TrackedActionsLastAccessed"] = [_tracked(action, job.arn, used.get(action)) for action in actions]
+        row["TrackedActionsLastAccessed"] = [_tracked(action, uses.get(action)) for action in actions]
     return row
 
 
-def _tracked(action: str, arn: str, used: Any) -> dict[str, Any]:
+def _tracked(action: str, uses: dict[str, LastUsed] | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"ActionName": action.partition(":")[2]}
-    if used is not None:
+    if uses:
+        who, last = max(uses.items(), key=lambda pair: pair[1].at)
         shown |= {
-            "LastAccessedEntity": arn, "LastAccessedTime": int(used.at), "LastAccessedRegion": used.region,
+            "LastAccessedEntity": who, "LastAccessedTime": int(last.at), "LastAccessedRegion": last.region,
         }  # fmt: skip
     return shown
 
@@ -132,59 +200,3 @@ def _policy(policy: PolicyText) -> dict[str, Any]:
     inline, _, owner = policy.source.removeprefix("inline policy ").partition(" of ")
     kind, _, name = owner.partition(" ")
     return {"PolicyName": inline, "PolicyType": "INLINE", "EntityType": kind.upper(), "EntityName": name}
-
-
-@operation("iam:GenerateCredentialReport")
-@changing
-def generate_credential_report(state: State, call: Call, params: Params) -> Result:
-    settings = state.settings()
-    if settings.report_at and call.now - settings.report_at < REPORT_VALID_S:
-        return {"State": "COMPLETE"}
-    settings.report_at = int(call.now)
-    state.save_settings(settings)
-    return {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
-
-
-@operation("iam:GetCredentialReport")
-@reading
-def get_credential_report(state: State, call: Call, params: Params) -> Result:
-    """The report as of now, once one has been asked for in the last four hours."""
-    report_at = state.settings().report_at
-    if not report_at:
-        raise errors.no_report("ReportNotPresent", "No report present. Use GenerateCredentialReport first.")
-    if call.now - report_at >= REPORT_VALID_S:
-        raise errors.no_report("ReportExpired", "The report has expired. Use GenerateCredentialReport again.")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    root = ["<root_account>", f"arn:aws:iam::{call.account}:root", _date(0), *["not_supported"] * 4, "false"]
-    writer.writerow([*root, *_key_columns(state, call, state.settings().root_keys), *["false", "N/A"] * 2])
-    for user in state.all(User):
-        writer.writerow(_user_row(state, call, user))
-    return {"Content": text.getvalue().encode(), "ReportFormat": "text/csv", "GeneratedTime": report_at}
-
-
-def _user_row(state: State, call: Call, user: User) -> list[str]:
-    login = user.login
-    row = [user.name, arns.arn(call.account, user), _date(user.created)]
-    row += ["true", "no_information", _date(login.created)] if login else ["false", "N/A", "N/A"]
-    row += ["N/A", "true" if user.mfa else "false", *_key_columns(state, call, user.keys)]
-    return row + ["false", "N/A"] * 2
-
-
-def _key_columns(state: State, call: Call, key_ids: list[str]) -> list[str]:
-    """What the report says of the one or two keys that somebody may have."""
-    row: list[str] = []
-    for i in range(2):
-        if i >= len(key_ids):
-            row += ["false", "N/A", "N/A", "N/A", "N/A"]
-            continue
-        key = state.access_key(key_ids[i])
-        used = last_used.of_key(state, call, key_ids[i])
-        when = _date(used["LastUsedDate"]) if "LastUsedDate" in used else "N/A"
-        row += ["true" if key.active else "false", _date(key.created), when, used["Region"], used["ServiceName"]]
-    return row
-
-
-def _date(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")

@@ -16,6 +16,7 @@ from penstock.services.iam.records import (
     Policy,
     Role,
     SamlProvider,
+    ServerCertificate,
     User,
     VirtualMfa,
 )
@@ -108,9 +109,20 @@ def delete_account_password_policy(state: State, call: Call, params: Params) -> 
     return {}
 
 
+@operation("iam:SetSecurityTokenServicePreferences")
+@changing
+def set_security_token_service_preferences(state: State, call: Call, params: Params) -> Result:
+    """Kept and shown by GetAccountSummary. Tokens of either version work in every Region that this server answers for."""
+    settings = state.settings()
+    settings.global_token_version = {"v1Token": 1, "v2Token": 2}[params["GlobalEndpointTokenVersion"]]
+    state.save_settings(settings)
+    return {}
+
+
 @operation("iam:GetAccountSummary")
 @reading
 def get_account_summary(state: State, call: Call, params: Params) -> Result:
+    settings = state.settings()
     users, policies, devices = list(state.all(User)), list(state.all(Policy)), list(state.all(VirtualMfa))
     summary = {
         "Users": len(users),
@@ -136,16 +148,16 @@ def get_account_summary(state: State, call: Call, params: Params) -> Result:
         "RolePolicySizeQuota": quotas.INLINE_CHARS["role"],
         "AssumeRolePolicySizeQuota": quotas.TRUST_CHARS,
         "AccessKeysPerUserQuota": quotas.ACCESS_KEYS_PER_USER,
-        "ServerCertificates": 0,
+        "ServerCertificates": sum(1 for _ in state.all(ServerCertificate)),
         "ServerCertificatesQuota": quotas.SERVER_CERTIFICATES,
-        "SigningCertificatesPerUserQuota": 2,
+        "SigningCertificatesPerUserQuota": quotas.SIGNING_CERTIFICATES_PER_USER,
         "MFADevices": len(devices),
         "MFADevicesInUse": sum(1 for device in devices if device.user),
         "AccountMFAEnabled": 0,
-        "AccountAccessKeysPresent": int(bool(state.settings().root_keys)),
+        "AccountAccessKeysPresent": int(bool(settings.root_keys)),
         "AccountPasswordPresent": 1,
-        "AccountSigningCertificatesPresent": 0,
+        "AccountSigningCertificatesPresent": int(bool(settings.root_certificates)),
         "Providers": sum(1 for _ in state.all(OidcProvider)) + sum(1 for _ in state.all(SamlProvider)),
-        "GlobalEndpointTokenVersion": 1,
+        "GlobalEndpointTokenVersion": settings.global_token_version,
     }
     return {"SummaryMap": summary}

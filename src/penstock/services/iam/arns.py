@@ -7,20 +7,21 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params
-from penstock.services.iam.records import Group, InstanceProfile, Policy, Role, User
+from penstock.services.iam.records import Group, InstanceProfile, Policy, Role, ServerCertificate, User
 from penstock.services.iam.state import State
 from penstock.store.api import Transaction
 
 _WORDS: dict[type[Any], str] = {
     User: "user", Group: "group", Role: "role", Policy: "policy", InstanceProfile: "instance-profile",
+    ServerCertificate: "server-certificate",
 }  # fmt: skip
 _PARAMETERS: dict[type[Any], str] = {
     User: "UserName", Group: "GroupName", Role: "RoleName", Policy: "PolicyName",
-    InstanceProfile: "InstanceProfileName",
+    InstanceProfile: "InstanceProfileName", ServerCertificate: "ServerCertificateName",
 }  # fmt: skip
 
 
-def arn(account: str, record: User | Group | Role | Policy | InstanceProfile) -> str:
+def arn(account: str, record: User | Group | Role | Policy | InstanceProfile | ServerCertificate) -> str:
     """A record's ARN."""
     return f"arn:aws:iam::{account}:{_WORDS[type(record)]}{record.path}{record.name}"
 

@@ -12,6 +12,7 @@ _NOUNS = {
     "profile": "Instance Profile {} cannot be found.",
     "oidc": "OpenIDConnect Provider not found for arn {}",
     "saml": "Manifest not found for arn {}",
+    "certificate": "The Server Certificate with name {} cannot be found.",
     "mfa": "VirtualMFADevice with serial number {} doesn't exist.",
 }
 _EXISTS = {
@@ -22,6 +23,7 @@ _EXISTS = {
     "profile": "Instance Profile {} already exists.",
     "oidc": "Provider with url https://{} already exists.",
     "saml": "SAMLProvider {} already exists.",
+    "certificate": "The Server Certificate with name {} already exists.",
     "mfa": "MFADevice entity at the same path and name already exists.",
 }
 
@@ -85,3 +87,16 @@ def no_report(code: str, text: str) -> AwsError:
 
 def bad_code(text: str) -> AwsError:
     return AwsError("InvalidAuthenticationCode", text, 403)
+
+
+def malformed_certificate(text: str) -> AwsError:
+    return AwsError("MalformedCertificate", text, 400)
+
+
+def key_mismatch(text: str) -> AwsError:
+    return AwsError("KeyPairMismatch", text, 400)
+
+
+def fault(code: str, text: str, status: int = 400) -> AwsError:
+    """An error that one noun alone has."""
+    return AwsError(code, text, status)

@@ -2,13 +2,14 @@
 
 ("iam", account, "changes")                               counter: grows with each change of the account's IAM
 ("iam", account, "account")                               records.AccountSettings
-("iam", account, "user"|"group"|"role"|"policy"|"profile"|"oidc"|"saml"|"mfa", name)   the record (chunked)
+("iam", account, "user"|"group"|"role"|"policy"|"profile"|"oidc"|"saml"|"mfa"|"certificate", name)   the record (chunked)
 ("iam", account, "member", group, user)                   b"": the user is in the group
 ("iam", account, "attached", policy_arn, kind, name)      b"": the entity carries the managed policy
 ("iam", account, "bounded", policy_arn, kind, name)       b"": the managed policy is the entity's boundary
 ("iam", account, "holds", role, profile)                  b"": the instance profile holds the role
 ("iam", account, "accessed", arn, action)                 records.LastUsed: a user's or role's last call of it
 ("iam", account, "reached", arn, action, allowed)         records.Reached: what its calls were about (1) or denied on (0)
+("iam", account, "signing", certificate_id)               records.SigningCertificate (chunked)
 ("iam", account, "job", id)                               records.AccessJob: a report asked for
 ("iam", "key", access_key_id)                             records.AccessKey
 ("iam", "used", access_key_id)                            records.LastUsed
@@ -92,6 +93,10 @@ def reached(account: str, arn: str, action: str, *, allowed: bool) -> bytes:
 def all_reached(account: str, arn: str) -> bytes:
     """The prefix of all that a user's or role's calls were about."""
     return pack(("iam", account, "reached", arn))
+
+
+def signing_certificate(account: str, certificate_id: str) -> bytes:
+    return pack(("iam", account, "signing", certificate_id))
 
 
 def job(account: str, job_id: str) -> bytes:

@@ -19,4 +19,5 @@ TAGS = 50
 SAML_PROVIDERS = 100
 OIDC_PROVIDERS = 100
 SERVER_CERTIFICATES = 20
-"""What GetAccountSummary tells of kinds that are not kept here."""
+SIGNING_CERTIFICATES_PER_USER = 2
+SSH_KEYS_PER_USER = 5

@@ -23,6 +23,9 @@ class User(Entity, kw_only=True):
     keys: list[str] = []
     login: LoginProfile | None = None
     service_credentials: list[ServiceCredential] = []
+    ssh_keys: list[SshPublicKey] = []
+    certificates: list[str] = []
+    """Ids of signing certificates, which are records of their own."""
     mfa: list[MfaDevice] = []
 
 
@@ -42,6 +45,25 @@ class ServiceCredential(msgspec.Struct, kw_only=True):
     id: str
     service: str
     user_name: str
+    created: float
+    active: bool = True
+
+
+class SshPublicKey(msgspec.Struct, kw_only=True):
+    """body: as uploaded, in SSH's encoding or in PEM."""
+
+    id: str
+    body: str
+    fingerprint: str
+    created: float
+    active: bool = True
+
+
+class SigningCertificate(msgspec.Struct, kw_only=True):
+    """Its holder, a user or the account's root, knows it by its id."""
+
+    id: str
+    body: str
     created: float
     active: bool = True
 
@@ -131,6 +153,19 @@ class SamlProvider(msgspec.Struct, kw_only=True):
     tags: dict[str, str] = {}
 
 
+class ServerCertificate(msgspec.Struct, kw_only=True):
+    """body and chain: PEM, as uploaded; chain is "" for none."""
+
+    name: str
+    path: str
+    id: str
+    created: float
+    expires: float
+    body: str
+    chain: str = ""
+    tags: dict[str, str] = {}
+
+
 class AccessKey(msgspec.Struct, kw_only=True):
     """user: whose it is, "" for the account's root."""
 
@@ -165,6 +200,9 @@ class AccessJob(msgspec.Struct, kw_only=True):
 class AccountSettings(msgspec.Struct, kw_only=True):
     alias: str = ""
     root_keys: list[str] = []
+    root_certificates: list[str] = []
     report_at: float = 0.0
     """When a credential report was last asked for."""
     password_policy: dict[str, int | bool] | None = None
+    global_token_version: int = 1
+    """Of the tokens of STS's global endpoint."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.iam import arns, errors, ids
+from penstock.services.iam import arns, errors, ids, statuses
 from penstock.services.iam.records import ServiceCredential, User
 from penstock.services.iam.state import State, changing, reading
 from penstock.services.iam.users import name_of_caller
@@ -23,7 +23,7 @@ _PER_SERVICE = 2
 def _view(user: User, credential: ServiceCredential) -> dict[str, Any]:
     return {
         "UserName": user.name,
-        "Status": "Active" if credential.active else "Inactive",
+        "Status": statuses.shown(credential.active),
         "ServiceUserName": credential.user_name,
         "CreateDate": credential.created,
         "ServiceSpecificCredentialId": credential.id,
@@ -79,7 +79,7 @@ def list_service_specific_credentials(state: State, call: Call, params: Params) 
 @changing
 def update_service_specific_credential(state: State, call: Call, params: Params) -> Result:
     user, credential = _of(state, call, params)
-    credential.active = params["Status"] == "Active"
+    credential.active = statuses.wanted(params)
     state.save(user)
     return {}
 

@@ -23,6 +23,7 @@ from penstock.services.iam.records import (
     Policy,
     Role,
     SamlProvider,
+    ServerCertificate,
     User,
     VirtualMfa,
 )
@@ -30,10 +31,13 @@ from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large, expand, get_large, set_large
 from penstock.store.tuples import prefix_end, unpack
 
-T = TypeVar("T", bound=User | Group | Role | Policy | InstanceProfile | OidcProvider | SamlProvider | VirtualMfa)
+T = TypeVar(
+    "T",
+    bound=User | Group | Role | Policy | InstanceProfile | OidcProvider | SamlProvider | VirtualMfa | ServerCertificate,
+)
 KINDS: dict[type[Any], str] = {
     User: "user", Group: "group", Role: "role", Policy: "policy", InstanceProfile: "profile", OidcProvider: "oidc",
-    SamlProvider: "saml", VirtualMfa: "mfa",
+    SamlProvider: "saml", VirtualMfa: "mfa", ServerCertificate: "certificate",
 }  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode
@@ -149,8 +153,14 @@ class State:
 
 _NAMES: tuple[tuple[str, type[Any]], ...] = (
     ("UserName", User), ("GroupName", Group), ("RoleName", Role), ("InstanceProfileName", InstanceProfile),
+    ("ServerCertificateName", ServerCertificate),
 )  # fmt: skip
-_MAKING = frozenset({"CreateUser", "CreateGroup", "CreateRole", "CreateInstanceProfile", "CreateServiceLinkedRole"})
+_MAKING = frozenset(
+    {
+        "CreateUser", "CreateGroup", "CreateRole", "CreateInstanceProfile", "CreateServiceLinkedRole",
+        "UploadServerCertificate",
+    }
+)  # fmt: skip
 
 
 def _as_made(state: State, call: Call, params: Params) -> Params:

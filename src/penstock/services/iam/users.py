@@ -125,7 +125,8 @@ def delete_user(state: State, call: Call, params: Params) -> Result:
         (user.keys, "must delete access keys first."),
         (user.login, "must delete login profile first."),
         (user.mfa, "must delete MFA device first."),
-        (user.service_credentials, "must remove referenced objects first."),
+        (user.certificates, "must delete signing certificates first."),
+        (user.ssh_keys or user.service_credentials, "must remove referenced objects first."),
     ):
         if holds:
             raise errors.conflict(f"Cannot delete entity, {text}")
