@@ -157,6 +157,8 @@ class Maker:
 
 def flat(prefix: str, value: Any) -> list[tuple[str, str]]:
     """The query protocol's way of writing structures down."""
+    if value == {} and prefix:
+        return [(prefix, "")]
     if isinstance(value, dict):
         return [p for k, v in value.items() for p in flat(f"{prefix}.{k}" if prefix else k, v)]
     if isinstance(value, list):

@@ -116,6 +116,8 @@ def _simulate(state: State, params: Params, principal: Principal, held: Identity
     if params.get("ResourcePolicy"):
         documents.checked(params["ResourcePolicy"], Purpose.RESOURCE)
         resource_policy = PolicyText("ResourcePolicy", params["ResourcePolicy"])
+    if not all(entry.get("ContextKeyName") for entry in params.get("ContextEntries", ())):
+        raise errors.invalid_input("Invalid ContextEntries: each one needs a ContextKeyName.")
     owner = params.get("ResourceOwner", state.account)
     owner = account_of(owner) or owner
     results = [

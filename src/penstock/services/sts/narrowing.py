@@ -39,7 +39,7 @@ async def narrowed(call: Call, params: Params, account: str) -> Narrowing:
         except PolicyError as error:
             raise AwsError("MalformedPolicyDocument", str(error), 400) from None
         policies.append(params["Policy"])
-    arns = [item["arn"] for item in params.get("PolicyArns", ())]
+    arns = [item.get("arn", "") for item in params.get("PolicyArns", ())]
     if len(arns) > MAX_POLICY_ARNS:
         raise AwsError("ValidationError", f"No more than {MAX_POLICY_ARNS} session policies may be passed by ARN.", 400)
     for arn in arns:
