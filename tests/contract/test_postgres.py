@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from penstock.store.api import EngineFailed, StoreError, UnknownCommit
+from penstock.store.api import EngineFailed, StoreError, Transaction, UnknownCommit
 from penstock.store.postgres import PostgresStore, open_postgres
 from penstock.store.postgres_schema import prepare_database
 from postgres import Cluster, start_postgres
@@ -85,6 +85,34 @@ async def test_two_nodes_lose_no_update_and_keep_order(nodes: tuple[PostgresStor
     rows = await nodes[0].transact(lambda txn: list(txn.scan(b"", b"\xff")))
     assert rows[-1] == (b"n", b"40") and rows[0][1][:1] == b"\x28"
     assert [v for k, v in rows if k.startswith(b"log/")] == [b"%d" % i for i in range(40)]
+
+
+async def test_who_reads_much_gets_through_among_many_who_write(nodes: tuple[PostgresStore, PostgresStore]) -> None:
+    """It reads what all of them write, and they read what it writes: optimism alone would have it lose for ever."""
+    one, two = nodes
+    stop = asyncio.Event()
+
+    async def writer(store: PostgresStore, number: int) -> None:
+        def body(txn: Transaction) -> None:
+            txn.get(b"sum")
+            txn.set(b"row" + bytes([number]), str(int(txn.get(b"row" + bytes([number])) or b"0") + 1).encode())
+
+        while not stop.is_set():
+            await store.transact(body)
+
+    def add_up(txn: Transaction) -> None:
+        rows = [value for _, value in txn.scan(b"row", b"rox")]
+        time.sleep(0.02)
+        txn.set(b"sum", str(sum(map(int, rows))).encode())
+
+    writers = [asyncio.create_task(writer(store, number)) for number, store in enumerate((one, two) * 3)]
+    try:
+        for _ in range(5):
+            await one.transact(add_up)
+    finally:
+        stop.set()
+        await asyncio.gather(*writers)
+    assert int(await one.transact(lambda txn: txn.get(b"sum")) or b"0") > 0
 
 
 async def test_a_watch_hears_of_the_other_nodes_writes(nodes: tuple[PostgresStore, PostgresStore]) -> None:

@@ -150,17 +150,17 @@ async def test_the_log_has_awss_lines(bench: Bench) -> None:
     """)
     outcome = await bench.invoke(f, request_id="r1")
     lines = outcome.log.decode().splitlines(keepends=True)
-    assert lines[0].startswith("INIT_START Runtime Version: python:3.")
-    assert lines[1:4] == ["START RequestId: r1 Version: $LATEST\n", "one\n", "two\n"]
-    assert re.fullmatch(r"\[WARNING\]\t[\dT:.-]{23}Z\tr1\tthree\n", lines[4])
-    assert lines[5:8] == ["four\n", "no newline\n", "END RequestId: r1\n"]
+    assert lines[:3] == ["START RequestId: r1 Version: $LATEST\n", "one\n", "two\n"]
+    assert re.fullmatch(r"\[WARNING\]\t[\dT:.-]{23}Z\tr1\tthree\n", lines[3])
+    assert lines[4:7] == ["four\n", "no newline\n", "END RequestId: r1\n"]
     assert re.fullmatch(
         r"REPORT RequestId: r1\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\t"
         r"Max Memory Used: \d+ MB\tInit Duration: [\d.]+ ms\t\n",
-        lines[8],
+        lines[7],
     )
     await asyncio.sleep(0.3)
-    name, stream, _ = bench.lines[0]
+    name, stream, first = bench.lines[0]
     assert name == "f"
+    assert first.startswith("INIT_START Runtime Version: python:3.")  # in the stream, not in the invocation's tail
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", stream)
     assert any(line.endswith("\tr1\tthree\nfour\n") for _, _, line in bench.lines)  # one record, however many lines

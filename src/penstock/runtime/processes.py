@@ -147,7 +147,8 @@ class Processes:
 
     def _heard(self, event: dict[str, Any], pid: int, fds: list[int]) -> None:
         kind = event["event"]
-        if self.runtime_pid and kind in ("listening", "furnished", "running", "failed"):
+        made = kind in ("listening", "furnished", "running") or (kind == "failed" and pid != self.runtime_pid)
+        if self.runtime_pid and made:
             raise ValueError("the environment is made already")
         if kind == "listening":
             if self._pidfd < 0 and self.forked:

@@ -9,7 +9,8 @@ as one statement before the COMMIT. Serialization failures are retried here.
   one prefix therefore commit one after the other, each with its own flush.
 * **add() commutes** from outside only: two that add to one counter do conflict in PostgreSQL. From its second attempt
   on a transaction runs alone among those that had to retry (another advisory lock, taken before its snapshot), so it
-  is slower under contention but does not fail.
+  is slower under contention but does not fail. One that reads much among many that write (a restore) would lose to
+  fresh ones again and again: from its seventh attempt on it keeps all writers out (a table lock, before its snapshot).
 * **Other databases**: the locks must lock and sequences must not be cached. `open_postgres` tries both on two
   connections and refuses a database where they fail. By their documentation (neither was tried): CockroachDB's advisory
   locks are missing or do nothing; YugabyteDB needs ysql_sequence_cache_minval=0 and its advisory locks enabled.
@@ -50,6 +51,7 @@ T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 _CONNECTIONS = 8
 _ATTEMPTS = 40
+_ATTEMPTS_BESIDE_WRITERS = 6
 _BACKOFF_S = 0.002
 _BACKOFF_MAX_S = 0.1
 _PAGE_ROWS = 50
@@ -60,6 +62,7 @@ _DIGEST_BYTES = 32
 _RETRIED = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 
 _BEGIN = b"BEGIN ISOLATION LEVEL SERIALIZABLE"
+_KEEP_WRITERS_OUT = b"LOCK TABLE penstock_kv IN EXCLUSIVE MODE"
 _BEGIN_READ_ONLY = b"BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"
 _GET = "SELECT value FROM penstock_kv WHERE key = %s"
 _SCAN = "SELECT key, value FROM penstock_kv WHERE key >= %s AND key < %s ORDER BY key LIMIT %s"
@@ -147,11 +150,12 @@ class PostgresStore:
                 time.sleep(random.random() * min(_BACKOFF_MAX_S, _BACKOFF_S * 2**attempt))
             connection = self._take()
             alone = attempt > 0 and not read_only
+            still = attempt >= _ATTEMPTS_BESIDE_WRITERS and not read_only
             try:
                 if alone:
                     connection.execute(_LOCK_RETRIES)
                 try:
-                    return self._attempt(connection, body, read_only)
+                    return self._attempt(connection, body, read_only, still)
                 finally:
                     if alone and not connection.closed:
                         connection.execute(_UNLOCK_RETRIES)
@@ -188,10 +192,13 @@ class PostgresStore:
             while True:
                 self._idle.pop().close()
 
-    def _attempt(self, connection: Connection, body: Callable[[Transaction], T], read_only: bool) -> T:
+    def _attempt(self, connection: Connection, body: Callable[[Transaction], T], read_only: bool, still: bool) -> T:
+        """One. still: nobody else writes meanwhile, so that it cannot lose."""
         _command(connection, _BEGIN_READ_ONLY if read_only else _BEGIN)
         txn = _PostgresTransaction(connection, read_only)
         try:
+            if still:
+                _command(connection, _KEEP_WRITERS_OUT)
             try:
                 result = body(txn)
                 txn.fold_adds()
