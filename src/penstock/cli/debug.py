@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from penstock.cli.running import DEFAULT_ENDPOINT, NoAnswerError, ask, client
 
+_ENDS = {signal.SIGINT, signal.SIGTERM}
 DEBUG = """lets a debugger attach to a function: debugpy (Python) or Node's inspector, at a port of this machine. Meanwhile each
 event runs in one environment that first waits for the debugger, and may take an hour: breakpoints hold without the
 time-out killing it. It ends with Ctrl-C.
@@ -55,6 +56,7 @@ def _debug(arguments: argparse.Namespace) -> int:
     try:
         found = functions.get_function_configuration(FunctionName=arguments.function)
         about = {"arn": found["FunctionArn"], "runtime": found["Runtime"]}
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # none may come between opening and closing
         port = ask(arguments.endpoint, "/_penstock/debug", {**about, "port": arguments.port})["port"]
     except (BotoCoreError, ClientError, NoAnswerError) as error:
         print(f"penstock: {error}", file=sys.stderr)
@@ -62,9 +64,7 @@ def _debug(arguments: argparse.Namespace) -> int:
     print(f"attach to 127.0.0.1:{port}, then invoke {found['FunctionName']}. For VS Code's launch.json:")
     print(json.dumps(configuration(found["Runtime"], port, arguments.source), indent=2), flush=True)
     try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        return 0
+        signal.sigwait(_ENDS)
     finally:
         ask(arguments.endpoint, "/_penstock/debug", {**about, "port": None})
+    return 0
