@@ -19,7 +19,7 @@ import sys
 import time
 from typing import Any, NamedTuple, NoReturn
 
-from penstock.runtime import inits, linux, rootfs, seccomp, snapshots
+from penstock.runtime import inits, linux, rootfs, seccomp, snapshots, warmth
 
 RUNTIME_API_PORT = 9001
 DEBUG_PORT = 5678
@@ -215,6 +215,8 @@ def _become_runtime(reader: int, blank: dict[str, Any], host: Host, control: soc
         early = "mount" in host.namespaces and not own_user
         if early:
             _give_up_rights(own_user, uid if "uid" in host.namespaces else os.geteuid(), host, to_fork=to_snapshot)
+        if blank.get("rehearse"):
+            warmth.rehearse()
         with os.fdopen(reader, "rb") as f:
             text = f.read()
         if not text:

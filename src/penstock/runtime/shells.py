@@ -92,7 +92,8 @@ class Shells:
             shell.close()
         return await self._make()
 
-    async def _make(self, *, snapshot: bool = False) -> Shell:
+    async def _make(self, *, snapshot: bool = False, ahead: bool = False) -> Shell:
+        """ahead: nobody waits for it, so it may take the time to rehearse what its runtime will do."""
         name = secrets.token_hex(16)
         group = self._groups.create(name)
         self._uids = (self._uids + 1) % 100_000_000
@@ -102,7 +103,7 @@ class Shells:
         shell = Shell(name, processes, reader)
         procs = group.open_procs()
         try:
-            blank = {"id": name, "uid": processes.uid, "snapshot": snapshot, **self._blank}
+            blank = {"id": name, "uid": processes.uid, "snapshot": snapshot, "rehearse": ahead, **self._blank}
             _, pidfd = await self._zygote.spawn(blank, [processes.theirs.fileno(), writer, *procs], processes.ended)
         except ZygoteFailed:
             processes.abandon()
@@ -129,7 +130,7 @@ class Shells:
     async def _fill(self) -> None:
         while len(self._ready) < _SPARE and self._zygote.alive and not self._closed and self._timer is None:
             try:
-                shell = await self._make()
+                shell = await self._make(ahead=True)
             except (ZygoteFailed, OSError):
                 return
             if self._closed:

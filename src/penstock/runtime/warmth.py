@@ -6,12 +6,17 @@ function that carries its own botocore gets that one as it is (see `sandbox`).
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
 import os
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 _NAMES_MAX = 4096
+_REHEARSED = "dynamodb"
 
 
 def keep_what_never_changes() -> None:
@@ -55,8 +60,10 @@ def _keep_signatures(hooks: Any) -> None:
     known: dict[types.FunctionType, Any] = {}
 
     def accepts_kwargs(function: Any) -> Any:
+        if type(function) is types.MethodType:
+            function = function.__func__  # remembering the method itself would keep its object
         if type(function) is not types.FunctionType:
-            return ask(function)  # a bound method: remembering it would keep its object
+            return ask(function)
         found = known.get(function)
         if found is None:
             found = known[function] = ask(function)
@@ -86,18 +93,55 @@ def _keep_aliases(hooks: Any) -> None:
 
 def make_client(service: str) -> None:
     """Make a client of the service and drop it: its model stays parsed. A service botocore lacks is passed over."""
-    boto3 = sys.modules.get("boto3")
-    if boto3 is None:
-        return
+    with _nobodys_variables():
+        _client(service)
+
+
+def rehearse() -> None:
+    """Do once, in a fork, what a function's first client and first call do; nothing of it stays but its memory.
+
+    A page that a fork writes to for the first time is copied by the kernel: a client writes to about 2,000 of them, if
+    only to count references, which is half of what it costs. So a fork that waits does so before anybody waits for it.
+    """
+    with _nobodys_variables():
+        client = _client(_REHEARSED)
+        if client is not None:
+            client.meta.events.register("before-send", _answer_for_aws)
+            try:
+                client.list_tables()
+            except Exception:  # noqa: S110 - it was a rehearsal
+                pass
+    del client
+    gc.collect()
+
+
+def _answer_for_aws(request: Any, **_: Any) -> Any:
+    """An empty answer in place of a connection."""
+    awsrequest: Any = sys.modules["botocore.awsrequest"]
+    raw = io.BytesIO(b"{}")
+    raw.stream = lambda *_, **__: iter([b"{}"])  # type: ignore[attr-defined]
+    return awsrequest.AWSResponse(request.url, 200, {"content-type": "application/x-amz-json-1.0"}, raw)
+
+
+@contextlib.contextmanager
+def _nobodys_variables() -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(
         AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_EC2_METADATA_DISABLED="true", AWS_DEFAULT_REGION="us-east-1",
         AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none", HOME="/nonexistent",  # noqa: S106
     )  # fmt: skip
     try:
-        boto3.session.Session().client(service)
-    except Exception:
-        return
+        yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _client(service: str) -> Any:
+    boto3 = sys.modules.get("boto3")
+    if boto3 is None:
+        return None
+    try:
+        return boto3.session.Session().client(service)
+    except Exception:
+        return None
