@@ -74,7 +74,7 @@ async def create_function(call: Call, params: Params) -> Result:
         return versions.publish(call, txn, function)[0] if params.get("Publish") else function
 
     made = await call.store.transact(body)
-    call.node.own(Ready).snapshot(made)
+    call.node.own(Ready).prepare(made)
     return await variables.shown(call, made, records.pending(made))
 
 
@@ -194,7 +194,8 @@ async def update_function_code(call: Call, params: Params) -> Result:
         return new, versions.publish(call, txn, new)[0] if params.get("Publish") else None
 
     new, version = await call.store.transact(body)
+    if not dry_run:
+        call.node.own(Ready).prepare(version or new)
     if version is not None:
-        call.node.own(Ready).snapshot(version)
         return await variables.shown(call, version, records.pending(version, version.qualified_arn))
     return await variables.shown(call, new, records.updating(new))

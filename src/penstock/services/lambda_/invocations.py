@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import zipfile
 from typing import Any
 
 import msgspec
 
+from penstock.blobs.api import BlobMissing
 from penstock.core import identity
 from penstock.core.call import Call
 from penstock.core.node import Node
@@ -132,7 +134,7 @@ class Ready:
         self._folders = node.own(PackageFolders)
         self._specs: dict[tuple[str, str], FunctionSpec] = {}
         self._credentials: dict[tuple[str, str], Credentials] = {}
-        self._snapshots: set[asyncio.Future[None]] = set()
+        self._prepared: set[asyncio.Future[None]] = set()
         self.principals: dict[str, identity.Principal] = {}
         """Who a function acts as, by the function's ARN."""
 
@@ -180,12 +182,21 @@ class Ready:
             return identity.root(role.account)
         return role
 
-    def snapshot(self, function: Function) -> None:
-        """Initialise a version with SnapStart, behind the call that published it; others are left alone."""
-        if function.snaps:
-            task = asyncio.ensure_future(self._snapshot(function))
-            self._snapshots.add(task)
-            task.add_done_callback(self._snapshots.discard)
+    def prepare(self, function: Function) -> None:
+        """Do ahead, behind the call that made it, what the first invocation would wait for.
+
+        A function's code is unpacked; a version with SnapStart is initialised.
+        """
+        task = asyncio.ensure_future(self._snapshot(function) if function.snaps else self._unpack(function))
+        self._prepared.add(task)
+        task.add_done_callback(self._prepared.discard)
+
+    async def _unpack(self, function: Function) -> None:
+        try:
+            for package in (function.package, *(layer.package for layer in function.layers)):
+                await self._folders.folder(package)
+        except (BlobMissing, OSError, zipfile.BadZipFile) as error:  # deleted meanwhile; else who invokes it is told
+            log.info("the code of %s could not be unpacked ahead: %s", function.name, error)
 
     async def _snapshot(self, function: Function) -> None:
         try:

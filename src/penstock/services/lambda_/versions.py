@@ -67,7 +67,7 @@ async def publish_version(call: Call, params: Params) -> Result:
         return version
 
     version = await call.store.transact(body)
-    call.node.own(Ready).snapshot(version)
+    call.node.own(Ready).prepare(version)
     return await variables.shown(call, version, records.configuration(version, version.qualified_arn))
 
 
