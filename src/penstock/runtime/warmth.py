@@ -28,6 +28,7 @@ def keep_what_never_changes() -> None:
     _keep_models(loaders)
     _keep_signatures(hooks)
     _keep_aliases(hooks)
+    hooks.NodeList.__copy__ = lambda self: hooks.NodeList(self.first[:], self.middle[:], self.last[:])  # not by `copy`
 
 
 def _keep_models(loaders: Any) -> None:
