@@ -55,8 +55,11 @@ class BlobWriter(Protocol):
 class Blobs(Protocol):
     """A blob store. Made by `penstock.blobs.open.open_blobs(url, data, store, clock)`."""
 
-    async def create(self, *taps: Tap, key: bytes = b"") -> BlobWriter:
-        """Begin a blob under a new unique name. key: 32 bytes to encrypt it under; taps see it plain. Raises OSError."""
+    async def create(self, *taps: Tap, key: bytes = b"", length: int | None = None) -> BlobWriter:
+        """Begin a blob under a new unique name. key: 32 bytes to encrypt it under; taps see it plain. Raises OSError.
+
+        length: about how many bytes will come, where that is known: a file of that size may be written again for it.
+        """
         ...
 
     def adopt(self, txn: Transaction, name: str) -> None:

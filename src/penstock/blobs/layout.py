@@ -34,6 +34,11 @@ def seed(name: str) -> int:
     return value
 
 
+def file_bytes(size_bytes: int, *, sealed: bool) -> int:
+    """How large the file of a payload is."""
+    return size_bytes + (8 + (TAG_BYTES if sealed else 0)) * -(-size_bytes // CHUNK_BYTES) + FOOTER_BYTES
+
+
 class ChunkTable:
     """The CRCs of a payload that comes in pieces of any size."""
 

@@ -2,10 +2,12 @@
 
     ("blobs", "intent") batch            holder: the process that has these names; their files may be orphans
     ("blobs", "live") name               u32: how many records name the blob; 0: released, its file still there
-    ("blobs", "gone") due_ms u64 name    "": the file may be removed from then on
+    ("blobs", "gone") due_ms u64 name    "": the file may be removed from then on; "x": it is being removed
+    ("blobs", "spare") file              "holder name": no record names the file; that process may write it again, as that
 
 Names come in batches of 256 that one intent covers, so that an upload costs no synced write of its own before its file
-exists. A name is "<batch, 16 hex digits>.<2 hex digits>".
+exists. A name is "<batch, 16 hex digits>.<2 hex digits>", which is its file's too, or that and ".<turn>": the file has
+been written so many times before. No name is ever used twice.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ BATCH_NAMES = 256
 INTENT = pack(("blobs", "intent"))
 LIVE = pack(("blobs", "live"))
 GONE = pack(("blobs", "gone"))
-_NAME = re.compile(r"[0-9a-f]{16}\.[0-9a-f]{2}")
+SPARE = pack(("blobs", "spare"))
+FILE_CHARACTERS = 19
+"""How much of a name is its file's."""
+_NAME = re.compile(r"[0-9a-f]{16}\.[0-9a-f]{2}(?:\.[0-9a-f]{1,12})?")
+_RELEASED = bytes(4)
+_CONDEMNED = b"x"
 
 
 def check_name(name: str) -> str:
@@ -39,6 +46,12 @@ def new_batch() -> str:
 def names_of(batch: str) -> list[str]:
     """All names of a batch."""
     return [f"{batch}.{i:02x}" for i in range(BATCH_NAMES)]
+
+
+def next_name(name: str) -> str:
+    """What the name's file is called when it is written once more."""
+    turn = int(name[FILE_CHARACTERS + 1 :] or "0", 16)
+    return f"{name[:FILE_CHARACTERS]}.{turn + 1:x}"
 
 
 def intend(txn: Transaction, batch: str, holder: str) -> None:
@@ -59,10 +72,15 @@ def settle(txn: Transaction, batch: str) -> list[tuple[bytes, str]]:
     if they exist. They are entered as due, so that a crash before they are removed leaves them to the next sweep.
     """
     txn.clear(INTENT + batch.encode())
-    orphans = [name for name in names_of(batch) if txn.get(LIVE + name.encode()) is None]
+    used = {
+        key[len(space) :][:FILE_CHARACTERS].decode()
+        for space in (LIVE, SPARE)
+        for key, _ in txn.scan(space + batch.encode(), space + batch.encode() + b"/")
+    }
+    orphans = [name for name in names_of(batch) if name not in used]
     entries = [(GONE + bytes(8) + name.encode(), name) for name in orphans]
     for key, _ in entries:
-        txn.set(key, b"")
+        txn.set(key, _CONDEMNED)
     return entries
 
 
@@ -71,7 +89,13 @@ def adopt(txn: Transaction, name: str) -> None:
     key = LIVE + check_name(name).encode()
     count = txn.get(key)
     if count is None:
-        if txn.get(INTENT + name[:16].encode()) is None:
+        if len(name) > FILE_CHARACTERS:
+            spare = SPARE + name[:FILE_CHARACTERS].encode()
+            held = txn.get(spare) or b""
+            if not held.endswith(b" " + name.encode()):
+                raise BlobMissing(f"blob {name} was swept before a record named it")
+            txn.clear(spare)
+        elif txn.get(INTENT + name[:16].encode()) is None:
             raise BlobMissing(f"blob {name} was swept before a record named it")
         txn.set(key, b"\0\0\0\x01")
         return
@@ -99,7 +123,7 @@ def release_all(txn: Transaction, after: str, limit: int, due: float) -> str:
     for key, count in found:
         last = key[len(LIVE) :].decode()
         if any(count):
-            txn.set(key, bytes(4))
+            txn.set(key, _RELEASED)
             txn.set(GONE + int(due * 1000).to_bytes(8, "big") + last.encode(), b"")
     return last
 
@@ -123,6 +147,14 @@ def due(txn: Transaction, now: float, limit: int, skip: set[str]) -> list[tuple[
     return found
 
 
+def condemn(txn: Transaction, entries: list[tuple[bytes, str]]) -> list[tuple[bytes, str]]:
+    """Before the files are removed: nobody keeps them to write them again from this commit on. Returns those left."""
+    left = [entry for entry in entries if txn.get(entry[0]) is not None]
+    for key, _ in left:
+        txn.set(key, _CONDEMNED)
+    return left
+
+
 def forget(txn: Transaction, entries: list[tuple[bytes, str]]) -> set[str]:
     """After the files are removed. Returns those of their batches that no process can still write to."""
     for key, name in entries:
@@ -132,9 +164,48 @@ def forget(txn: Transaction, entries: list[tuple[bytes, str]]) -> set[str]:
     return {batch for batch in batches if txn.get(INTENT + batch.encode()) is None}
 
 
-def state(txn: Transaction, name: str) -> str:
-    """Live (a record names it), passing (being written, or released and not swept yet) or unknown."""
-    count = txn.get(LIVE + name.encode())
-    if count is None:
-        return "passing" if txn.get(INTENT + name[:16].encode()) is not None else "unknown"
-    return "live" if any(count) else "passing"
+def keep(txn: Transaction, entries: list[tuple[bytes, str]], holder: str) -> set[str]:
+    """In place of `condemn` and `forget`, with the files still there: they are spare, under their `next_name`.
+
+    Returns the old names of those that are: not what another process removes, or has kept, meanwhile.
+    """
+    kept: set[str] = set()
+    for key, name in entries:
+        live, spare = LIVE + name.encode(), SPARE + name[:FILE_CHARACTERS].encode()
+        if txn.get(key) != b"" or txn.get(live) != _RELEASED or txn.get(spare) is not None:
+            continue
+        txn.clear(key)
+        txn.clear(live)
+        txn.set(spare, f"{holder} {next_name(name)}".encode())
+        kept.add(name)
+    return kept
+
+
+def spares(txn: Transaction) -> list[tuple[str, str]]:
+    """(holder, name) of all files that may be written again, or are being written again."""
+    found = [held.decode().partition(" ") for _, held in txn.scan(SPARE, SPARE + b"\xff")]
+    return [(holder, name) for holder, _, name in found]
+
+
+def give_up(txn: Transaction, names: list[str]) -> list[tuple[bytes, str]]:
+    """From this commit on those spare files are nobody's, and due: (key for `forget`, name) of those that were spare."""
+    entries: list[tuple[bytes, str]] = []
+    for name in names:
+        spare = SPARE + name[:FILE_CHARACTERS].encode()
+        if (txn.get(spare) or b"").endswith(b" " + name.encode()):
+            txn.clear(spare)
+            entries.append((GONE + bytes(8) + name.encode(), name))
+            txn.set(entries[-1][0], _CONDEMNED)
+    return entries
+
+
+def file_known(txn: Transaction, file: str) -> bool:
+    """Whether a record, an upload or a process knows of the file."""
+    if txn.get(INTENT + file[:16].encode()) is not None or txn.get(SPARE + file.encode()) is not None:
+        return True
+    return any(True for _ in txn.scan(LIVE + file.encode(), LIVE + file.encode() + b"/", limit=1))
+
+
+def is_live(txn: Transaction, name: str) -> bool:
+    """Whether a record names it."""
+    return any(txn.get(LIVE + name.encode()) or b"")

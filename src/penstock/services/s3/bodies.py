@@ -144,14 +144,14 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
     gathered = bytearray()
     try:
         if isinstance(source, bytes):
-            writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key)
+            writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key, length=length)
             await writer.write(source)
         else:
             async for piece in source:
                 if writer is None:
                     gathered += piece
                     if len(gathered) > inline_bytes:
-                        writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key)
+                        writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key, length=length)
                         await writer.write(bytes(gathered))
                 else:
                     await writer.write(piece)

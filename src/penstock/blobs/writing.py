@@ -1,0 +1,148 @@
+"""One blob on its way into its file: checksums, encryption and the disk, all on threads.
+
+One piece at a time is on a thread while the next is gathered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+from penstock.blobs.api import Tap
+from penstock.blobs.layout import CHUNK_BYTES, ChunkTable
+from penstock.blobs.sealing import Sealer
+
+if TYPE_CHECKING:
+    from penstock.blobs.files import Batch, FileBlobs
+
+HOP_BYTES = 1024 * 1024
+"""What goes to a thread at once."""
+
+
+class FileWriter:
+    """See `penstock.blobs.api.BlobWriter`."""
+
+    __slots__ = (
+        "_batch", "_blobs", "_fd", "_gathered", "_gathered_bytes", "_job", "_kept_bytes", "_path", "_sealer", "_state",
+        "_table", "_taps", "name", "size_bytes",
+    )  # fmt: skip
+
+    def __init__(self, blobs: FileBlobs, batch: Batch | None, name: str, taps: tuple[Tap, ...], key: bytes) -> None:
+        """batch: which the name is of, and its file not there yet; None for a name whose file is written again."""
+        self.name = name
+        self.size_bytes = 0
+        self._blobs = blobs
+        self._batch = batch
+        self._path = blobs.path_of(name)
+        self._taps = taps
+        self._sealer = Sealer(key, name, CHUNK_BYTES) if key else None
+        self._table = ChunkTable(name, sealed=bool(key))
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._job: asyncio.Future[None] | None = None
+        self._fd = -1
+        self._kept_bytes = 0
+        self._state = "open"
+        if batch is not None:
+            batch.open += 1
+        else:
+            blobs.rewriting.add(name)
+
+    async def write(self, data: bytes) -> None:
+        self.size_bytes += len(data)
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes > HOP_BYTES:
+            await self._settle_job()
+            self._start(last=False)
+
+    async def finish(self) -> None:
+        await self._settle_job()
+        self._start(last=True)
+        await self._settle_job()
+        self._leave("finished")
+
+    async def abort(self) -> None:
+        if self._state == "aborted":
+            return
+        if self._job is not None:
+            await asyncio.wait([self._job])
+            self._job.exception()
+        self._leave("aborted")
+        await self._blobs.on_thread(self._remove)
+
+    def _leave(self, state: str) -> None:
+        if self._state == "open":
+            if self._batch is not None:
+                self._batch.open -= 1
+                self._batch.touched_monotonic_s = time.monotonic()
+            else:
+                self._blobs.rewriting.discard(self.name)
+        self._state = state
+
+    def _start(self, last: bool) -> None:
+        pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        self._job = asyncio.ensure_future(self._blobs.on_thread(self._put, pieces, last))
+
+    async def _settle_job(self) -> None:
+        """Wait for the piece on a thread, if cancelled too: nobody may close a file under a thread that writes it."""
+        job = self._job
+        if job is None:
+            return
+        try:
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])
+            raise
+        finally:
+            if job.done():
+                self._job = None
+
+    def _put(self, pieces: list[bytes], last: bool) -> None:
+        if self._fd < 0:
+            self._open()
+        for piece in pieces:
+            for tap in self._taps:
+                tap(piece)
+        if self._sealer is not None:
+            pieces = self._sealer.take(pieces, last)
+        for piece in pieces:
+            self._table.update(piece)
+        if last:
+            pieces.append(self._table.ending(self.size_bytes))
+        for piece in pieces:
+            _write_all(self._fd, piece)
+        if last:
+            self._settle_file()
+
+    def _open(self) -> None:
+        if self._batch is not None:
+            self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        else:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            self._kept_bytes = os.fstat(self._fd).st_size
+
+    def _settle_file(self) -> None:
+        """Make the file durable, and its name, which that of a file written again is already."""
+        if self._kept_bytes > (written := os.lseek(self._fd, 0, os.SEEK_CUR)):
+            os.ftruncate(self._fd, written)
+        self._blobs.sync_file(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+        if self._batch is not None:
+            self._blobs.sync_folder(self._path.parent)
+
+    def _remove(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+        self._path.unlink(missing_ok=True)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    view = memoryview(data)
+    while written < len(data):
+        written += os.write(fd, view[written:])
