@@ -51,6 +51,47 @@ def test_nothing_but_known_sql_comes_out(text: str) -> None:
     assert all(KNOWN.fullmatch(name) for name in called), called
 
 
+def nested(form: str, depth: int) -> str:
+    sql = "a"
+    for _ in range(depth):
+        sql = form.replace("?", sql)
+    return sql
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        nested("(? BETWEEN 1 AND 2)", 55),
+        nested("(? IN (1, 2, 3))", 55),
+        nested("CASE ? WHEN 1 THEN 2 WHEN 3 THEN 4 END", 55),
+        nested("SUBSTRING('x', ?, 1)", 55),
+        ", ".join([nested("(? BETWEEN 1 AND 2)", 16)] * 300),
+        "COALESCE(" + ", ".join([nested("(? BETWEEN 1 AND 2)", 16)] * 300) + ")",
+        " OR ".join([nested("(? BETWEEN 1 AND 2)", 16)] * 300),
+        nested("(? BETWEEN 1 AND 2)", 16) + " IN (" + ", ".join("1" * 400) + ")",
+        "a" + " + 1" * 20_000,
+    ],
+    ids=range(9),
+)
+def test_a_short_query_stays_short(text: str) -> None:
+    with pytest.raises(AwsError) as caught:
+        sql_of(f"SELECT {text} FROM S3Object")
+    assert caught.value.code == "ExpressionTooLong"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x FROM S3Object LIMIT " + "9" * 5000,
+        f"s.a[{'9' * 5000}] FROM S3Object s",
+        f"CAST(x AS DECIMAL({'9' * 5000})) FROM S3Object",
+    ],
+)
+def test_endless_numbers_are_refused(text: str) -> None:
+    with pytest.raises(AwsError):
+        sql_of(f"SELECT {text}")
+
+
 @pytest.mark.parametrize("begin", range(0, 40, 3))
 def test_scan_ranges_split_lines_without_loss(begin: int) -> None:
     data = b"".join(b"%d\n" % (7**i) for i in range(12))

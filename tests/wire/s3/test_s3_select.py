@@ -196,3 +196,25 @@ def test_nothing_is_left_in_temporary_folders(s3: Any, bucket: str) -> None:
     before = {str(path) for path in Path("/tmp").glob("*duckdb*")}
     select(s3, bucket, "people.csv", "SELECT * FROM S3Object", PLAIN)
     assert {str(path) for path in Path("/tmp").glob("*duckdb*")} <= before
+
+
+def test_json_nested_too_deeply_is_an_error_of_the_client(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="deep.json", Body=b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}\n")
+    with pytest.raises(ClientError) as caught:
+        select(s3, bucket, "deep.json", "SELECT * FROM S3Object s", JSON_LINES)
+    assert caught.value.response["Error"]["Code"] == "JSONParsingError"
+
+
+def test_clients_that_leave_give_their_place_back(s3: Any, server: Served, bucket: str) -> None:
+    """Only two queries run at once: more than two that are dropped must not be in the way of the next."""
+    s3.put_object(Bucket=bucket, Key="wide.csv", Body=(b"x" * 200 + b"\n") * 100_000)
+    for _ in range(4):
+        other = server.client("s3", max_pool_connections=1)
+        answer = other.select_object_content(
+            Bucket=bucket, Key="wide.csv", Expression="SELECT * FROM S3Object", ExpressionType="SQL",
+            InputSerialization=PLAIN, OutputSerialization={"CSV": {}},
+        )  # fmt: skip
+        next(iter(answer["Payload"]))
+        answer["Payload"].close()
+        other.close()
+    assert select(s3, bucket, "people.csv", "SELECT COUNT(*) FROM S3Object", PLAIN)[0] == "4\n"

@@ -67,7 +67,7 @@ def cast(inner: Term, kind: str, arguments: list[str]) -> Term:
         raise invalid("InvalidDataType", "The SQL expression contains an invalid data type.")
     name, result = found
     if kind.upper() in ("DECIMAL", "NUMERIC") and arguments:
-        digits = [int(text) for text in arguments if text.isdigit()]
+        digits = [int(text) for text in arguments if text.isdigit() and len(text) <= 3]
         if len(digits) != len(arguments) or len(digits) > 2 or not 1 <= digits[0] <= 38 or digits[-1] > 38:
             raise invalid("ParseInvalidTypeParam", "The SQL expression contains an invalid parameter value.")
         name = f"DECIMAL({digits[0]}, {digits[1] if len(digits) == 2 else 0})"

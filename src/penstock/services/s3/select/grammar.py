@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from penstock.services.s3.select import functions
-from penstock.services.s3.select.terms import BOOL, NUMBER, TEXT, TIME, Term, invalid, number, quoted
+from penstock.services.s3.select.terms import BOOL, NUMBER, TEXT, TIME, Term, check_size, invalid, number, quoted
 from penstock.wire.errors import AwsError
 
 EXPRESSION_BYTES = 256 * 1024
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")+")"""
+    r"""\s*(?:(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)|(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")+")"""
     r"""|(?P<word>[A-Za-z_]\w*)|(?P<sign><>|!=|<=|>=|\|\||[-+*/%=<>(),.\[\]]))"""
 )
 _RESERVED = frozenset(
     "SELECT FROM WHERE LIMIT AND OR NOT BETWEEN IN LIKE ESCAPE IS NULL MISSING CASE WHEN THEN ELSE END AS TRUE FALSE".split()
 )
+T = TypeVar("T")
 _DEEPEST = 60
+_TOKENS = 20_000
+_DIGITS = 18
 Resolve = Callable[[Sequence[str | int]], Term]
 """From a path (names and indices) to the value there."""
 
@@ -95,9 +98,7 @@ class Parser:
         self._keyword("SELECT")
         columns: list[tuple[str, Term]] | None = None
         if not self._star():
-            columns = [self._column()]
-            while self._sign(","):
-                columns.append(self._column())
+            columns = self._list(self._column, lambda column: column[1])
         self._keyword("FROM")
         self._at = self._after_source
         where, limit = "", None
@@ -108,9 +109,9 @@ class Parser:
                 raise invalid("ParseUnsupportedSyntax", "Aggregates are not allowed in WHERE.")
         if self._take("LIMIT"):
             kind, value = self._next()
-            if kind != "number" or not value.isdigit():
+            limit = _whole(kind, value)
+            if limit is None:
                 raise invalid("ParseUnsupportedSyntax", "LIMIT must be a whole number.")
-            limit = int(value)
         if self._peek()[0]:
             raise invalid("ParseUnexpectedToken", f"Unexpected token found: {self._peek()[1]!r}")
         return Query(columns, where, limit, self.aggregates > 0)
@@ -147,17 +148,25 @@ class Parser:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise invalid("ParseUnsupportedSyntax", "The SQL expression is nested too deeply.")
-        found = self._and()
-        while self._take("OR"):
-            found = Term(f"({_condition(found)} OR {_condition(self._and())})", BOOL)
+        found = self._chain("OR", self._and)
         self._depth -= 1
         return found
 
     def _and(self) -> Term:
-        found = self._not()
-        while self._take("AND"):
-            found = Term(f"({_condition(found)} AND {_condition(self._not())})", BOOL)
-        return found
+        return self._chain("AND", self._not)
+
+    def _chain(self, word: str, operand: Callable[[], Term]) -> Term:
+        found = operand()
+        if not self._take(word):
+            return found
+        conditions = [_condition(found)]
+        size = 0
+        while True:
+            conditions.append(_condition(operand()))
+            size += len(conditions[-1])
+            check_size(size)
+            if not self._take(word):
+                return Term(f"({f' {word} '.join(conditions)})", BOOL)
 
     def _not(self) -> Term:
         nots = 0
@@ -198,11 +207,19 @@ class Parser:
 
     def _in(self, left: Term) -> Term:
         self._expect("(")
-        items = [self._concatenation()]
-        while self._sign(","):
-            items.append(self._concatenation())
+        tests = self._list(lambda: _compared(left, "=", self._concatenation()), lambda test: test)
         self._expect(")")
-        return Term("(" + " OR ".join(_compared(left, "=", item).sql for item in items) + ")", BOOL)
+        return Term(f"({' OR '.join(test.sql for test in tests)})", BOOL)
+
+    def _list(self, read: Callable[[], T], term: Callable[[T], Term]) -> list[T]:
+        """What stands between commas, bounded all together."""
+        found = [read()]
+        size = len(term(found[0]).sql)
+        while self._sign(","):
+            found.append(read())
+            size += len(term(found[-1]).sql)
+            check_size(size)
+        return found
 
     def _concatenation(self) -> Term:
         found = self._sum()
@@ -274,6 +291,7 @@ class Parser:
             self._keyword("THEN")
             results.append(self._expression())
             sql += f" WHEN {test} THEN {results[-1].sql}"
+            check_size(len(sql))
         if not results:
             raise invalid("ParseExpectedWhenClause", "Did not find the expected WHEN clause in the SQL expression.")
         if self._take("ELSE"):
@@ -308,9 +326,7 @@ class Parser:
         else:
             arguments: list[Term] = []
             if self._peek() != ("sign", ")"):
-                arguments.append(self._expression())
-                while self._sign(","):
-                    arguments.append(self._expression())
+                arguments = self._list(self._expression, lambda argument: argument)
             if name in functions.AGGREGATES:
                 self.aggregates += 1
             found = functions.call(name, arguments)
@@ -324,8 +340,9 @@ class Parser:
                 path.append(self._name())
             elif self._sign("["):
                 kind, value = self._next()
-                if kind == "number" and value.isdigit():
-                    path.append(int(value))
+                index = _whole(kind, value)
+                if index is not None:
+                    path.append(index)
                 elif kind == "text":
                     path.append(value[1:-1])
                 else:
@@ -414,8 +431,14 @@ def _tokens(text: str) -> list[tuple[str, str]]:
                 "LexerInvalidChar", f"The SQL expression contains an invalid character at position {at}.", 400
             )
         found.append((match.lastgroup, match.group(match.lastgroup)))
+        if len(found) > _TOKENS:
+            raise AwsError("ExpressionTooLong", f"The SQL expression is too long: it has over {_TOKENS} words.", 400)
         at = match.end()
     return found
+
+
+def _whole(kind: str, value: str) -> int | None:
+    return int(value) if kind == "number" and value.isdigit() and len(value) <= _DIGITS else None
 
 
 def _condition(term: Term) -> str:

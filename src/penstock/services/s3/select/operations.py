@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from penstock.core.call import Call
@@ -17,16 +17,25 @@ from penstock.services.s3.select.terms import invalid
 from penstock.wire.errors import AwsError
 
 AT_ONCE = 2
-"""Queries of one server that run at the same time; others wait."""
+"""Queries of one server that run at the same time; others wait for so long."""
+WAIT_S = 20.0
 EVENT_BYTES = 128 * 1024
 KEEP_ALIVE_S = 5.0
 
 
 class Running:
-    """Bounds how many queries run at once."""
+    """Bounds how many queries run, and hold an object in memory, at once."""
 
     def __init__(self, _: object) -> None:
-        self.slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def enter(self) -> Callable[[], None]:
+        """Wait for a slot; returns what gives it back. Raises AwsError Busy."""
+        try:
+            await asyncio.wait_for(self._slots.acquire(), WAIT_S)
+        except TimeoutError:
+            raise AwsError("Busy", "The service is unavailable. Please retry.", 503) from None
+        return self._slots.release
 
 
 @operation("s3:SelectObjectContent", action="s3:GetObject", resource=OBJECT_ARN, policy=load_policy)
@@ -35,6 +44,9 @@ async def select_object_content(call: Call, params: Params) -> Result:
     if params["ExpressionType"].upper() != "SQL":
         raise invalid("InvalidExpressionType", "The ExpressionType is not valid. Only SQL expressions are supported.")
     engine.duckdb()
+    kind, options, compression = _input(params["InputSerialization"])
+    if "ScanRange" in params:
+        _check_scan(kind, options, compression)
     parser = Parser(params["Expression"], call.now)
     parser.source()
     wanted = {"Bucket": params["Bucket"], "Key": params["Key"]}
@@ -47,14 +59,14 @@ async def select_object_content(call: Call, params: Params) -> Result:
     found = await reading.find_object(as_reader, wanted)
     opening.check(as_reader, wanted, found.record.encryption)
     body = await reading.bytes_of(as_reader, wanted, found, 0, found.record.size)
-    how = params["InputSerialization"]
-    kind, options, compression = _input(how)
-    memory = await source.gather(body, compression, _delimiter(kind, options))
-    if "ScanRange" in params:
-        _narrow(memory, kind, options, compression, params["ScanRange"])
-    selection = Selection(memory, parser, kind, options, params)
-    async with call.node.own(Running).slots:
-        first = await selection.begin()
+    leave = await call.node.own(Running).enter()
+    try:
+        memory = await source.gather(body, compression, _delimiter(kind, options))
+    except BaseException:
+        leave()
+        raise
+    selection = Selection(memory, parser, kind, options, params, leave)
+    first = await selection.begin()
     return {"Payload": selection.events(first, bool((params.get("RequestProgress") or {}).get("Enabled")))}
 
 
@@ -74,8 +86,7 @@ def _delimiter(kind: str, options: dict[str, Any]) -> bytes:
     return str(options.get("RecordDelimiter", "\n")).encode() if kind == "CSV" else b"\n"
 
 
-def _narrow(memory: source.Memory, kind: str, options: dict[str, Any], compression: str, scan: dict[str, Any]) -> None:
-    """Keep the records of the scan range alone, and a header that is used."""
+def _check_scan(kind: str, options: dict[str, Any], compression: str) -> None:
     if kind == "Parquet" or compression != "NONE" or options.get("Type") == "DOCUMENT":
         raise AwsError("UnsupportedScanRangeInput", "Scan range queries are not supported on this type of object.", 400)
     if options.get("AllowQuotedRecordDelimiter"):
@@ -84,6 +95,10 @@ def _narrow(memory: source.Memory, kind: str, options: dict[str, Any], compressi
             "Scan range queries are not supported where AllowQuotedRecordDelimiter is set.",
             400,
         )
+
+
+def _narrow(memory: source.Memory, options: dict[str, Any], scan: dict[str, Any]) -> None:
+    """Keep the records of the scan range alone, and a header that is used."""
     data = memory.head(memory.processed)
     begin, end = source.check_range(scan, len(data))
     kept = source.cut(data, begin, end)
@@ -96,9 +111,18 @@ class Selection:
     """One query under way. What runs on threads is DuckDB's; its connection and the memory are closed at the end."""
 
     def __init__(
-        self, memory: source.Memory, parser: Parser, kind: str, options: dict[str, Any], params: Params
+        self,
+        memory: source.Memory,
+        parser: Parser,
+        kind: str,
+        options: dict[str, Any],
+        params: Params,
+        leave: Callable[[], None],
     ) -> None:
+        """leave: called once, when it is over."""
         self._memory = memory
+        self._leave: Callable[[], None] | None = leave
+        self._scan = params.get("ScanRange")
         self._parser = parser
         self._kind = kind
         self._options = options
@@ -152,6 +176,8 @@ class Selection:
 
     def _start(self) -> list[bytes]:
         try:
+            if self._scan is not None:
+                _narrow(self._memory, self._options, self._scan)
             self._connection = engine.connect(self._memory)
             self._table = table = self._made()
             query = self._parser.query(table.resolve)
@@ -190,7 +216,7 @@ class Selection:
         pieces: list[bytes] = []
         gathered = bytearray()
         for row in rows:
-            gathered += self._write(row).encode()
+            gathered += self._written(row)
             if len(gathered) >= EVENT_BYTES:
                 pieces += [
                     bytes(gathered[at : at + 8 * EVENT_BYTES]) for at in range(0, len(gathered), 8 * EVENT_BYTES)
@@ -198,12 +224,29 @@ class Selection:
                 gathered.clear()
         return [*pieces, bytes(gathered)] if gathered else pieces
 
+    def _written(self, row: tuple[Any, ...]) -> bytes:
+        assert self._write is not None
+        try:
+            return self._write(row).encode()
+        except RecursionError:
+            raise invalid(
+                "JSONParsingError", "Encountered an error parsing the JSON file: it is nested too deeply."
+            ) from None
+
     def close(self) -> None:
         """Let go of everything."""
+        leave, self._leave = self._leave, None
+        if leave is None:
+            return
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         self._memory.close()
+        leave()
+
+    def __del__(self) -> None:
+        # Events that nobody began to read (the client had gone) end without their `finally`.
+        self.close()
 
 
 def _names(table: engine.Table, query: Query) -> list[str]:
