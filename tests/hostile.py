@@ -70,6 +70,10 @@ class Hostile:
         made = [(s, self._plain(m, t, self.signed(s, m, t, b, h, spoiled=False), b)) for s, m, t, b, h in SETTING_UP]
         return [Sent(f"{service}:setting up", data, False) for service, data in made]
 
+    def learn(self, step: Sent, answer: bytes) -> None:
+        """Take up what the server answered to one of them."""
+        self._maker.learn(step.operation.partition(":")[0], answer)
+
     def next(self) -> Sent:
         """The next one."""
         service, operation = self._random.choice(self._served if self._random.random() < 0.96 else self._any)

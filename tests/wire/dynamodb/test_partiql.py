@@ -84,6 +84,13 @@ def user(server: Served, *statements: dict[str, Any]) -> Any:
     return server.client("dynamodb", key["AccessKeyId"], key["SecretAccessKey"])
 
 
+def test_a_parameter_that_is_no_value_fails_the_whole_batch(server: Served, table: str) -> None:
+    client = server.client("dynamodb", parameter_validation=False)
+    one = {"Statement": f'SELECT * FROM "{table}" WHERE pk=?', "Parameters": [{"S": 1}]}
+    with pytest.raises(ClientError, match="SerializationException"):
+        client.batch_execute_statement(Statements=[one])
+
+
 def test_policies(server: Served, table: str) -> None:
     arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}"
     client = user(

@@ -53,6 +53,8 @@ def _bind(part: dict[str, Any]) -> Bound | AwsError:
     try:
         return bind(part)
     except AwsError as error:
+        if error.code not in _CODES:
+            raise  # a parameter that is no value at all: the whole request is not one
         return error
 
 
