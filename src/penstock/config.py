@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 5 * 1024**3 + 64 * 1024**2
     max_json_bytes: int = 16 * 1024**2
     """A JSON or CBOR request's body (DynamoDB's 16 MB)."""
-    max_rest_json_bytes: int = 70 * 1024**2
+    max_rest_json_bytes: int = 70_167_211
     """A REST-JSON request's body (a 50 MB package in base64)."""
     max_query_bytes: int = 4 * 1024**2
     """A query request's form."""

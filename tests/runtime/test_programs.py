@@ -195,3 +195,52 @@ async def test_what_this_host_lacks_is_said_with_what_to_do(tmp_path: Path) -> N
     assert "is not supported" in bench.runtime.supports("dotnet8")
     assert "needs Java 99" in bench.runtime.supports("java99")
     await bench.runtime.close()
+
+
+WRAPPER = '#!/bin/bash\nexport WRAPPED="by $(basename "$0")"\nexec "$@"\n'
+
+
+@pytest.mark.parametrize(
+    ("runtime", "handler"), [("", "app.handler"), pytest.param(NODE, "index.handler", marks=needs_node)]
+)
+async def test_a_wrapper_script_starts_the_runtime(bench: Bench, tmp_path: Path, runtime: str, handler: str) -> None:
+    layer = tmp_path / "layer"
+    (layer / "python").mkdir(parents=True)
+    (layer / "python" / "shared.py").write_text("said = 'a layer'\n")
+    (layer / "wrap").write_text(WRAPPER)
+    (layer / "wrap").chmod(0o755)
+    files = {
+        "app.py": "import os, shared\ndef handler(event, context):\n    print('printed')\n"
+        "    return [event, os.environ['WRAPPED'], shared.said, 'PENSTOCK_RUNTIME_CLIENT' in os.environ]\n",
+        "index.js": "exports.handler = async (event) => [event, process.env.WRAPPED, 'a layer', false];\n",
+    }
+    more = {"runtime": runtime} if runtime else {}
+
+    def wrapped(path: str) -> object:
+        return bench.function(
+            None, files=files, handler=handler, layers=(layer,), environment={"AWS_LAMBDA_EXEC_WRAPPER": path}, **more
+        )
+
+    function = wrapped("/opt/wrap")
+    outcome = await bench.invoke(function, {"n": 1})
+    assert msgspec.json.decode(outcome.payload) == [{"n": 1}, "by wrap", "a layer", False]
+    assert runtime or b"printed" in outcome.log
+    assert not (await bench.invoke(function, 2)).cold
+    missing = await bench.invoke(wrapped("/opt/nowhere"), 1)
+    assert b"/opt/nowhere: does not exist" in missing.log and b"exit status 127" in missing.payload
+    plain = await bench.invoke(wrapped("/opt/python/shared.py"), 1)
+    assert b"is not an executable" in plain.log and b"exit status 126" in plain.payload
+
+
+async def test_sh_is_bash_as_on_aws(bench: Bench) -> None:
+    bootstrap = (
+        "#!/bin/sh\nset -euo pipefail\nwhile true; do\n  H=$(mktemp)\n"
+        "  EVENT=$(curl -sS -LD $H http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next)\n"
+        "  ID=$(grep -Fi Lambda-Runtime-Aws-Request-Id $H | tr -d '[:space:]' | cut -d: -f2)\n"
+        '  curl -sS -X POST http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/$ID/response -d "$EVENT"\ndone\n'
+    )
+    if shutil.which("curl") is None or shutil.which("bash") is None:
+        pytest.skip("needs curl and bash")
+    function = bench.function(None, files={"bootstrap": bootstrap}, runtime="provided.al2023", handler="x")
+    (function.code / "bootstrap").chmod(0o755)
+    assert await bench.answer(function, {"n": 1}) == {"n": 1}

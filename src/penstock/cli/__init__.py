@@ -43,7 +43,7 @@ _HELP: dict[str, str] = {
     "log_format": "text or json (default text)",
     "max_body_bytes": "largest request body",
     "max_json_bytes": "largest body of a JSON or CBOR request (default 16 MiB)",
-    "max_rest_json_bytes": "largest body of a REST-JSON request, Lambda's packages for one (default 70 MiB)",
+    "max_rest_json_bytes": "largest body of a REST-JSON request, Lambda's packages for one (default 70,167,211, as on AWS)",
     "max_query_bytes": "largest body of a query request: IAM, STS (default 4 MiB)",
     "max_xml_bytes": "largest XML document of S3 (default 20 MiB)",
     "max_connections": "connections at most",

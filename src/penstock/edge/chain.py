@@ -133,7 +133,7 @@ class Chain:
         service, name, kind, headers = to.service, to.operation, to.family, request.headers
         coding = codec(service, name, to.protocol) if name else None
         if coding is None or not coding.streams:
-            await self._collect(request, self._body_bytes[kind], kind)
+            await self._collect(request, self._body_bytes[kind], kind, name)
         principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
         if coding is None:
             raise to.problem or AwsError("UnknownOperationException", "", 404)

@@ -24,11 +24,11 @@ class Collector:
         self._limit = limit_bytes
         self.held_bytes = 0
 
-    async def __call__(self, request: Request, limit_bytes: int, kind: Family) -> None:
+    async def __call__(self, request: Request, limit_bytes: int, kind: Family, operation: str = "") -> None:
         """Raises AwsError where the body is larger than `limit_bytes`, or all together are too large."""
         stream = request.stream
         if len(request.body) > limit_bytes or (stream is not None and (stream.length or 0) > limit_bytes):
-            raise too_large(kind)
+            raise too_large(kind, limit_bytes, operation)
         if stream is None:
             return
         parts: list[bytes] = []
@@ -38,7 +38,7 @@ class Collector:
                 size += len(piece)
                 self.held_bytes += len(piece)
                 if size > limit_bytes:
-                    raise too_large(kind)
+                    raise too_large(kind, limit_bytes, operation)
                 if self.held_bytes > self._limit:
                     raise refusals.overloaded(kind)
                 parts.append(piece)
@@ -47,11 +47,13 @@ class Collector:
         request.body, request.stream = b"".join(parts), None
 
 
-def too_large(kind: Family) -> AwsError:
-    """The body is larger than the operation takes."""
+def too_large(kind: Family, limit_bytes: int = 0, operation: str = "") -> AwsError:
+    """The body is larger than the operation takes; said in Lambda's words where the protocol is its."""
     if kind is Family.S3:
         return AwsError("MaxMessageLengthExceeded", "Your request was too big.", 400)
     code = "RequestEntityTooLarge" if kind is Family.QUERY else "RequestEntityTooLargeException"
+    if kind is Family.REST_JSON and operation:
+        return AwsError(code, f"Request must be smaller than {limit_bytes} bytes for the {operation} operation", 413)
     return AwsError(code, "The request body is too large.", 413)
 
 

@@ -44,6 +44,8 @@ _PROCESSES_MAX = 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 1,024 processes and threads."""
 _VCPU_MB = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: one vCPU at 1,769 MB."""
+WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+"""Names a script that starts the runtime: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html."""
 _DESCRIPTORS = 11
 """An environment takes a control socket, a pidfd, a pipe, its /tmp, its memory counter, two listeners and their connections."""
 _MEMORY_CHECK_S = 0.05
@@ -273,6 +275,8 @@ class LocalRuntime:
         """See `runtime.api.Runtime`."""
         if self._interpreters.program(spec.runtime) is not None:
             return f"{spec.runtime} cannot be snapshotted, only Python can"
+        if WRAPPER in spec.environment:
+            return f"a function with {WRAPPER} cannot be snapshotted"
         snapshot = self._snapshots.get(spec.key)
         if snapshot is None or (snapshot.taken.done() and not snapshot.usable and not snapshot.taken.result()):
             try:
@@ -306,11 +310,14 @@ class LocalRuntime:
         layers = [os.path.realpath(layer) for layer in spec.layers]
         code = os.path.realpath(spec.code)
         program = self._interpreters.program(spec.runtime)
-        if program is not None and not mounted:
+        session = self._debugged.get(spec.arn) if spec.debug else None
+        wrapper = spec.environment.get(WRAPPER, "")
+        if wrapper and program is None and session is None:
+            program = self._interpreters.afresh(spec.runtime, mounted=mounted)
+        elif program is not None and not mounted:
             program = program.unmounted()
         arguments = None if program is None else list(program.arguments)
         shown = [] if program is None else list(program.shown)
-        session = self._debugged.get(spec.arn) if spec.debug else None
         debugger = ""
         if session is not None and session.folder is not None:
             debugger = FOLDER if mounted else str(session.folder)
@@ -324,6 +331,7 @@ class LocalRuntime:
             "ephemeral_mb": spec.ephemeral_mb,
             "program": arguments,
             "program_logs": program is not None and program.logs,
+            "wrapper": wrapper if arguments else "",
             "shown": shown,
             "data_bytes": 0 if self._groups and self._groups.how else spec.memory_mb * _MB * 2,
             "environment": variables.environment(

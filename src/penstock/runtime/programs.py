@@ -20,7 +20,7 @@ HANDLER = "{handler}"
 """Stands for the function's handler among a program's arguments."""
 PROVIDED = ("provided.al2023", "provided.al2")
 _LANG, _RUNTIME = "/var/lang", "/var/runtime"
-_NODE_SIDE = Path(__file__).parent / "node"
+_NODE_SIDE = Path(__file__).parent / "node" / "bootstrap.mjs"
 _JAVA_JARS = ("aws-lambda-java-runtime-interface-client", "aws-lambda-java-core", "aws-lambda-java-serialization")
 _JAVA_MAIN = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"
 
@@ -96,15 +96,17 @@ class Programs:
             have = ", ".join(f"Node.js {v} ({p})" for v, p in sorted(found.items())) or "no Node.js"
             hint = f", or use what there is: PENSTOCK_FUNCTION_RUNTIMES={runtime}=node" if found else ""
             return f"{runtime} needs Node.js {major} and this host has {have}. Install it{hint}"
-        shown = [(str(_NODE_SIDE), _RUNTIME)]
+        shown = [(str(_NODE_SIDE), f"{_RUNTIME}/bootstrap.mjs")]
         prefix = str(Path(executable).parent.parent)
         if not executable.startswith("/usr/"):
             shown.append((prefix, _LANG))
             executable = executable.replace(prefix, _LANG, 1)
-            prefix = _LANG
+        modules = Path(prefix) / "lib" / "node_modules"
+        if modules.is_dir():
+            shown.append((str(modules), f"{_RUNTIME}/node_modules"))
         folders = (
             f"/opt/nodejs/node{major}/node_modules", "/opt/nodejs/node_modules", f"{_RUNTIME}/node_modules", _RUNTIME,
-            "/var/task", f"{prefix}/lib/node_modules",
+            "/var/task",
         )  # fmt: skip
         return Program(
             (executable, f"{_RUNTIME}/bootstrap.mjs"), tuple(shown),

@@ -18,7 +18,7 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC_FOLDERS = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/alternatives")
 _ETC_COPIED = ("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols", "/etc/services")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nsbx_user:x:{uid}:{uid}::/home/sbx_user:/sbin/nologin\n"
+_PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nsbx_user1051:x:{uid}:{uid}::/home/sbx_user1051:/sbin/nologin\n"
 
 
 def enter_template(root: str, prefixes: list[str], site: str, packages: list[str], *, network: bool) -> None:
@@ -29,18 +29,22 @@ def enter_template(root: str, prefixes: list[str], site: str, packages: list[str
     """
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=16m")
-    for folder in (HOST, TASK, LAYERS, RUNTIME, LANG, "/tmp", "/proc", "/dev", "/etc", "/home/sbx_user"):  # noqa: S108
+    for folder in (HOST, TASK, LAYERS, RUNTIME, LANG, "/tmp", "/proc", "/dev", "/etc", "/home/sbx_user1051"):  # noqa: S108
         os.makedirs(root + folder, 0o755)
     for path in _SYSTEM:
         if os.path.islink(path):
             os.symlink(os.readlink(path), root + path)
         elif os.path.isdir(path):
             _show(path, root + path)
+    _make_sh_bash(root)
     for prefix in prefixes:
         if not prefix.startswith("/usr/"):
             _show(prefix, root + prefix)
     for name in packages:
         _show(os.path.join(site, name), f"{root}{RUNTIME}/{name}")
+    _show(os.path.join(os.path.dirname(__file__), "python", "bootstrap.py"), f"{root}{RUNTIME}/bootstrap.py")
+    os.mkdir(f"{root}{RUNTIME}/node_modules")  # what Node.js environments mount
+    open(f"{root}{RUNTIME}/bootstrap.mjs", "w").close()
     for name in _DEVICES:
         open(f"{root}/dev/{name}", "w").close()
         linux.mount(f"/dev/{name}", f"{root}/dev/{name}", flags=linux.MS_BIND)
@@ -62,6 +66,13 @@ def _show(source: str, target: str) -> None:
     linux.bind_read_only(source, target)
 
 
+def _make_sh_bash(root: str) -> None:
+    """On AWS /bin/sh is bash, and a `bootstrap` may begin with #!/bin/sh and say "set -o pipefail"."""
+    shell, bash = os.path.realpath("/bin/sh"), os.path.realpath("/bin/bash")
+    if os.path.isfile(bash) and shell != bash and os.path.isfile(root + shell):
+        linux.bind_read_only(bash, root + shell)
+
+
 def _fill_etc(root: str, *, network: bool) -> None:
     for path in (*_ETC_FOLDERS, *sorted(glob.glob("/etc/java-*-openjdk"))):
         if os.path.isdir(path):
@@ -71,7 +82,7 @@ def _fill_etc(root: str, *, network: bool) -> None:
             shutil.copyfile(path, root + path)
     files = {
         "passwd": _PASSWD.format(uid=993),
-        "group": "root:x:0:\nsbx_user:x:993:\n",
+        "group": "root:x:0:\nsbx_user1051:x:993:\n",
         "hosts": "127.0.0.1 localhost sandbox sandbox.localdomain\n::1 localhost\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     }

@@ -303,6 +303,9 @@ def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str
         os.close(inits.LOG_FD)
     if request["program"]:
         command = [environment["_HANDLER"] if word == "{handler}" else word for word in request["program"]]
+        if request["wrapper"]:
+            _check_wrapper(request["wrapper"])
+            command.insert(0, request["wrapper"])
         try:
             os.execve(command[0], command, environment)  # noqa: S606
         except OSError as error:
@@ -320,6 +323,16 @@ def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str
             break
     inits.tell(control, {"event": "failed", "kind": "Runtime.InvalidEntrypoint", "reason": reason})
     os._exit(1)
+
+
+def _check_wrapper(path: str) -> None:
+    """End as AWS's start script does where the wrapper script cannot be run."""
+    if not os.path.isfile(path):
+        os.write(2, f"{path}: does not exist\n".encode())
+        os._exit(127)
+    if not os.access(path, os.X_OK):
+        os.write(2, f"{path}: is not an executable\n".encode())
+        os._exit(126)
 
 
 def _run_python(task: str, environment: dict[str, str], host: Host, request: dict[str, Any]) -> None:

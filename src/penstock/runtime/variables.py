@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from penstock.runtime.api import Credentials, FunctionSpec
 
+_LIBRARIES = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib"
+_FROM_A_SHELL = ("python", "nodejs")
+"""Runtimes that AWS starts by a shell script, which leaves its own variables behind."""
+
 
 def environment(
     spec: FunctionSpec,
@@ -31,8 +35,8 @@ def environment(
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
-        "LD_LIBRARY_PATH": f"/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:{task_root}:{task_root}/lib:/opt/lib",
-        "SHLVL": "0",
+        "LD_LIBRARY_PATH": f"{_LIBRARIES}:{task_root}:{task_root}/lib:/opt/lib",
+        **({"PWD": task_root, "SHLVL": "0"} if runtime.startswith(_FROM_A_SHELL) else {}),
         **extra,
         **spec.environment,
         "AWS_REGION": region,

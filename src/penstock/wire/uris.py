@@ -58,6 +58,8 @@ class _End:
         for candidate in self.all if query else self.bare:
             if candidate.fits(given, headers):
                 return candidate
+        if len(self.all) == 1 and not self.all[0].literals:
+            return self.all[0]  # nothing else can be meant: what it lacks is said by validation
         return None
 
 

@@ -37,7 +37,7 @@ class Target(NamedTuple):
 
 def target(txn: Transaction, account: str, region: str, name: str, qualifier: str) -> Target:
     """What to invoke. Raises ResourceNotFoundException."""
-    function = records.read(txn, account, region, name, qualifier)
+    function = records.read(txn, account, region, name, qualifier, to_run=True)
     latest = records.read(txn, account, region, name) if qualifier else function
     reserved = int.from_bytes(txn.get(keys.reserved(account, region)) or b"", "little", signed=True)
     left = None if latest.reserved is None else _unprovisioned(txn, latest, function)

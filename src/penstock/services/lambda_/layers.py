@@ -130,10 +130,14 @@ async def publish_layer_version(call: Call, params: Params) -> Result:
     where = reference(call, params["LayerName"])
     if where[0] != call.account:
         raise rules.invalid("A layer can only be published in the caller's own account.")
-    rules.check_architectures(params.get("CompatibleArchitectures", ()), "compatibleArchitectures")
-    runtimes = params.get("CompatibleRuntimes")
-    if runtimes and not rules.RUNTIMES.issuperset(runtimes):
-        raise _no_runtime(f"[{', '.join(runtimes)}]", "compatibleRuntimes")
+    wrong = []
+    runtimes = params.get("CompatibleRuntimes", ())
+    if not rules.RUNTIMES.issuperset(runtimes):
+        wrong.append(_no_runtime(f"[{', '.join(runtimes)}]", "compatibleRuntimes", rules.RUNTIMES_NOW))
+    if bad := rules.unknown_architecture(params.get("CompatibleArchitectures", ()), "compatibleArchitectures"):
+        wrong.append(bad)
+    if wrong:
+        raise rules.broken(*wrong)
     package = await packages.store(call, await packages.body_of(call, params["Content"], "layer"))
 
     def body(txn: Transaction) -> LayerVersion:
@@ -152,12 +156,11 @@ async def publish_layer_version(call: Call, params: Params) -> Result:
     return await document(call, await call.store.transact(body))
 
 
-def _no_runtime(value: str, where: str) -> AwsError:
-    known = ", ".join(rules.RUNTIMES_NOW)
-    return AwsError(
-        "ValidationException", f"1 validation error detected: Value '{value}' at '{where}' failed to satisfy constraint: "
-        f"Member must satisfy enum value set: [{known}]", 400,
-    )  # fmt: skip
+def _no_runtime(value: str, where: str, known: tuple[str, ...]) -> str:
+    return (
+        f"Value '{value}' at '{where}' failed to satisfy constraint: Member must satisfy enum value set: "
+        f"[{', '.join(known)}]"
+    )
 
 
 def _matches(layer: LayerVersion, params: Params) -> bool:
@@ -168,7 +171,7 @@ def _matches(layer: LayerVersion, params: Params) -> bool:
             "value set: [x86_64, arm64]"
         )
     if runtime is not None and runtime not in rules.RUNTIMES:
-        raise _no_runtime(runtime, "compatibleRuntime")
+        raise rules.broken(_no_runtime(runtime, "compatibleRuntime", rules.RUNTIMES_EVER))
     return (runtime is None or runtime in (layer.runtimes or ())) and (
         architecture is None or architecture in (layer.architectures or ())
     )

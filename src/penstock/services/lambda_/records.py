@@ -119,8 +119,13 @@ decode_alias = msgspec.msgpack.Decoder(Alias).decode
 _decoded: dict[bytes, Function] = {}
 
 
-def read(txn: Transaction, account: str, region: str, name: str, qualifier: str = "") -> Function:
-    """The function, or the version or alias of it that `qualifier` names. Raises ResourceNotFoundException."""
+def read(
+    txn: Transaction, account: str, region: str, name: str, qualifier: str = "", *, to_run: bool = False
+) -> Function:
+    """The function, or the version or alias of it that `qualifier` names. Raises ResourceNotFoundException.
+
+    to_run: an alias stands for the version that the next invocation is for, else always for its first one.
+    """
     raw = txn.get(keys.function(account, region, name))
     if raw is None:
         raise rules.not_found(rules.arn_of(account, region, name, qualifier))
@@ -131,7 +136,8 @@ def read(txn: Transaction, account: str, region: str, name: str, qualifier: str 
         found = txn.get(keys.of(account, region, name, "alias", qualifier))
         if found is None:
             raise rules.not_found(rules.arn_of(account, region, name, qualifier))
-        version = decode_alias(found).pick()
+        alias = decode_alias(found)
+        version = alias.pick() if to_run else alias.version
         if version == LATEST:
             return _known(raw)
     raw = txn.get(keys.version(account, region, name, int(version)))

@@ -40,12 +40,18 @@ RUNTIMES_NOW = (
     "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2",
 )  # fmt: skip
 """As AWS names them where it refuses another one."""
-RUNTIMES = frozenset(RUNTIMES_NOW) | {
-    "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x",
-    "java8", "python2.7", "python3.6", "python3.7", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1",
-    "go1.x", "ruby2.5", "ruby2.7", "ruby4.0", "provided",
-}  # fmt: skip
-"""Those of the past too: layers may still be for them."""
+RUNTIMES_EVER = (
+    "ruby3.5", "ruby2.6", "dotnetcore1.0", "python3.7", "nodejs8.10", "nasa", "ruby2.7", "python2.7-greengrass",
+    "dotnetcore2.0", "python3.8", "java21", "dotnet6", "dotnetcore2.1", "python3.9", "java11", "nodejs6.10", "provided",
+    "dotnetcore3.1", "dotnet8", "java25", "java17", "nodejs", "nodejs4.3", "java8.al2", "go1.x", "dotnet10", "nodejs20.x",
+    "go1.9", "byol", "nodejs10.x", "provided.al2023", "nodejs22.x", "python3.10", "java8", "nodejs12.x", "python3.11",
+    "nodejs24.x", "nodejs8.x", "python3.12", "nodejs14.x", "nodejs8.9", "nodejs26.x", "python3.13", "python3.14",
+    "nodejs16.x", "python3.15", "provided.al2", "nodejs4.3-edge", "nodejs18.x", "ruby3.2", "python3.4", "ruby3.3",
+    "ruby3.4", "ruby2.5", "python3.6", "python2.7",
+)  # fmt: skip
+"""Those of the past and the future too, as AWS names them where layers are looked for by another one."""
+RUNTIMES = frozenset(RUNTIMES_EVER) | {"ruby4.0"}
+"""What a layer may be for."""
 ARCHITECTURES = frozenset({"x86_64", "arm64"})
 ARCHITECTURE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}.get(
     platform.machine(), platform.machine()
@@ -69,18 +75,26 @@ def arn_of(account: str, region: str, name: str, qualifier: str = "") -> str:
     return f"arn:aws:lambda:{region}:{account}:function:{name}" + (f":{qualifier}" if qualifier else "")
 
 
-def broken(what: str) -> AwsError:
-    """A broken constraint of the model's, in the words of AWS's framework."""
-    return AwsError("ValidationException", f"1 validation error detected: {what}", 400)
+def broken(*what: str) -> AwsError:
+    """Broken constraints of the model's, in the words of AWS's framework."""
+    found = "1 validation error" if len(what) == 1 else f"{len(what)} validation errors"
+    return AwsError("ValidationException", f"{found} detected: {'; '.join(what)}", 400)
+
+
+def unknown_architecture(wanted: Iterable[str], where: str) -> str:
+    """What is wrong with architectures, "" for nothing."""
+    if ARCHITECTURES.issuperset(wanted):
+        return ""
+    return (
+        f"Value '[{', '.join(wanted)}]' at '{where}' failed to satisfy constraint: Member must satisfy constraint: [Member "
+        "must satisfy enum value set: [x86_64, arm64], Member must not be null]"
+    )
 
 
 def check_architectures(wanted: Iterable[str], where: str) -> None:
     """Raises ValidationException."""
-    if not ARCHITECTURES.issuperset(wanted):
-        raise broken(
-            f"Value '[{', '.join(wanted)}]' at '{where}' failed to satisfy constraint: Member must satisfy constraint: [Member "
-            "must satisfy enum value set: [x86_64, arm64], Member must not be null]"
-        )
+    if wrong := unknown_architecture(wanted, where):
+        raise broken(wrong)
 
 
 def conflict(message: str) -> AwsError:
