@@ -19,7 +19,6 @@ from penstock.services.lambda_.packages import Package
 from penstock.services.lambda_.records import LayerUse
 from penstock.services.lambda_.rules import Where
 from penstock.store import Transaction
-from penstock.wire.errors import AwsError
 
 PAGE = 50
 USED_MAX = 5
