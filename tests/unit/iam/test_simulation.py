@@ -53,6 +53,28 @@ async def test_a_recorded_answer_of_aws(ask: Ask) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "right"),
+    [
+        ("string", ["anything"], True), ("string", ["a", "b"], False), ("stringList", ["a", "b"], True),
+        ("numeric", ["1.5"], True), ("numericList", ["1", "one"], False), ("boolean", ["True"], True),
+        ("boolean", ["yes"], False), ("date", ["2026-11-21T00:00:00Z"], True), ("date", ["soon"], False),
+        ("ipList", ["10.0.0.1", "::1"], True), ("ip", ["10.0.0.256"], False), ("binary", ["eA=="], True),
+        ("binaryList", ["eA==", "x"], False),
+    ],
+)  # fmt: skip
+async def test_values_of_context_keys_are_of_their_type(ask: Ask, kind: str, values: list[str], right: bool) -> None:
+    text = policy({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})
+    entry = {"ContextKeyName": "aws:key", "ContextKeyValues": values, "ContextKeyType": kind}
+    call = ask("iam:SimulateCustomPolicy", PolicyInputList=[text], ActionNames=["s3:GetObject"], ContextEntries=[entry])
+    if right:
+        assert (await call)["EvaluationResults"][0]["EvalDecision"] == "allowed"
+    else:
+        with pytest.raises(AwsError, match="aws:key") as caught:
+            await call
+        assert caught.value.code == "InvalidInput"
+
+
 async def test_denies_boundaries_and_missing_keys(ask: Ask) -> None:
     allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
     deny = {"Effect": "Deny", "Action": "s3:Delete*", "Resource": "*"}

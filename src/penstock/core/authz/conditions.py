@@ -9,7 +9,6 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elem
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 import ipaddress
 import operator as compare
@@ -127,7 +126,8 @@ def _ordered(parse: Callable[[str], float | None]) -> Callable[[Callable[[Any, A
     return of
 
 
-def _number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
+    """A number, else None."""
     try:
         return float(text)
     except ValueError:
@@ -151,19 +151,19 @@ def _bool(text: str, variables: bool) -> Predicate:
     return compile_pattern(text, wildcards=False, variables=variables, ignore_case=True)
 
 
-def _binary(text: str, variables: bool) -> Predicate:
+def parse_binary(text: str) -> bytes | None:
+    """The bytes of base64, else None."""
     try:
-        wanted = base64.b64decode(text, validate=True)
-    except binascii.Error:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
+def _binary(text: str, variables: bool) -> Predicate:
+    wanted = parse_binary(text)
+    if wanted is None:
         return _never
-
-    def check(value: str, facts: Facts) -> bool:
-        try:
-            return base64.b64decode(value, validate=True) == wanted
-        except binascii.Error:
-            return False
-
-    return check
+    return lambda value, facts: parse_binary(value) == wanted
 
 
 def _ip(text: str, variables: bool) -> Predicate:
@@ -173,21 +173,22 @@ def _ip(text: str, variables: bool) -> Predicate:
         return _never
 
     def check(value: str, facts: Facts) -> bool:
-        address = _address(value)
+        address = parse_address(value)
         return address is not None and address.version == network.version and address in network
 
     return check
 
 
 @lru_cache(maxsize=1024)
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address, else None."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:
         return None
 
 
-_numeric = _ordered(_number)
+_numeric = _ordered(parse_number)
 _date = _ordered(parse_date)
 
 OPERATORS: dict[str, tuple[Maker, bool]] = {

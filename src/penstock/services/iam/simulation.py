@@ -7,12 +7,13 @@ that decides real calls.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from penstock.core.arn import Arn, account_of, is_arn, parse
+from penstock.core.authz.conditions import parse_address, parse_binary, parse_date, parse_number
 from penstock.core.authz.document import PolicyError, compile_policy
 from penstock.core.authz.evaluate import Decision, Question, decide
 from penstock.core.authz.facts import Values, as_values
@@ -31,6 +32,16 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 _VARIABLE = re.compile(r"\$\{\s*([^},\s]+)")
 
 
+_READS: dict[str, Callable[[str], bool]] = {
+    "numeric": lambda text: parse_number(text) is not None,
+    "date": lambda text: parse_date(text) is not None,
+    "boolean": lambda text: text.lower() in ("true", "false"),
+    "ip": lambda text: parse_address(text) is not None,
+    "binary": lambda text: parse_binary(text) is not None,
+}
+"""Whether a text is a value of that type; any text is a string."""
+
+
 class _SimulatedFacts:
     """The condition keys that the request gives; notes which others were asked for."""
 
@@ -45,6 +56,20 @@ class _SimulatedFacts:
         if values is None:
             self.missing.add(key)
         return values
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    """Raises AwsError InvalidInput for a condition key without a name, or with values that its type does not have."""
+    name, values = entry.get("ContextKeyName"), entry.get("ContextKeyValues", [])
+    if not name:
+        raise errors.invalid_input("Invalid ContextEntries: each one needs a ContextKeyName.")
+    kind = entry.get("ContextKeyType", "stringList")
+    if not kind.endswith("List") and len(values) > 1:
+        raise errors.invalid_input(f"Invalid ContextEntries: {name} of type {kind} has more than one value.")
+    reads = _READS.get(kind.removesuffix("List"))
+    for value in values:
+        if reads is not None and not reads(value):
+            raise errors.invalid_input(f"Invalid ContextEntries: {value!r} of {name} is not of type {kind}.")
 
 
 def _source_arn(call: Call, params: Params) -> str:
@@ -116,8 +141,8 @@ def _simulate(state: State, params: Params, principal: Principal, held: Identity
     if params.get("ResourcePolicy"):
         documents.checked(params["ResourcePolicy"], Purpose.RESOURCE)
         resource_policy = PolicyText("ResourcePolicy", params["ResourcePolicy"])
-    if not all(entry.get("ContextKeyName") for entry in params.get("ContextEntries", ())):
-        raise errors.invalid_input("Invalid ContextEntries: each one needs a ContextKeyName.")
+    for entry in params.get("ContextEntries", ()):
+        _check_entry(entry)
     owner = params.get("ResourceOwner", state.account)
     owner = account_of(owner) or owner
     results = [
