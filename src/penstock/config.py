@@ -58,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Comma-separated `runtime=interpreter`: which interpreter runs functions of an AWS runtime id."""
     function_folders: str = ""
     """Comma-separated folders of this host whose code functions may run live (`S3Bucket=hot-reload`); empty: none."""
+    function_images: str = ""
+    """`podman`, `docker` or the path of one, whose images functions may be made of; empty: the first that answers; `off`."""
     function_concurrency: int = 1000
     function_idle_s: float = 300.0
     log_level: str = "INFO"

@@ -37,6 +37,7 @@ _HELP: dict[str, str] = {
     "function_network": "isolated: functions reach Penstock only (default); host: they share this machine's network",
     "function_runtimes": "run functions of AWS's runtimes on other interpreters, e.g. python3.12=/usr/bin/python3.12",
     "function_concurrency": "execution environments at most (default 1000)",
+    "function_images": "podman, docker or a path of one, whose images functions are made of; off (default: what answers)",
     "function_folders": "folders whose code functions may run live, by the bucket name hot-reload (default none)",
     "function_idle_s": "end an environment that was idle this long (default 300)",
     "log_level": "DEBUG, INFO, WARNING or ERROR (default INFO)",

@@ -119,5 +119,19 @@ def _functions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         for name in sorted({own, "python3.11", "python3.12", "python3.13", "python3.14", "provided.al2023"}):
             reason = runtime.supports(name)
             yield ("ok", name, "functions of this runtime run here") if not reason else ("note", name, reason)
+        yield _images(settings)
         for protection, state in runtime.protections().items():
             yield ("ok" if state.startswith("on") else "note"), protection, state
+
+
+def _images(settings: Settings) -> tuple[str, str, str]:
+    from penstock.runtime.images import Engine, NoEngine
+
+    try:
+        return (
+            "ok",
+            "container images",
+            f"functions may be made of those that {Engine(settings.function_images, '').name()} has",
+        )
+    except NoEngine as error:
+        return "note", "container images", str(error)

@@ -12,6 +12,15 @@ from penstock.runtime.streams import ResponseStream
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRun:
+    """How a function of a container image begins. arguments: entry point and command. environment: the image's own."""
+
+    arguments: tuple[str, ...]
+    working_directory: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionSpec:
     """All an environment needs to know of a function's version. Two invocations share environments iff `key` is equal.
 
@@ -43,6 +52,8 @@ class FunctionSpec:
     log_format: str = "Text"
     """Or JSON: then what the environment itself says are events, from `system_level` (DEBUG, INFO, WARN) on."""
     system_level: str = "INFO"
+    image: ImageRun | None = None
+    """`code` is an image's whole root, and this is run in it; `runtime` is then a provided one."""
 
 
 @dataclass(frozen=True, slots=True)

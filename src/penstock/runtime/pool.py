@@ -31,6 +31,7 @@ from penstock.runtime.debugging import FOLDER, PORT, DebugSession, debugpy_in
 from penstock.runtime.environment import Environment, InitTimedOut, NeverDelivered
 from penstock.runtime.interpreters import Interpreter, Interpreters
 from penstock.runtime.logs import FunctionLog
+from penstock.runtime.programs import Program
 from penstock.runtime.provisioning import Provision
 from penstock.runtime.reloading import Folders
 from penstock.runtime.shells import Shell, Shells
@@ -205,6 +206,8 @@ class LocalRuntime:
         init_in_invoke: bool,
         last_try: bool,
     ) -> Environment:
+        if spec.image is not None and (zygote.found.get("mount") or zygote.found.get("pid")):
+            raise RuntimeUnsupported("container images need mount and pid namespaces, which this host lacks")
         code_state = self._folders.state(spec.code) if spec.reload else 0
         shell = await self._shell(zygote, spec, credentials)
         if self._closed:
@@ -311,8 +314,10 @@ class LocalRuntime:
         code = os.path.realpath(spec.code)
         program = self._interpreters.program(spec.runtime)
         session = self._debugged.get(spec.arn) if spec.debug else None
-        wrapper = spec.environment.get(WRAPPER, "")
-        if wrapper and program is None and session is None:
+        wrapper = spec.environment.get(WRAPPER, "") if spec.image is None else ""
+        if spec.image is not None:
+            program = Program(spec.image.arguments, variables=spec.image.environment)
+        elif wrapper and program is None and session is None:
             program = self._interpreters.afresh(spec.runtime, mounted=mounted)
         elif program is not None and not mounted:
             program = program.unmounted()
@@ -327,6 +332,7 @@ class LocalRuntime:
         return {
             "code": code,
             "debugger": debugger,
+            "image": None if spec.image is None else {"working_directory": spec.image.working_directory},
             "layers": layers,
             "ephemeral_mb": spec.ephemeral_mb,
             "program": arguments,

@@ -13,6 +13,7 @@ import shutil
 from penstock.runtime import linux
 
 HOST = "/.host"
+IMAGE = "/.image"
 TASK, LAYERS, RUNTIME, LANG = "/var/task", "/opt", "/var/runtime", "/var/lang"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC_FOLDERS = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/alternatives")
@@ -29,7 +30,7 @@ def enter_template(root: str, prefixes: list[str], site: str, packages: list[str
     """
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=16m")
-    for folder in (HOST, TASK, LAYERS, RUNTIME, LANG, "/tmp", "/proc", "/dev", "/etc", "/home/sbx_user1051"):  # noqa: S108
+    for folder in (HOST, IMAGE, TASK, LAYERS, RUNTIME, LANG, "/tmp", "/proc", "/dev", "/etc", "/home/sbx_user1051"):  # noqa: S108
         os.makedirs(root + folder, 0o755)
     for path in _SYSTEM:
         if os.path.islink(path):
@@ -107,13 +108,41 @@ def enter_environment(
         _merge([HOST + layer for layer in layers])
     for source, target in shown:
         linux.bind_read_only(HOST + source, target)
+    _mount_tmp("/tmp", ephemeral_mb)  # noqa: S108
+    if own_proc:
+        _mount_proc("/proc")
+    linux.detach(HOST)
+
+
+def enter_image(image: str, ephemeral_mb: int, *, own_proc: bool) -> None:
+    """Make a container image's files the root, with a /tmp, /proc and /dev of ours, and take the host away.
+
+    image: its unpacked files, a real path on the host (`images.unpack` has seen to the places that are mounted on). Call
+    as `enter_environment`. Raises OSError.
+    """
+    linux.bind_read_only(HOST + image, IMAGE)
+    linux.mount("/dev", f"{IMAGE}/dev", flags=linux.MS_BIND | linux.MS_REC)
+    for name in ("hosts", "resolv.conf"):
+        if os.path.exists(f"/etc/{name}"):
+            linux.mount(f"/etc/{name}", f"{IMAGE}/etc/{name}", flags=linux.MS_BIND)
+    _mount_tmp(f"{IMAGE}/tmp", ephemeral_mb)  # noqa: S108
+    if own_proc:
+        _mount_proc(f"{IMAGE}/proc")
+    os.chdir(IMAGE)
+    linux.pivot_root(".", ".")  # puts the former root over the new one
+    linux.detach(".")
+    os.chdir("/")
+
+
+def _mount_tmp(target: str, ephemeral_mb: int) -> None:
     # Inodes cost kernel memory too: one for each 2 KB is what mkfs would give.
     options = f"mode=1777,size={ephemeral_mb}m,nr_inodes={ephemeral_mb * 512}"
-    linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)  # noqa: S108
-    if own_proc:
-        flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-        linux.mount("proc", "/proc", "proc", flags, "hidepid=2")
-    linux.detach(HOST)
+    linux.mount("tmpfs", target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+
+
+def _mount_proc(target: str) -> None:
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("proc", target, "proc", flags, "hidepid=2")
 
 
 def _merge(layers: list[str]) -> None:

@@ -132,10 +132,13 @@ def _furnish(request: dict[str, Any], uid: int, host: Host, control: socket.sock
     request["uid"] = uid
     tmp = []
     if mounted:
-        rootfs.enter_environment(
-            request["code"], request["layers"], request["ephemeral_mb"], request["shown"],
-            own_proc="pid" in host.namespaces,
-        )  # fmt: skip
+        own_proc = "pid" in host.namespaces
+        if request["image"]:
+            rootfs.enter_image(request["code"], request["ephemeral_mb"], own_proc=own_proc)
+        else:
+            rootfs.enter_environment(
+                request["code"], request["layers"], request["ephemeral_mb"], request["shown"], own_proc=own_proc
+            )
         os.chdir("/")
         tmp.append(os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY))  # noqa: S108
     layers = [rootfs.LAYERS] if mounted else request["layers"]
@@ -236,8 +239,10 @@ def _become_runtime(reader: int, blank: dict[str, Any], host: Host, control: soc
         )  # the kernel adds our process id, as the server knows it
         os.umask(0o022)
         task = rootfs.TASK if "mount" in host.namespaces else request["code"]
-        os.chdir(task)
         environment = request["environment"]
+        if request["image"]:
+            task = _enter_working_directory(request["image"]["working_directory"], control)
+        os.chdir(task)
         environment["AWS_LAMBDA_RUNTIME_API"] = request["runtime_api"]
         if request["program"] is not None:
             _exec_program(request, task, environment, control)
@@ -294,6 +299,18 @@ def _lower(limit: int, value: int) -> None:
     resource.setrlimit(limit, (value, value))
 
 
+def _enter_working_directory(wanted: str, control: socket.socket) -> str:
+    """Where a container image's program begins; ends this process where that is no folder, as AWS does."""
+    folder = wanted or "/"
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        reason = f"chdir {folder}: {str(error.strerror).lower()}"
+        inits.tell(control, {"event": "failed", "kind": "Runtime.InvalidWorkingDir", "reason": reason})
+        os._exit(1)
+    return folder
+
+
 def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str], control: socket.socket) -> NoReturn:
     """Become the runtime's program, or the function's own executable. The control socket closes as that succeeds."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -302,11 +319,13 @@ def _exec_program(request: dict[str, Any], task: str, environment: dict[str, str
     else:
         os.close(inits.LOG_FD)
     if request["program"]:
-        command = [environment["_HANDLER"] if word == "{handler}" else word for word in request["program"]]
+        command = [environment.get("_HANDLER", word) if word == "{handler}" else word for word in request["program"]]
         if request["wrapper"]:
             _check_wrapper(request["wrapper"])
             command.insert(0, request["wrapper"])
         try:
+            if request["image"]:
+                os.execvpe(command[0], command, environment)  # noqa: S606 - found on the image's own PATH
             os.execve(command[0], command, environment)  # noqa: S606
         except OSError as error:
             reason = f"fork/exec {command[0]}: {str(error.strerror).lower()}"

@@ -11,6 +11,8 @@ from penstock.runtime.api import Credentials, FunctionSpec
 _LIBRARIES = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib"
 _FROM_A_SHELL = ("python", "nodejs")
 """Runtimes that AWS starts by a shell script, which leaves its own variables behind."""
+_IN_IMAGES = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": ""}
+"""Container images have a PATH of their own, or what engines give them; where their libraries are is their affair."""
 
 
 def environment(
@@ -37,6 +39,7 @@ def environment(
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "LD_LIBRARY_PATH": f"{_LIBRARIES}:{task_root}:{task_root}/lib:/opt/lib",
         **({"PWD": task_root, "SHLVL": "0"} if runtime.startswith(_FROM_A_SHELL) else {}),
+        **(_IN_IMAGES if spec.image is not None else {}),
         **extra,
         **spec.environment,
         "AWS_REGION": region,
@@ -58,6 +61,10 @@ def environment(
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "_HANDLER": spec.handler,
     }
+    if spec.image is not None:
+        for name in ("LD_LIBRARY_PATH", "_HANDLER"):
+            if not values[name]:
+                del values[name]
     if runtime.startswith("python"):
         values["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{runtime}"
         values.setdefault("PYTHONPATH", "/var/runtime")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, records, rules, settings, variables
+from penstock.services.lambda_ import access, images, records, rules, settings, variables
 from penstock.store import Transaction
 
-_UNSUPPORTED = {k: v for k, v in settings.UNSUPPORTED.items() if k not in ("PublishTo", "PackageType")}
+_UNSUPPORTED = {k: v for k, v in settings.UNSUPPORTED.items() if k != "PublishTo"}
 
 
 @operation(
@@ -17,6 +17,10 @@ async def update_function_configuration(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html"""
     where = rules.unqualified(call, params["FunctionName"])
     before = await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)
+    if before.package.image is not None:
+        images.check_settings(params)
+    elif params.get("ImageConfig"):
+        raise rules.invalid("ImageConfig is not supported for functions with packageType Zip.")
     changes = await settings.asked(call, params, where, before)
 
     def body(txn: Transaction) -> records.Function:

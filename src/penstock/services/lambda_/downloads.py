@@ -11,6 +11,7 @@ import msgspec
 from penstock.blobs.api import BlobMissing
 from penstock.core.call import Call
 from penstock.core.master_key import MasterKeyError
+from penstock.core.operation import Result
 from penstock.core.web import Visit, site
 from penstock.services.lambda_.packages import Package
 from penstock.wire.message import Response
@@ -24,6 +25,15 @@ class _Link(msgspec.Struct, array_like=True):
     blob: str
     size_bytes: int
     expires_at: float
+
+
+async def code(call: Call, package: Package) -> Result:
+    """GetFunction's FunctionCodeLocation."""
+    if package.image is not None:
+        return {
+            "RepositoryType": "ECR", "ImageUri": package.image.uri, "ResolvedImageUri": package.image.resolved
+        }  # fmt: skip
+    return {"RepositoryType": "S3", "Location": await location(call, package)}
 
 
 async def location(call: Call, package: Package) -> str:

@@ -11,6 +11,7 @@ from penstock.services.lambda_ import (
     access,
     concurrency,
     downloads,
+    images,
     keys,
     packages,
     records,
@@ -45,9 +46,11 @@ def _check_architectures(params: Params) -> None:
 async def create_function(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"""
     account, region, name = rules.unqualified(call, params["FunctionName"])
-    for required in ("Runtime", "Handler"):
+    is_image = params.get("PackageType") == "Image"
+    for required in () if is_image else ("Runtime", "Handler"):
         if not params.get(required):
             raise rules.invalid(f"{required} is mandatory for functions created with deployment packages.")
+    images.check(params, params["Code"])
     _check_architectures(params)
     if len(name) > NAME_CHARS_MAX:
         raise rules.invalid(
@@ -57,9 +60,14 @@ async def create_function(call: Call, params: Params) -> Result:
     if len(params.get("Tags", {})) > TAGS_MAX:
         raise rules.invalid("Number of tags exceeds resource tag limit.")
     fields = await settings.asked(call, params, (account, region, name), None)
-    if "ImageUri" in params["Code"] or "SourceKMSKeyArn" in params["Code"]:
-        raise not_implemented("container images and encrypted packages as function code")
-    package = await packages.of_code(call, params["Code"])
+    if "SourceKMSKeyArn" in params["Code"]:
+        raise not_implemented("encrypted packages as function code")
+    if is_image:
+        call.node.runtime.supports(images.RUNS_AS)  # warms up what will run it
+        package = await images.stored(call, params["Code"]["ImageUri"])
+        fields |= {"runtime": "", "handler": ""}
+    else:
+        package = await packages.of_code(call, params["Code"])
     function = Function(
         name=name, account=account, region=region, package=package, revision=records.new_revision(),
         modified_at=call.now, incarnation=uuid.uuid4().hex, tags=params.get("Tags", {}), **fields,
@@ -89,7 +97,7 @@ async def get_function(call: Call, params: Params) -> Result:
     function, latest = await call.store.transact(body, read_only=True)
     result: Result = {
         "Configuration": await variables.shown(call, function, records.configuration(function, rules.arn_of(*where))),
-        "Code": {"RepositoryType": "S3", "Location": await downloads.location(call, function.package)},
+        "Code": await downloads.code(call, function.package),
     }
     if latest.reserved is not None:
         result["Concurrency"] = {"ReservedConcurrentExecutions": latest.reserved}
@@ -171,14 +179,21 @@ async def delete_function(call: Call, params: Params) -> Result:
     "lambda:UpdateFunctionCode",
     resource=rules.resource,
     policy=access.load_policy,
-    unsupported={"PublishTo": (), "ImageUri": (), "SourceKMSKeyArn": ("",), "S3ObjectStorageMode": ("COPY",)},
+    unsupported={"PublishTo": (), "SourceKMSKeyArn": ("",), "S3ObjectStorageMode": ("COPY",)},
 )
 async def update_function_code(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html"""
     where = rules.unqualified(call, params["FunctionName"])
     _check_architectures(params)
-    await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)
-    package = await packages.of_code(call, params)
+    before = await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)
+    if (before.package.image is None) != ("ImageUri" not in params):
+        if before.package.image is None:
+            raise rules.invalid("Please don't provide ImageUri when updating a function with packageType Zip.")
+        raise rules.invalid("Please provide ImageUri when updating a function with packageType Image.")
+    if "ImageUri" in params:
+        package = await images.stored(call, params["ImageUri"])
+    else:
+        package = await packages.of_code(call, params)
     dry_run = params.get("DryRun", False)
 
     def body(txn: Transaction) -> tuple[Function, Function | None]:

@@ -17,7 +17,7 @@ from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
 from penstock.runtime.streams import ResponseStream
-from penstock.services.lambda_ import access, events, metrics, records, recursion, rules, variables
+from penstock.services.lambda_ import access, events, images, metrics, records, recursion, rules, variables
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.concurrency import Gate, throttled
 from penstock.services.lambda_.packages import PackageFolders
@@ -144,6 +144,7 @@ class Ready:
         spec = self._specs.get(key)
         if spec is not None and spec.key == function.key:
             return spec
+        image = images.run(function)
         plain = await self._variables(function)
         code = await self._folders.folder(function.package)
         layers = tuple([await self._folders.folder(layer.package) for layer in function.layers])
@@ -153,7 +154,8 @@ class Ready:
             self._specs.clear()
         spec = self._specs[key] = FunctionSpec(
             key=function.key, arn=function.arn, name=function.name, version=function.version, handler=function.handler,
-            runtime=function.runtime, code=code, layers=layers, reload=bool(function.package.folder), snap_start=function.snaps,
+            runtime=images.RUNS_AS if image else function.runtime, image=image, code=code, layers=layers,
+            reload=bool(function.package.folder), snap_start=function.snaps,
             timeout_s=function.timeout_s, memory_mb=function.memory_mb,
             ephemeral_mb=function.ephemeral_mb, log_group=records.log_group(function), log_format=function.log_format,
             system_level=function.system_level or "INFO",

@@ -12,6 +12,7 @@ import hashlib
 import io
 import shutil
 import stat
+import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.node import Node
+from penstock.runtime import images
 from penstock.services.lambda_.rules import UNZIPPED_BYTES_MAX, invalid
 from penstock.wire.errors import AwsError
 from penstock.wire.message import OutgoingStream
@@ -32,8 +34,22 @@ HOT_RELOAD = "hot-reload"
 _BAD_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
 
+class ImageCode(msgspec.Struct, frozen=True, array_like=True):
+    """What a container image says of itself, and by which name it was given and found."""
+
+    uri: str
+    resolved: str
+    entry_point: tuple[str, ...]
+    command: tuple[str, ...]
+    working_directory: str
+    environment: dict[str, str]
+
+
 class Package(msgspec.Struct, frozen=True, array_like=True):
-    """A stored package: the blob's name, its size in bytes and the base64 SHA-256 that AWS calls CodeSha256."""
+    """A stored package: the blob's name, its size in bytes and the base64 SHA-256 that AWS calls CodeSha256.
+
+    Of a container image the blob is a tar archive of its files, and CodeSha256 its digest in hex.
+    """
 
     blob: str
     size_bytes: int
@@ -41,6 +57,12 @@ class Package(msgspec.Struct, frozen=True, array_like=True):
     unzipped_bytes: int = 0
     folder: str = ""
     """A live folder of the host in place of a blob."""
+    image: ImageCode | None = None
+
+    @property
+    def shown_bytes(self) -> int:
+        """What AWS calls CodeSize: nothing for a container image, which is kept elsewhere there."""
+        return 0 if self.image is not None else self.size_bytes
 
 
 async def body_of(call: Call, code: dict[str, object], what: str = "function") -> bytes:
@@ -183,9 +205,28 @@ class PackageFolders:
 
     async def _make(self, package: Package, wiped: asyncio.Task[None]) -> Path:
         await wiped
+        if package.image is not None:
+            return await self._make_image(package)
         pieces = [piece async for piece in self._blobs.read(package.blob, 0, package.size_bytes)]
         target = self._root / base64.b64decode(package.sha256).hex()
         await asyncio.to_thread(unpack, b"".join(pieces), target)
+        return target
+
+    async def _make_image(self, package: Package) -> Path:
+        target = self._root / f"image-{package.sha256}"
+        archive = target.with_name(target.name + ".tar")
+        await asyncio.to_thread(self._root.mkdir, parents=True, exist_ok=True)
+        try:
+            with await asyncio.to_thread(archive.open, "wb") as file:
+                async for piece in self._blobs.read(package.blob, 0, package.size_bytes):
+                    await asyncio.to_thread(file.write, piece)
+            await asyncio.to_thread(images.unpack, archive, target)
+        except (images.ImageRefused, tarfile.TarError) as error:
+            raise OSError(
+                f"the image {package.image and package.image.resolved} cannot be unpacked: {error}"
+            ) from error
+        finally:
+            await asyncio.to_thread(archive.unlink, missing_ok=True)
         return target
 
 

@@ -35,6 +35,14 @@ class LayerUse(msgspec.Struct, frozen=True, array_like=True):
     package: Package
 
 
+class ImageConfig(msgspec.Struct, frozen=True, array_like=True):
+    """What a function has another of than its container image says; empty: the image's."""
+
+    entry_point: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    working_directory: str = ""
+
+
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """A function's record, or a published version's. Times in seconds since the epoch, sizes as AWS counts them."""
 
@@ -72,6 +80,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int | None = None
     """Of $LATEST only, for all versions together: concurrency that is the function's alone."""
     recursion: str = "Terminate"
+    image_config: ImageConfig | None = None
     snap_start: bool = False
     """Whether versions' environments are forks of an initialised one."""
 
@@ -268,10 +277,8 @@ def listed(function: Function, arn: str = "") -> Result:
     result: Result = {
         "FunctionName": function.name,
         "FunctionArn": arn or function.arn,
-        "Runtime": function.runtime,
         "Role": function.role,
-        "Handler": function.handler,
-        "CodeSize": function.package.size_bytes,
+        "CodeSize": function.package.shown_bytes,
         "Description": function.description,
         "Timeout": function.timeout_s,
         "MemorySize": function.memory_mb,
@@ -280,7 +287,7 @@ def listed(function: Function, arn: str = "") -> Result:
         "Version": function.version,
         "TracingConfig": {"Mode": function.tracing},
         "RevisionId": function.revision,
-        "PackageType": "Zip",
+        "PackageType": "Zip" if function.package.image is None else "Image",
         "Architectures": [rules.ARCHITECTURE],
         "EphemeralStorage": {"Size": function.ephemeral_mb},
         "SnapStart": {
@@ -289,6 +296,10 @@ def listed(function: Function, arn: str = "") -> Result:
         },
         "LoggingConfig": logging(function),
     }
+    if function.package.image is None:
+        result |= {"Runtime": function.runtime, "Handler": function.handler}
+    elif function.image_config is not None:
+        result["ImageConfigResponse"] = {"ImageConfig": _image_config(function.image_config)}
     if function.layers:
         result["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.package.size_bytes} for layer in function.layers]
     if function.dead_letter:
@@ -296,12 +307,21 @@ def listed(function: Function, arn: str = "") -> Result:
     return result
 
 
+def _image_config(config: ImageConfig) -> Result:
+    members = {
+        "EntryPoint": list(config.entry_point), "Command": list(config.command),
+        "WorkingDirectory": config.working_directory,
+    }  # fmt: skip
+    return {name: value for name, value in members.items() if value}
+
+
 def configuration(function: Function, arn: str = "") -> Result:
     """The FunctionConfiguration document of a function that is ready."""
     result = listed(function, arn)
     result["State"] = "Active"
     result["LastUpdateStatus"] = function.update_status
-    result["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(function)}
+    if function.package.image is None:
+        result["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(function)}
     return result
 
 

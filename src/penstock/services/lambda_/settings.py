@@ -8,7 +8,7 @@ from typing import Any
 from penstock.core.authz import check_pass_role
 from penstock.core.call import Call
 from penstock.core.operation import Params
-from penstock.services.lambda_ import destinations, layers, rules, variables
+from penstock.services.lambda_ import destinations, images, layers, rules, variables
 from penstock.services.lambda_.records import Function
 from penstock.wire.errors import not_implemented
 
@@ -18,13 +18,11 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "VpcConfig": ({}, {"SubnetIds": [], "SecurityGroupIds": []}),
     "FileSystemConfigs": ([],),
     "CodeSigningConfigArn": ("",),
-    "ImageConfig": ({},),
     "TenancyConfig": (),
     "CapacityProviderConfig": (),
     "DurableConfig": (),
     "RuntimeConfig": (),
     "AcceleratorConfig": (),
-    "PackageType": ("Zip",),
 }
 _FIELDS = {
     "Role": "role", "Handler": "handler", "Description": "description", "Timeout": "timeout_s",
@@ -37,6 +35,8 @@ async def asked(call: Call, params: Params, where: rules.Where, old: Function | 
     changes: dict[str, Any] = {field: params[member] for member, field in _FIELDS.items() if member in params}
     if "Runtime" in params:
         check_runtime(call, params["Runtime"])
+    if "ImageConfig" in params:
+        changes["image_config"] = images.configured(params["ImageConfig"])
     if "EphemeralStorage" in params:
         changes["ephemeral_mb"] = params["EphemeralStorage"]["Size"]
     if "LoggingConfig" in params:

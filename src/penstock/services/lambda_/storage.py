@@ -22,10 +22,10 @@ def hold(call: Call, txn: Transaction, account: str, region: str, package: Packa
     """Keep a package for one record more. Raises CodeStorageExceededException."""
     if not package.blob:
         return
-    if stored_bytes(txn, account, region) + package.size_bytes > BYTES_MAX:
+    if stored_bytes(txn, account, region) + package.shown_bytes > BYTES_MAX:
         raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", 400, members={"Type": "User"})
     call.blobs.adopt(txn, package.blob)
-    txn.add(keys.code_bytes(account, region), package.size_bytes)
+    txn.add(keys.code_bytes(account, region), package.shown_bytes)
 
 
 def drop(call: Call, txn: Transaction, account: str, region: str, package: Package) -> None:
@@ -33,7 +33,7 @@ def drop(call: Call, txn: Transaction, account: str, region: str, package: Packa
     if not package.blob:
         return
     call.blobs.release(txn, package.blob)
-    txn.add(keys.code_bytes(account, region), -package.size_bytes)
+    txn.add(keys.code_bytes(account, region), -package.shown_bytes)
 
 
 def hold_function(call: Call, txn: Transaction, function: Function) -> None:
