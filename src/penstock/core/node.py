@@ -13,7 +13,7 @@ from penstock.core.authz import Decisions, authorize
 from penstock.core.call import Call
 from penstock.core.identity import Directory, Principal
 from penstock.core.master_key import MasterKeys
-from penstock.core.operation import find
+from penstock.core.operation import NotReady, find
 from penstock.store.tuples import range_of
 from penstock.telemetry import Telemetry
 
@@ -92,7 +92,10 @@ class Node:
         await authorize(call, params)
         began = self.clock.monotonic()
         try:
-            result = await found.handler(call, params)
+            try:
+                result = await found.handler(call, params)
+            except NotReady as missing:
+                result = await found.again(call, params, missing)
         except BaseException as error:
             self.telemetry.operation_ended(service, operation, getattr(error, "code", type(error).__name__), began)
             raise

@@ -62,6 +62,26 @@ class Operation:
             if name in params and params[name] not in harmless:
                 raise not_implemented(f"{self.service}:{self.name} with {name}={str(params[name])[:80]!r}")
 
+    async def again(self, call: Call, params: Params, missing: NotReady) -> Result:
+        """Carry the call out once it has what it was missing. Raises what getting that, or the call, raises."""
+        while True:
+            await missing.prepare(call)
+            try:
+                return await self.handler(call, params)
+            except NotReady as another:
+                missing = another
+
+
+class NotReady(Exception):
+    """Raised by a call that has changed nothing yet, for what it needs first and a transaction cannot wait for.
+
+    Whoever carries the call out has it prepared, and carries it out anew: a call that needs nothing pays nothing for this.
+    """
+
+    async def prepare(self, call: Call) -> None:
+        """Get what is needed. Raises AwsError."""
+        raise NotImplementedError
+
 
 REGISTRY: dict[tuple[str, str], Operation] = {}
 

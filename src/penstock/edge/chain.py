@@ -12,7 +12,7 @@ from penstock.core import web
 from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.identity import ANONYMOUS
-from penstock.core.operation import find
+from penstock.core.operation import NotReady, find
 from penstock.core.web import Visit
 from penstock.edge import origin, payload, post_form, post_policy, refusals
 from penstock.edge.admin import Admin
@@ -198,6 +198,8 @@ class Chain:
             self._at_work += 1
             try:
                 result = await operation.handler(call, params)
+            except NotReady as missing:
+                result = await operation.again(call, params, missing)
             finally:
                 self._at_work -= 1
             response = coding.serialize(result, request_id)

@@ -14,8 +14,7 @@ from penstock.blobs.checksums import CRC64NVME, Running, decode, digest, encode,
 from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.s3 import checksums, rules
-from penstock.services.s3.encryption.bodies import bound_to
-from penstock.services.s3.encryption.data_key import DataKey
+from penstock.services.s3.encryption.data_key import DataKey, bound_to
 from penstock.services.s3.records import Segment
 from penstock.store.api import Conflict, Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError

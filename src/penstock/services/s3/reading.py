@@ -14,6 +14,7 @@ from penstock.blobs.api import BlobMissing
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params
+from penstock.core.sealed_bodies import BodyDamaged
 from penstock.services.s3 import log_lines, versions, writing, zones
 from penstock.services.s3.access import (
     access_denied,
@@ -26,7 +27,7 @@ from penstock.services.s3.access import (
     no_such_key,
 )
 from penstock.services.s3.encryption import opening
-from penstock.services.s3.encryption.bodies import BodyDamaged, bound_to
+from penstock.services.s3.encryption.data_key import bound_to
 from penstock.services.s3.records import Bucket, Grant, ObjectRecord, PartShape, Segment
 from penstock.services.s3.rules import check_key
 from penstock.store.api import Transaction

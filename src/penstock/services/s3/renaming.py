@@ -10,7 +10,7 @@ from penstock.services.s3 import conditions, reading, rules, writing, zones
 from penstock.services.s3.access import OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.copying import busy, parse_source
 from penstock.services.s3.encryption import opening
-from penstock.services.s3.encryption.bodies import bound_to
+from penstock.services.s3.encryption.data_key import bound_to
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from penstock.services.s3.encryption.bodies import BodySealer
+from penstock.core.sealed_bodies import BodySealer
 from penstock.services.s3.records import Encryption
 
 AES256, KMS, DSSE, SSE_C = "AES256", "aws:kms", "aws:kms:dsse", "SSE-C"
@@ -19,7 +19,7 @@ class DataKey:
     def __init__(self, record: Encryption, key: bytes, customer_md5: str = "") -> None:
         self.record = record
         self.key = key
-        self.bodies = BodySealer(key)
+        self.bodies = BodySealer(key, b"penstock s3 body ")
         self.customer_md5 = customer_md5
 
     def etag(self, md5: bytes) -> str:
@@ -31,3 +31,8 @@ class DataKey:
         if self.record.mode == AES256:
             return md5.hex()
         return hmac.digest(self.key, b"penstock s3 etag " + md5, "sha256")[:16].hex()
+
+
+def bound_to(bucket: str, key: str) -> bytes:
+    """What an object's body is bound to."""
+    return b"%b/%b" % (bucket.encode(), key.encode())

@@ -3,12 +3,14 @@
     salt (16 bytes)  count u64  AES-256-GCM ciphertext and tag
 
 The key is derived from the data key and the salt; the count is the nonce, which under one salt is never used twice.
-Bound to the object's name, so that a body cannot stand in for another's.
+Bound to its owner's name, so that a body cannot stand in for another's.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 
 from cryptography.exceptions import InvalidTag
 
@@ -22,31 +24,35 @@ _NONCE_FRONT = bytes(4)
 
 
 class BodyDamaged(Exception):
-    """A body is not what was encrypted for that object, or not under that key."""
+    """A body is not what was encrypted for that owner, or not under that key."""
 
 
 class BodySealer:
-    """Seals and opens under one data key. For the event-loop thread."""
+    """Seals and opens under one data key, in any thread. purpose: what the key is used for, e.g. whose bodies."""
 
-    __slots__ = ("_cipher", "_count", "_data_key", "_opened", "_salt")
+    __slots__ = ("_data_key", "_front", "_opened", "_purpose")
 
-    def __init__(self, data_key: bytes) -> None:
+    def __init__(self, data_key: bytes, purpose: bytes) -> None:
         self._data_key = data_key
-        self._cipher: Cipher | None = None
-        self._salt = b""
-        self._count = 0
+        self._purpose = purpose
+        self._front: tuple[bytes, Cipher, Iterator[int]] | None = None
+        """Salt, cipher and count that seal now; taken and replaced as one, so that threads cannot share a nonce."""
         self._opened: dict[bytes, Cipher] = {}
 
     def seal(self, plain: bytes, bound_to: bytes) -> bytes:
         """`plain`, encrypted."""
-        cipher = self._cipher
-        if cipher is None or self._count == _MOST_BODIES:
-            self._salt = os.urandom(_SALT_BYTES)
-            self._count = 0
-            cipher = self._cipher = self._under(self._salt)
-        count = self._count.to_bytes(8, "big")
-        self._count += 1
-        return self._salt + count + cipher.encrypt(_NONCE_FRONT + count, plain, bound_to)
+        salt, cipher, counts = self._front or self._renewed()
+        number = next(counts)
+        if number >= _MOST_BODIES:
+            salt, cipher, counts = self._renewed()
+            number = next(counts)
+        count = number.to_bytes(8, "big")
+        return salt + count + cipher.encrypt(_NONCE_FRONT + count, plain, bound_to)
+
+    def _renewed(self) -> tuple[bytes, Cipher, Iterator[int]]:
+        salt = os.urandom(_SALT_BYTES)
+        self._front = front = (salt, self._under(salt), itertools.count())
+        return front
 
     def open(self, box: bytes, bound_to: bytes) -> bytes:
         """What was sealed. Raises BodyDamaged."""
@@ -62,10 +68,5 @@ class BodySealer:
         if cipher is None:
             if len(self._opened) >= _MOST_SALTS:
                 self._opened.clear()
-            cipher = self._opened[salt] = cipher_for(self._data_key, b"penstock s3 body " + salt)
+            cipher = self._opened[salt] = cipher_for(self._data_key, self._purpose + salt)
         return cipher
-
-
-def bound_to(bucket: str, key: str) -> bytes:
-    """What an object's body is bound to."""
-    return b"%b/%b" % (bucket.encode(), key.encode())
