@@ -12,8 +12,9 @@ from typing import Any
 
 from penstock.core import arn as arns
 from penstock.core.call import Call
+from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import history, jobs, keys, names, table, tables
+from penstock.services.dynamodb import history, jobs, keys, names, table, table_keys, tables
 from penstock.services.dynamodb.backup_records import BackupRecord, Part, decode, decode_part, encode, find, made, save
 from penstock.services.dynamodb.errors import invalid
 from penstock.store.api import Transaction
@@ -213,6 +214,8 @@ async def copy(step: jobs.Step) -> None:
         blob = None
         if lines:
             packed = await asyncio.to_thread(zlib.compress, b"".join(lines), 1)
+            if record.table.lock is not None:
+                packed = await table_keys.sealed(node, record.table.lock, packed, record.id.encode())
             writer = await node.blobs.create()
             await writer.write(packed)
             await writer.finish()
@@ -229,7 +232,8 @@ async def _read_part(step: jobs.Step, record: BackupRecord) -> tuple[list[bytes]
     lines: list[bytes] = []
     size_bytes = items = 0
     while size_bytes < _PART_BYTES:
-        found, after = await step.node.store.transact(
+        found, after = await table_keys.transact(
+            step.node,
             lambda txn, begin=after: history.items_at(txn, source, begin, at_us, _LOOKED_AT_ONCE, _BYTES_AT_ONCE),  # type: ignore[misc]
             read_only=True,
         )
@@ -266,13 +270,15 @@ def _copied(txn: Transaction, step: jobs.Step, part: Part | None, after: bytes) 
     save(txn, job.account, job.region, record)
 
 
-async def lines_of(node: Any, id: str, number: int) -> list[bytes] | None:
-    """The items of a part of a backup, as JSON; None behind the last part. Raises BlobMissing."""
-    stored = await node.store.transact(lambda txn: txn.get(keys.backup_part(id, number)), read_only=True)
+async def lines_of(node: Node, backup: BackupRecord, number: int) -> list[bytes] | None:
+    """The items of a part of a backup, as JSON; None behind the last part. Raises BlobMissing, KmsRefused."""
+    stored = await node.store.transact(lambda txn: txn.get(keys.backup_part(backup.id, number)), read_only=True)
     if stored is None:
         return None
     part = decode_part(stored)
     packed = b"".join([piece async for piece in node.blobs.read(part.blob, 0, part.size_bytes)])
+    if backup.table.lock is not None:
+        packed = await table_keys.unsealed(node, backup.table.lock, packed, backup.id.encode())
     lines: list[bytes] = (await asyncio.to_thread(zlib.decompress, packed)).split(b"\n")
     return lines[:-1]
 

@@ -130,7 +130,7 @@ def _refuse_twice(seen: set[Any], name: str, key: Item) -> None:
 
 
 def _get(call: Call, txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, int]:
-    found = table.load(txn, gets.record_key)
+    found = table.load(txn, gets.record_key, call)
     refuse_below_keys(found, gets.heads)
     consistent = bool(gets.params.get("ConsistentRead"))
     bodies: list[bytes] = []
@@ -174,7 +174,7 @@ async def batch_write_item(call: Call, params: Params) -> Result:
     if len(commits) > 1:
 
         def check(txn: Transaction) -> None:
-            _resolve(txn, batch)
+            _resolve(call, txn, batch)
 
         await call.store.transact(check, read_only=True)
     done: list[Done] = []
@@ -247,7 +247,7 @@ def _commits(batch: list[_Write]) -> Iterable[list[_Write]]:
     yield part
 
 
-def _resolve(txn: Transaction, batch: list[_Write]) -> list[tuple[Table, bytes]]:
+def _resolve(call: Call, txn: Transaction, batch: list[_Write]) -> list[tuple[Table, bytes]]:
     """The table and key of each write. Raises ValidationException, also for a key that is there twice."""
     resolved = []
     seen: set[bytes] = set()
@@ -255,7 +255,7 @@ def _resolve(txn: Transaction, batch: list[_Write]) -> list[tuple[Table, bytes]]
     for write in batch:
         found = tables.get(write.record_key)
         if found is None:
-            found = tables[write.record_key] = table.load(txn, write.record_key)
+            found = tables[write.record_key] = table.load(txn, write.record_key, call)
         key = found.key_of(write.item) if write.body else found.key_of_key(write.item)
         if key in seen:
             raise invalid(_DUPLICATES)
@@ -276,7 +276,7 @@ def _carry_out(call: Call, txn: Transaction, batch: list[_Write], params: Params
     done: list[Done] = []
     left: list[_Write] = []
     throttled: AwsError | None = None
-    for write, (found, key) in zip(batch, _resolve(txn, batch), strict=True):
+    for write, (found, key) in zip(batch, _resolve(call, txn, batch), strict=True):
         if found.is_metered:
             try:
                 throughput.admit_write(call, found, key)

@@ -6,6 +6,7 @@ and of an item's records the order is that of its changes. Here that holds for t
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from penstock.services.dynamodb import records
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_keys import TableLock
 from penstock.store.api import Transaction
 
 INSERT, MODIFY, REMOVE = range(3)
@@ -33,10 +35,21 @@ class Change(msgspec.Struct, array_like=True):
     old: bytes = b""
     expired: bool = False
     """Whether the item's time to live took it away, and not a caller."""
+    sealed: bool = False
+    """Whether keys, new and old are encrypted under the table's key."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Change).decode
+
+
+def unseal(change: Change, lock: TableLock | None, table_id: str) -> None:
+    """Make an encrypted change's keys and images readable. Raises Locked."""
+    assert lock is not None, "a change is encrypted only where there is a key"
+    owner = uuid.UUID(table_id).bytes
+    change.keys, change.new, change.old = (
+        lock.open(each, owner) if each else each for each in (change.keys, change.new, change.old)
+    )
 
 
 def saved(
@@ -73,6 +86,11 @@ def removed(txn: Transaction, table: Table, key: bytes, old: bytes, now: float, 
 
 def _append(txn: Transaction, table: Table, change: Change) -> None:
     assert table.shard is not None
+    if table.lock is not None:
+        change.keys, change.new, change.old = (
+            table.lock.seal(each, table.id) if each else each for each in (change.keys, change.new, change.old)
+        )
+        change.sealed = True
     table.shard.append(txn, (_encode(change),))
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.services.dynamodb import history, ion, jobs, keys, records
+from penstock.services.dynamodb import history, ion, jobs, keys, records, table_keys
 from penstock.services.dynamodb.attributes import Item
 from penstock.services.dynamodb.export_filter import ExportFilter
 from penstock.services.dynamodb.exports import ExportRecord, decode, encode
@@ -145,7 +145,7 @@ async def _read(step: jobs.Step, record: ExportRecord) -> tuple[list[bytes], int
             shown = [wanted.seen(each.key, each.body) for each in found]
             return [_item_line(record, *each) for each in shown if each[1]], sum(each.size for each in found), last
 
-        some, some_bytes, after = await step.node.store.transact(body, read_only=True)
+        some, some_bytes, after = await table_keys.transact(step.node, body, read_only=True)
         lines += some
         size_bytes += some_bytes
         line_bytes += sum(map(len, some))

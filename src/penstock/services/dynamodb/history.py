@@ -76,7 +76,7 @@ def note(txn: Transaction, changed: Table, key: bytes, old: bytes | None, moment
     elif len(old) <= CHUNK_BYTES and not records.is_large(old):
         txn.set(kept, INLINE + old)  # as it lies: its size, then its JSON
     else:
-        set_large(txn, kept, records.size_of(old).to_bytes(4, "big") + records.body_of(txn, changed, key, old))
+        set_large(txn, kept, records.whole(txn, changed, key, old))
     txn.set(keys.history_due(changed.id) + time + place, b"")
 
 
@@ -161,7 +161,7 @@ def _places(txn: Transaction, read: Table, after: bytes, at_us: int) -> Iterator
             if then is not None:
                 yield here, then
                 continue
-        yield here, records.size_of(stored).to_bytes(4, "big") + records.body_of(txn, read, key, stored)
+        yield here, records.opened(read, key, records.whole(txn, read, key, stored))
     while place:
         if was is not None:
             yield place, was
@@ -177,7 +177,8 @@ def _replaced(txn: Transaction, read: Table, after: bytes, at_us: int) -> Iterat
         if first is None:
             return
         place, time = first[0][len(prefix) : -keys.MOMENT_BYTES], first[0][-keys.MOMENT_BYTES :]
-        yield place, _first_after(txn, prefix + place, at_us, first if time > keys.moment(at_us) else None)
+        was = _first_after(txn, prefix + place, at_us, first if time > keys.moment(at_us) else None)
+        yield place, records.opened(read, read.prefix + place, was) if was else was
         begin = prefix + place + _PAST_ALL
 
 
@@ -210,13 +211,20 @@ def changes_between(
         if change is None:
             new, old = None, NOTHING
         else:
-            old, new = expand(txn, *change)[4:], _first_after(txn, history_of, to_us)
+            key = read.prefix + place
+            old, new = _json(read, key, expand(txn, *change)), _first_after(txn, history_of, to_us)
             if new is None:
-                stored = txn.get(read.prefix + place)
-                new = NOTHING if stored is None else b"...." + records.body_of(txn, read, read.prefix + place, stored)
+                stored = txn.get(key)
+                new = NOTHING if stored is None else records.whole(txn, read, key, stored)
+            new = _json(read, key, new)
         if new is not None and (old or new):
             last = next(txn.scan(history_of, past, 1, reverse=True))[0]
-            found.append(Change(read.prefix + place, old, new[4:], keys.time_of_moment(last)))
+            found.append(Change(read.prefix + place, old, new, keys.time_of_moment(last)))
             size_bytes += len(old) + len(new)
         if looked == most or size_bytes >= most_bytes:
             return found, place
+
+
+def _json(read: Table, key: bytes, kept: bytes) -> bytes:
+    """An item's JSON from what is kept of it; `NOTHING` where there was none."""
+    return records.opened(read, key, kept)[records.HEADER_BYTES :] if kept else NOTHING

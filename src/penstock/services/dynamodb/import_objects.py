@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.services.dynamodb import filling, jobs, keys, records, table
+from penstock.services.dynamodb import filling, jobs, keys, records, table, table_keys
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.import_formats import (
@@ -172,7 +172,7 @@ class _Import:
                 filling.put(txn, self.into, item, item_json, size, self.step.node)
             txn.set(self.key, stored)
 
-        await self.step.node.store.transact(body)
+        await table_keys.transact(self.step.node, body)
         await asyncio.sleep(0)
 
     async def _log(self, messages: list[str]) -> None:
@@ -244,6 +244,7 @@ def _end(txn: Transaction, step: jobs.Step, record: ImportRecord, key: bytes) ->
     record_key = keys.table(step.job.account, step.job.region, record.table_name)
     if record.status == "FAILED" and not record.objects:
         txn.clear(record_key)
+        txn.clear(keys.encrypted(record_key))
     else:
         filling.open_table(txn, record_key)
     txn.set(key, encode(record))

@@ -11,7 +11,17 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.identity import Principal
 from penstock.core.operation import Params, Result, find, operation
-from penstock.services.dynamodb import filling, history, import_formats, job_tokens, jobs, keys, names, tables
+from penstock.services.dynamodb import (
+    encryption,
+    filling,
+    history,
+    import_formats,
+    job_tokens,
+    jobs,
+    keys,
+    names,
+    tables,
+)
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.table_rules import check_create
 from penstock.store.api import Transaction
@@ -80,6 +90,9 @@ async def import_table(call: Call, params: Params) -> Result:
     moments = call.node.own(history.Moments)
     target = tables.new_record(call, given)
     target.filling = True
+    target.encryption = await encryption.for_new(
+        call, call.region, target.name, encryption.wanted(given.get("SSESpecification"))
+    )
 
     def body(txn: Transaction) -> ImportRecord:
         known = job_tokens.find(txn, call, "import", token, digest)

@@ -6,6 +6,7 @@ from penstock.services.dynamodb import keys
 from penstock.services.dynamodb.attributes import Item, Value, type_of
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.key_space import EMPTY_KEY, MAX_HASH_KEY_BYTES, MAX_RANGE_KEY_BYTES, KeySpace
+from penstock.services.dynamodb.table_keys import lock_of
 from penstock.services.dynamodb.table_records import IndexRecord, TableRecord
 from penstock.wire.errors import AwsError
 
@@ -19,7 +20,10 @@ class Index(KeySpace):
     __slots__ = ("counted", "kept", "projects_all", "record", "sized", "table_id")
 
     def __init__(self, record: IndexRecord, table: TableRecord, table_id: bytes) -> None:
-        super().__init__(keys.index(table_id, record.id), record.hash_key, record.range_key, table.attributes)
+        super().__init__(
+            keys.index(table_id, record.id), record.hash_key, record.range_key, table.attributes,
+            lock_of(table.arn, table.encryption),
+        )  # fmt: skip
         self.record = record
         self.table_id = table_id
         self.counted = keys.index_count(table_id, record.id)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from penstock.services.dynamodb import billing, keys, table
+from penstock.core.node import Node
+from penstock.services.dynamodb import billing, keys, table, table_keys
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.records import size_of
+from penstock.services.dynamodb.table_keys import KmsRefused
 from penstock.services.dynamodb.table_records import IndexRecord, TableRecord
 from penstock.services.dynamodb.table_rules import MAX_GLOBAL_INDEXES, check_global_index, check_projected, check_units
 from penstock.services.dynamodb.writes import add_entry
@@ -195,9 +198,22 @@ def clear(txn: Transaction, table_id: bytes, indexes: Iterable[IndexRecord]) -> 
             txn.clear(kept)
 
 
-def fill_some(txn: Transaction) -> bool:
-    """Fill a part of some index that is being filled. Returns whether there was anything to do."""
-    waiting = list(txn.scan(*keys.backfills(), 1))
+async def fill_all(node: Node) -> None:
+    """Fill the indexes that are being filled; those of a table that cannot be opened wait until KMS allows it again."""
+    begin, end = keys.backfills()
+    while True:
+        try:
+            if not await table_keys.transact(node, partial(fill_some, begin=begin)):
+                return
+        except KmsRefused:
+            first = await node.store.transact(lambda txn, b=begin: next(txn.scan(b, end, 1), None), read_only=True)  # type: ignore[misc]
+            begin = end if first is None else first[0] + b"\0"
+
+
+def fill_some(txn: Transaction, begin: bytes = b"") -> bool:
+    """Fill a part of the first index that is being filled, from `begin` on. Returns whether there was anything to do."""
+    first, end = keys.backfills()
+    waiting = list(txn.scan(max(first, begin), end, 1))
     if not waiting:
         return False
     state_key, stored = waiting[0]

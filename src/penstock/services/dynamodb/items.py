@@ -55,7 +55,7 @@ async def get_item(call: Call, params: Params) -> Result:
     record_key = names.record_key(call, params["TableName"])
 
     def body(txn: Transaction) -> tuple[Table, bytes | None, bytes]:
-        found = table.load(txn, record_key)
+        found = table.load(txn, record_key, call)
         item_key = found.key_of_key(key)
         stored = txn.get(item_key)
         if found.is_metered:
@@ -120,7 +120,7 @@ async def put_item(call: Call, params: Params) -> Result:
     item_json = records.encode(item)
 
     def body(txn: Transaction) -> Written:
-        found = table.load(txn, record_key)
+        found = table.load(txn, record_key, call)
         key = found.key_of(item)
         old = txn.get(key)
         if condition is not None:
@@ -212,7 +212,7 @@ async def delete_item(call: Call, params: Params) -> Result:
     record_key = names.record_key(call, params["TableName"])
 
     def body(txn: Transaction) -> Written:
-        found = table.load(txn, record_key)
+        found = table.load(txn, record_key, call)
         item_key = found.key_of_key(key)
         old = txn.get(item_key)
         if condition is not None:
@@ -245,7 +245,7 @@ async def update_item(call: Call, params: Params) -> Result:
     record_key = names.record_key(call, params["TableName"])
 
     def body(txn: Transaction) -> Written:
-        found = table.load(txn, record_key)
+        found = table.load(txn, record_key, call)
         item_key = found.key_of_key(key)
         if update is not None:
             refuse_key_updates(found, update)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.services.dynamodb import keys
 from penstock.services.dynamodb.attributes import Value
 from penstock.services.dynamodb.errors import INVALID, invalid
+from penstock.services.dynamodb.table_keys import TableLock
 from penstock.wire.errors import AwsError
 
 MAX_HASH_KEY_BYTES = 2048
@@ -16,11 +17,15 @@ class KeySpace:
     """What a table and an index have in common: keys, and the prefix under which entries lie in order of them."""
 
     __slots__ = (
-        "hash_encode", "hash_name", "hash_type", "prefix", "range_encode", "range_name", "range_type",
+        "hash_encode", "hash_name", "hash_type", "lock", "prefix", "range_encode", "range_name", "range_type",
     )  # fmt: skip
 
-    def __init__(self, prefix: bytes, hash_name: str, range_name: str, types: dict[str, str]) -> None:
+    def __init__(
+        self, prefix: bytes, hash_name: str, range_name: str, types: dict[str, str], lock: TableLock | None = None
+    ) -> None:
         self.prefix = prefix
+        self.lock = lock
+        """What items are sealed with, of an encrypted table."""
         self.hash_name = hash_name
         self.hash_type = types[hash_name]
         self.hash_encode = keys.ENCODERS[self.hash_type]

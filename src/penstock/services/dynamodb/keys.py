@@ -44,6 +44,8 @@
     ("ddb", "replicated", table id, region)                position in that log up to which a replica has been told
     ("ddb", "replications")                                changes when there is something to tell
     ("ddb", "replica", table id as text)                   replication.Copy, JSON: how far a new replica is filled
+    ("ddb", "encrypted", table's key)                      nothing: a table encrypted under a key of KMS
+    ("ddb", "sealing", table id as text)                   encryption.Sealing, JSON: how far what was there is encrypted
     ("ddb", "contributors", minute, table id, index id, throttled, node)
                                                            contributors.Minute: keys and what they were asked for
 
@@ -479,6 +481,27 @@ def of_replicas(table_id: bytes) -> list[tuple[bytes, bytes]]:
 def replica(table_id: str) -> bytes:
     """Where the state of filling a new replica is."""
     return pack(("ddb", "replica", table_id))
+
+
+def encrypted(record_key: bytes) -> bytes:
+    """There while a table is encrypted under a key of KMS."""
+    return pack(("ddb", "encrypted", record_key))
+
+
+def all_encrypted() -> tuple[bytes, bytes]:
+    """The range of the tables that are encrypted under keys of KMS."""
+    return range_of(("ddb", "encrypted"))
+
+
+def record_of_encrypted(key: bytes) -> bytes:
+    """The key of the table's record in a key of `encrypted`."""
+    found: bytes = unpack(key)[2]
+    return found
+
+
+def sealing(table_id: str) -> bytes:
+    """Where the state of encrypting a table's items is."""
+    return pack(("ddb", "sealing", table_id))
 
 
 def policy(account: str, region: str, table_name: str, stream: str) -> bytes:

@@ -46,7 +46,7 @@ async def run(
     record_key = names.record_key(call, params["TableName"])
 
     def body(txn: Transaction) -> tuple[pages.Source, pages.Page]:
-        source = pages.source_of(table.load(txn, record_key), params, expressions)
+        source = pages.source_of(table.load(txn, record_key, call), params, expressions)
         wanted = key_range(source.space, expressions.key_conditions, values)
         begin, end = wanted.begin, wanted.end
         if start is not None:

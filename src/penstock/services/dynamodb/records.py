@@ -1,6 +1,7 @@
 """How an item lies in the store: a header, then its JSON as it goes over the wire.
 
-header: 1 byte, 0 if the JSON follows, 1 if it is at `keys.large`; 3 bytes of the item's size by AWS's formula,
+header: 1 byte of flags, 1 if the JSON is at `keys.large` and does not follow, 2 if it is encrypted under the table's key (see
+`table_keys`); 3 bytes of the item's size by AWS's formula,
 big-endian. So reads splice stored bytes into the reply, and capacity and pages are measured without decoding.
 """
 
@@ -15,24 +16,30 @@ from penstock.store.chunked import get_large
 
 HEADER_BYTES = 4
 _LARGE = 1
+_SEALED = 2
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(dict[str, dict]).decode  # type: ignore[type-arg]
 
 
-def inline(body: bytes, size: int) -> bytes:
-    """A stored item with its JSON."""
-    return size.to_bytes(4, "big") + body
+def inline(body: bytes, size: int, *, sealed: bool = False) -> bytes:
+    """A stored item with its JSON, or (sealed) with what that was encrypted to."""
+    return (_SEALED << 24 | size if sealed else size).to_bytes(4, "big") + body
 
 
-def large_header(size: int) -> bytes:
-    """A stored item whose JSON is at `keys.large`."""
-    return (_LARGE << 24 | size).to_bytes(4, "big")
+def large_header(size: int, *, sealed: bool = False) -> bytes:
+    """A stored item whose JSON, or what that was encrypted to, is at `keys.large`."""
+    return ((_LARGE | _SEALED if sealed else _LARGE) << 24 | size).to_bytes(4, "big")
 
 
 def is_large(stored: bytes) -> bool:
     """Whether the JSON is at `keys.large`."""
-    return stored[0] == _LARGE
+    return bool(stored[0] & _LARGE)
+
+
+def is_sealed(stored: bytes) -> bool:
+    """Whether the JSON is encrypted."""
+    return bool(stored[0] & _SEALED)
 
 
 def size_of(stored: bytes) -> int:
@@ -42,12 +49,36 @@ def size_of(stored: bytes) -> int:
 
 def body_of(txn: Transaction, space: KeySpace, key: bytes, stored: bytes) -> bytes:
     """The JSON of an item of a table, or of an entry of an index."""
-    if stored[0] != _LARGE:
+    flags = stored[0]
+    if not flags:
         return stored[HEADER_BYTES:]
+    body = _large_body(txn, space, key) if flags & _LARGE else stored[HEADER_BYTES:]
+    return _open(space, key, body) if flags & _SEALED else body
+
+
+def _large_body(txn: Transaction, space: KeySpace, key: bytes) -> bytes:
     body = get_large(txn, space.large_key(key))
     if body is None:
         raise StoreError(f"the large item at {key!r} has no body")
     return body
+
+
+def _open(space: KeySpace, key: bytes, body: bytes) -> bytes:
+    if space.lock is None:
+        raise StoreError(f"the item at {key!r} is encrypted, and its table has no key")
+    return space.lock.open(body, key)
+
+
+def whole(txn: Transaction, space: KeySpace, key: bytes, stored: bytes) -> bytes:
+    """What is stored of an item as one value, encrypted if it is: what `inline` would have made of it."""
+    if not is_large(stored):
+        return stored
+    return inline(_large_body(txn, space, key), size_of(stored), sealed=is_sealed(stored))
+
+
+def opened(space: KeySpace, key: bytes, kept: bytes) -> bytes:
+    """The same with its JSON as it is; key: the item's, which what was encrypted is bound to. Raises Locked."""
+    return kept if not kept[0] else inline(_open(space, key, kept[HEADER_BYTES:]), size_of(kept))
 
 
 def item_of(txn: Transaction, space: KeySpace, key: bytes, stored: bytes | None) -> Item:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,10 +17,10 @@ import msgspec
 from penstock.core.authz import require as require_permission
 from penstock.core.call import Call
 from penstock.core.operation import Params
-from penstock.services.dynamodb import expirations, jobs, keys, names, streams, table, versions
+from penstock.services.dynamodb import encryption, expirations, jobs, keys, names, streams, table, versions
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.table import Table
-from penstock.services.dynamodb.table_records import IndexRecord, ReplicaRecord, TableRecord
+from penstock.services.dynamodb.table_records import Encryption, IndexRecord, ReplicaRecord, TableRecord
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
 
@@ -29,7 +29,6 @@ STREAM_VIEW = "NEW_AND_OLD_IMAGES"
 """Of the stream that every table of a global table has."""
 _ACTIONS = ("Create", "Update", "Delete")
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+){1,2}-[0-9]{1,2}\Z").match
-_NOT_YET = ("KMSMasterKeyId",)
 NOT_PART = "Update global table operation failed because one or more replicas were not part of the global table."
 
 
@@ -67,6 +66,8 @@ def describe(record: TableRecord) -> dict[str, Any]:
                 }
                 for name in names_of_indexes
             ]
+        if replica.kms_key:
+            each["KMSMasterKeyId"] = replica.kms_key
         if replica.table_class:
             each["ReplicaTableClassSummary"] = {"TableClass": replica.table_class}
         shown.append(each)
@@ -93,7 +94,6 @@ async def check(call: Call, params: Params) -> None:
             raise invalid(f"{INVALID}Exactly one action must be specified for a replica update")
         given = update[kinds[0]]
         region = given["RegionName"]
-        _check_settings(given)
         if region == call.region:
             raise invalid(
                 f"{INVALID}Cannot add, delete, or update the local region through ReplicaUpdates. Use CreateTable, "
@@ -108,13 +108,6 @@ async def check(call: Call, params: Params) -> None:
         if action is not None:
             name = names.resolve(call.account, call.region, params["TableName"])
             await require_permission(call, params, action, names.arn(call.account, region, name))
-
-
-def _check_settings(given: dict[str, Any]) -> None:
-    for holder in (given, *given.get("GlobalSecondaryIndexes", ())):
-        for name in _NOT_YET:
-            if name in holder:
-                raise not_implemented(f"dynamodb:UpdateTable with a replica's {name}")
 
 
 def refuse_streamless(record: TableRecord, params: Params) -> None:
@@ -153,19 +146,30 @@ def key_of(record: TableRecord, region: str) -> bytes:
     return keys.table(record.arn.split(":", 5)[4], region, record.name)
 
 
-def change(txn: Transaction, call: Call, record: TableRecord, updates: list[dict[str, Any]]) -> TableRecord:
-    """Carry out checked ReplicaUpdates; the caller saves the record that is returned. Raises ValidationException."""
+def change(
+    txn: Transaction,
+    call: Call,
+    record: TableRecord,
+    updates: list[dict[str, Any]],
+    encryptions: Mapping[str, Encryption],
+) -> TableRecord:
+    """Carry out checked ReplicaUpdates; the caller saves the record that is returned. Raises ValidationException.
+
+    encryptions: region -> what its table is to be encrypted under.
+    """
     for update in updates:
         if "Create" in update:
-            record = _create(txn, call, record, update["Create"])
+            record = _create(txn, call, record, update["Create"], encryptions.get(update["Create"]["RegionName"]))
         elif "Update" in update:
-            record = _update(txn, record, update["Update"])
+            record = _update(txn, call, record, update["Update"], encryptions.get(update["Update"]["RegionName"]))
         else:
             record = _delete(txn, call, record, update["Delete"]["RegionName"])
     return record
 
 
-def _create(txn: Transaction, call: Call, record: TableRecord, given: dict[str, Any]) -> TableRecord:
+def _create(
+    txn: Transaction, call: Call, record: TableRecord, given: dict[str, Any], sealed: Encryption | None
+) -> TableRecord:
     region = given["RegionName"]
     key = key_of(record, region)
     if txn.get(key) is not None:
@@ -197,6 +201,7 @@ def _create(txn: Transaction, call: Call, record: TableRecord, given: dict[str, 
         indexes=[msgspec.structs.replace(each, backfilling=False) for each in _with_reads(record.indexes, new)],
         last_index_id=record.last_index_id,
         filling=True,
+        encryption=sealed,
         replicas=[ReplicaRecord(call.region), *others_of_new],
     )
     for other_key, other in others(txn, record):
@@ -204,6 +209,7 @@ def _create(txn: Transaction, call: Call, record: TableRecord, given: dict[str, 
     if record.ttl_attribute:
         target = expirations.switch(txn, key, target, record.ttl_attribute)
     txn.set(key, table.encode(target))
+    encryption.note(txn, key, target)
     txn.set(keys.global_table(key), b"")
     txn.set(keys.global_table(key_of(record, call.region)), b"")
     txn.set(keys.replica(target.id), encode_copy(Copy(record.name, call.region, region)))
@@ -237,6 +243,7 @@ def _overridden(record: TableRecord, replica: ReplicaRecord, given: dict[str, An
         raise invalid(f"{INVALID}{refused} cannot be specified for a replica when BillingMode is {mode}")
     reads = {each["IndexName"]: _units(each) for each in indexes if _units(each)}
     changed = msgspec.structs.replace(replica, table_class=given.get("TableClassOverride") or replica.table_class)
+    changed.kms_key = given.get("KMSMasterKeyId", replica.kms_key)
     if record.on_demand:
         changed.max_read_units = _units(given) or replica.max_read_units
         changed.index_max_reads = {**replica.index_max_reads, **reads}
@@ -258,7 +265,9 @@ def _units(given: dict[str, Any]) -> int:
     return most
 
 
-def _update(txn: Transaction, record: TableRecord, given: dict[str, Any]) -> TableRecord:
+def _update(
+    txn: Transaction, call: Call, record: TableRecord, given: dict[str, Any], sealed: Encryption | None
+) -> TableRecord:
     if not given.keys() - {"RegionName"}:
         raise invalid(f"{INVALID}At least one setting must be specified to update a replica")
     replica = _find(record, given["RegionName"])
@@ -273,6 +282,9 @@ def _update(txn: Transaction, record: TableRecord, given: dict[str, Any]) -> Tab
         table_class=changed.table_class or theirs.table_class,
         indexes=_with_reads(theirs.indexes, changed),
     )
+    if sealed is not None and sealed != theirs.encryption:
+        theirs = encryption.switch(txn, call, key, theirs, sealed)
+        streams.encrypted(txn, theirs)
     txn.set(key, table.encode(theirs))
     return _with(record, changed)
 

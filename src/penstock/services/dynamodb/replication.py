@@ -9,6 +9,7 @@ twice by a crash.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from penstock.core.call import Call
 from penstock.core.identity import root
 from penstock.core.node import Node
 from penstock.core.operation import find
-from penstock.services.dynamodb import jobs, keys, records, replicas, table, tables, versions, writes
+from penstock.services.dynamodb import jobs, keys, records, replicas, table, table_keys, tables, versions, writes
 from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_keys import KmsRefused
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 
@@ -111,7 +113,7 @@ async def _repeat(node: Node, body: Callable[[Transaction], bool]) -> None:
     """Run transactions until one says that there is nothing more to do; others get their turn in between."""
     more = True
     while more:
-        more = await node.store.transact(body)
+        more = await table_keys.transact(node, body)
         await asyncio.sleep(0)
 
 
@@ -119,7 +121,9 @@ async def carry_all(node: Node) -> None:
     """Tell all replicas of all changes that were there when it began. Two nodes may do it together."""
     for record_key, source in await node.store.transact(_global_tables, read_only=True):
         for replica in source.record.replicas:
-            await _repeat(node, functools.partial(_carry, record_key=record_key, region=replica.region, node=node))
+            # What cannot be opened waits until KMS allows it again.
+            with contextlib.suppress(KmsRefused):
+                await _repeat(node, functools.partial(_carry, record_key=record_key, region=replica.region, node=node))
 
 
 async def work(node: Node) -> None:

@@ -20,12 +20,14 @@ from penstock.services.dynamodb import (
     backup_records,
     backups,
     billing,
+    encryption,
     filling,
     history,
     jobs,
     keys,
     names,
     table,
+    table_keys,
     tables,
 )
 from penstock.services.dynamodb.errors import INVALID, invalid
@@ -40,7 +42,6 @@ _AT_ONCE = 64
 _BYTES_AT_ONCE = 1 << 20
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "VectorIndexOverride": ([],),
-    "SSESpecificationOverride": ({}, {"Enabled": False}),
 }
 
 
@@ -75,6 +76,10 @@ def _from_backup(call: Call, params: Params) -> list[str]:
 @operation("dynamodb:RestoreTableFromBackup", resource=_from_backup, unsupported=UNSUPPORTED)
 async def restore_table_from_backup(call: Call, params: Params) -> Result:
     """Make a table of a backup's items; a job writes them."""
+    seen = await call.store.transact(
+        lambda txn: backups.load(txn, call, params["BackupArn"], any_region=True), read_only=True
+    )
+    sealed = await encryption.for_restored(call, params, seen.table.record)
 
     def body(txn: Transaction) -> TableRecord:
         backup = backups.load(txn, call, params["BackupArn"], any_region=True)
@@ -82,6 +87,7 @@ async def restore_table_from_backup(call: Call, params: Params) -> Result:
             raise backups.in_use()
         source = backup.table.record
         target = _target(call, params, source, Restored(backup.created_at, backup.arn, source.arn))
+        target.encryption = sealed
         _create(txn, call, target, Restore(target.name, target.id, backup.region, backup_id=backup.id))
         backup.restores += 1
         backup_records.save(txn, call.account, backup.region, backup)
@@ -109,6 +115,8 @@ async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
     region = _region_of(call, name)
     key = keys.table(call.account, region, names.resolve(call.account, region, name))
     moments = call.node.own(history.Moments)
+    seen = await call.store.transact(lambda txn: txn.get(key), read_only=True)
+    sealed = None if seen is None else await encryption.for_restored(call, params, table.decode(seen).record)
 
     def body(txn: Transaction) -> TableRecord:
         stored = txn.get(key)
@@ -122,6 +130,7 @@ async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
         at_us = now_us if wanted is None else round(wanted * 1e6)
         check_time(source, at_us, now_us, "InvalidRestoreTimeException", "RestoreDateTime")
         target = _target(call, params, source, Restored(at_us / 1e6, table_arn=source.arn))
+        target.encryption = sealed
         restore = Restore(target.name, target.id, region, source=source.name, source_id=source.id, at_us=at_us)
         _create(txn, call, target, restore)
         # What is written from now on is later than the time that is restored, whatever a node's clock says.
@@ -295,14 +304,18 @@ async def _some_of_table(step: jobs.Step, restore: Restore) -> bool:
         txn.set(keys.restore(step.job.id), _encode(msgspec.structs.replace(restore, after=after)))
         return not after
 
-    done = await step.node.store.transact(body)
+    done = await table_keys.transact(step.node, body)
     await asyncio.sleep(0)
     return done
 
 
 async def _some_of_backup(step: jobs.Step, restore: Restore) -> bool:
     """Write the items of the next part of the backup. Returns whether there was none."""
-    lines = await backups.lines_of(step.node, restore.backup_id, restore.part)
+    backup = await step.node.store.transact(
+        lambda txn: backup_records.find(txn, step.job.account, restore.region, restore.backup_id), read_only=True
+    )
+    assert backup is not None, "a backup that is being restored cannot be deleted"
+    lines = await backups.lines_of(step.node, backup, restore.part)
     if lines is None:
         return True
     while restore.done < len(lines):
@@ -320,7 +333,7 @@ async def _write(step: jobs.Step, restore: Restore, lines: list[bytes]) -> None:
         filling.write(txn, _target_of(txn, step, restore), lines, step.node)
         txn.set(keys.restore(step.job.id), _encode(restore))
 
-    await step.node.store.transact(body)
+    await table_keys.transact(step.node, body)
     await asyncio.sleep(0)
 
 

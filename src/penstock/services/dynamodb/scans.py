@@ -34,7 +34,7 @@ async def run(call: Call, params: Params, expressions: Expressions, values: Valu
     record_key = names.record_key(call, params["TableName"])
 
     def body(txn: Transaction) -> tuple[pages.Source, pages.Page]:
-        source = pages.source_of(table.load(txn, record_key), params, expressions)
+        source = pages.source_of(table.load(txn, record_key, call), params, expressions)
         begin, end = keys.segment(source.space.prefix, segment, total)
         if start is not None:
             after = pages.start_key_of(source, start)

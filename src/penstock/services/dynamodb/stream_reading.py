@@ -265,6 +265,8 @@ async def get_records(call: Call, params: Params) -> Result:
         log = streams.shard_log(stream, shard.number)
         if iterator.after and streams.after(iterator.after) < log.trimmed(txn):
             raise _trimmed()
+        if stream.lock is not None:
+            stream.lock.require(call)
         records = log.read(txn, iterator.after, limit, MAX_BYTES)
         last = records[-1][0] if records else iterator.after
         is_over = bool(shard.ends) and (last >= shard.ends or not log.read(txn, last, 1))
@@ -281,6 +283,8 @@ async def get_records(call: Call, params: Params) -> Result:
 
 def _record(region: str, stream: StreamRecord, position: bytes, stored: bytes) -> dict[str, Any]:
     change = changes.decode(stored)
+    if change.sealed:
+        changes.unseal(change, stream.lock, stream.table_id)
     told: dict[str, Any] = {
         "ApproximateCreationDateTime": int(change.at),
         "Keys": msgspec.Raw(change.keys),

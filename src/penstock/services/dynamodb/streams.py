@@ -20,7 +20,8 @@ from penstock.core.node import Node
 from penstock.services.dynamodb import changes, keys, table
 from penstock.services.dynamodb.errors import INVALID, invalid
 from penstock.services.dynamodb.table import Table
-from penstock.services.dynamodb.table_records import TableRecord
+from penstock.services.dynamodb.table_keys import TableLock, lock_of
+from penstock.services.dynamodb.table_records import Encryption, TableRecord
 from penstock.store.api import Transaction
 from penstock.store.log import POSITION_BYTES, Log
 from penstock.store.tuples import prefix_end
@@ -47,6 +48,13 @@ class StreamRecord(msgspec.Struct, omit_defaults=True):
     range_key: str
     created_at: float
     disabled_at: float = 0.0
+    encryption: Encryption | None = None
+    """What its records are encrypted under: its table's, or of a table that is gone what that had."""
+
+    @property
+    def lock(self) -> TableLock | None:
+        """What opens its records."""
+        return lock_of(self.arn.partition("/stream/")[0], self.encryption)
 
 
 class ShardRecord(msgspec.Struct, omit_defaults=True):
@@ -98,6 +106,7 @@ def open_stream(txn: Transaction, record_key: bytes, record: TableRecord, view: 
     stream = StreamRecord(
         arn=f"{record.arn}/stream/{label}", label=label, table=record.name, table_id=record.id, record_key=record_key,
         view=view, hash_key=record.hash_key, range_key=record.range_key, created_at=now,
+        encryption=record.encryption,
     )  # fmt: skip
     txn.set(keys.stream(account, region, record.name, label), encode(stream))
     txn.set(keys.stream_shard(_table_id(record), label, 0), encode(ShardRecord(0, now)))
@@ -116,6 +125,15 @@ def close_stream(txn: Transaction, record: TableRecord, now: float) -> TableReco
     txn.set(key, encode(stream))
     _close_shard(txn, _table_id(record), record.stream_label, record.stream_shard, now)
     return table.changed(record, stream_view="")
+
+
+def encrypted(txn: Transaction, record: TableRecord) -> None:
+    """The table is encrypted under another key, or at all: its stream is, too."""
+    if record.stream_view:
+        key = keys.stream(record.arn.split(":")[4], record.arn.split(":")[3], record.name, record.stream_label)
+        stream = decode(txn.get(key) or b"")
+        stream.encryption = record.encryption
+        txn.set(key, encode(stream))
 
 
 def change(

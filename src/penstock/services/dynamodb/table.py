@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.call import Call
 from penstock.services.dynamodb import keys
 from penstock.services.dynamodb.attributes import Item, type_of
 from penstock.services.dynamodb.errors import INVALID, KEY_MISMATCH, invalid, table_missing
 from penstock.services.dynamodb.index import CompositeIndex, Index
 from penstock.services.dynamodb.key_space import MAX_HASH_KEY_BYTES, MAX_RANGE_KEY_BYTES, KeySpace
+from penstock.services.dynamodb.table_keys import lock_of
 from penstock.services.dynamodb.table_records import TableRecord
 from penstock.store.api import Transaction
 from penstock.store.log import Log
@@ -39,7 +41,10 @@ class Table(KeySpace):
 
     def __init__(self, record: TableRecord) -> None:
         self.id = uuid.UUID(record.id).bytes
-        super().__init__(keys.items(self.id), record.hash_key, record.range_key, record.attributes)
+        super().__init__(
+            keys.items(self.id), record.hash_key, record.range_key, record.attributes,
+            lock_of(record.arn, record.encryption),
+        )  # fmt: skip
         self.record = record
         self.key_names = self.own_key_names
         self.indexes = tuple(
@@ -147,14 +152,19 @@ def decode(stored: bytes) -> Table:
     return Table(_decode_record(stored))
 
 
-def load(txn: Transaction, key: bytes) -> Table:
-    """The table whose record is at `key`. Raises ResourceNotFoundException with item operations' words."""
+def load(txn: Transaction, key: bytes, call: Call) -> Table:
+    """The table whose record is at `key`. Raises ResourceNotFoundException with item operations' words.
+
+    Raises Locked for an encrypted one whose key the caller has not shown to be allowed lately.
+    """
     stored = txn.get(key)
     if stored is None:
         raise table_missing()
     found = decode(stored)
     if found.record.filling or found.record.leaving:
         raise table_missing()
+    if found.lock is not None:
+        found.lock.require(call)
     return found
 
 

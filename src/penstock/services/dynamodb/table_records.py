@@ -61,6 +61,8 @@ class ReplicaRecord(msgspec.Struct, omit_defaults=True):
     max_read_units: int = 0
     """On demand; 0: as its source has it. The next: of indexes."""
     index_max_reads: dict[str, int] = {}
+    kms_key: str = ""
+    """Under which it is encrypted, as it was named."""
 
 
 class Insight(msgspec.Struct):
@@ -73,6 +75,18 @@ class Insight(msgspec.Struct):
     def counts_access(self) -> bool:
         """Whether keys are counted that were read or written, and not only those that were throttled."""
         return self.mode != "THROTTLED_KEYS"
+
+
+class Encryption(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a table's items are encrypted under: the table's own key, as KMS encrypted it under the key of that ARN.
+
+    key_arn: empty once KMS was switched off; then the table key is sealed under the master key.
+    """
+
+    key_arn: str
+    wrapped: bytes
+    is_managed: bool = False
+    """Whether it is the key that AWS manages for DynamoDB."""
 
 
 class TableRecord(msgspec.Struct, omit_defaults=True):
@@ -126,6 +140,12 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     """The number of the shard that changes go to now."""
     replicas: list[ReplicaRecord] = []
     """Of a global table: the tables of its other regions."""
+    encryption: Encryption | None = None
+    """Of a table whose items are, or were, encrypted under a KMS key."""
+    sealing: bool = False
+    """Whether a job is encrypting items from before."""
+    inaccessible_since: float = 0.0
+    """When KMS was first found to refuse the key to everybody; 0: it does not."""
     legacy_global_since: float = 0.0
     """When it became part of a global table of version 2017.11.29, whose tables have settings of their own; 0: of none."""
     insights: dict[str, Insight] = {}

@@ -16,6 +16,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import (
     billing,
+    encryption,
     expirations,
     history,
     indexes,
@@ -48,7 +49,6 @@ MAX_TABLES = 2500
 """AWS's default quota of tables in an account and region."""
 
 _NOT_YET: dict[str, tuple[Any, ...]] = {
-    "SSESpecification": ({}, {"Enabled": False}),
     "GlobalTableSettingsReplicationMode": (),
 }
 _NOT_CREATED = {
@@ -99,6 +99,9 @@ async def create_table(call: Call, params: Params) -> Result:
     view = streams.wanted(params)
     record = new_record(call, params)
     name = record.name
+    record.encryption = await encryption.for_new(
+        call, call.region, name, encryption.wanted(params.get("SSESpecification"))
+    )
     key = keys.table(call.account, call.region, name)
     given_tags = checked(params.get("Tags"))
     policy = params.get("ResourcePolicy")
@@ -112,6 +115,7 @@ async def create_table(call: Call, params: Params) -> Result:
         check_provisioned(txn, call, record)
         made = streams.open_stream(txn, key, record, view, call.now) if view else record
         txn.set(key, table.encode(made))
+        encryption.note(txn, key, made)
         save_tags(txn, uuid.UUID(record.id).bytes, given_tags)
         if policy is not None:
             resource_policies.save_first(txn, call, name, policy)
@@ -178,6 +182,8 @@ async def describe_table(call: Call, params: Params) -> Result:
 
 def status_of(record: TableRecord) -> str:
     """The TableStatus of a table that nothing is being done to by this very call."""
+    if record.inaccessible_since and not record.leaving:
+        return "INACCESSIBLE_ENCRYPTION_CREDENTIALS"
     return "DELETING" if record.leaving else "CREATING" if record.filling else "ACTIVE"
 
 
@@ -246,6 +252,7 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
     found.update(indexes.describe(record, status, sized.indexes))
     found.update(streams.describe(record))
     found.update(replicas.describe(record))
+    found.update(encryption.describe(record))
     if record.on_demand:
         summary: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
         if status != "CREATING":
@@ -320,6 +327,7 @@ def erase(txn: Transaction, call: Call, key: bytes, found: Sized) -> None:
         clear_items(txn, record)
     txn.clear(key)
     txn.clear(keys.recovered(key))
+    txn.clear(keys.encrypted(key))
     if record.ttl_attribute:
         expirations.forget(txn, key, table_id)
     txn.clear(*keys.collections(table_id))
@@ -370,6 +378,7 @@ async def update_table(call: Call, params: Params) -> Result:
         "ReplicaUpdates",
         "OnDemandThroughput",
         "WarmThroughput",
+        "SSESpecification",
     }:
         raise invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
@@ -384,9 +393,15 @@ async def update_table(call: Call, params: Params) -> Result:
     name = params["TableName"]
     key = names.record_key(call, name)
     new_regions = replicas.created(params)
-    if new_regions and params.get("BillingMode") != "PAY_PER_REQUEST":
+    kms_key = encryption.wanted(params.get("SSESpecification"))
+    to, of_replicas = None, {}
+    if params.get("ReplicaUpdates") or kms_key is not None:
         before = await call.store.transact(lambda txn: _read(txn, key, name).record, read_only=True)
-        await scaling.require_scaled_writes(call, before)
+        if new_regions and params.get("BillingMode") != "PAY_PER_REQUEST":
+            await scaling.require_scaled_writes(call, before)
+        if kms_key is not None:
+            to = await encryption.changed_to(call, before, kms_key)
+        of_replicas = await encryption.for_replicas(call, before, params.get("ReplicaUpdates") or [])
 
     def body(txn: Transaction) -> Sized:
         sized = _read(txn, key, name)
@@ -395,6 +410,9 @@ async def update_table(call: Call, params: Params) -> Result:
         replicas.refuse_streamless(sized.record, params)
         changed = _update(txn, key, sized.record, params, call)
         check_provisioned(txn, call, changed, sized.record)
+        if to is not None and to != changed.encryption:
+            changed = encryption.switch(txn, call, key, changed, to)
+            streams.encrypted(txn, changed)
         txn.set(key, table.encode(changed))
         for other_key, other in replicas.alike(txn, changed):
             txn.set(other_key, table.encode(_update(txn, other_key, other, _shared(params, other), call)))
@@ -402,7 +420,7 @@ async def update_table(call: Call, params: Params) -> Result:
             replicas.refuse_legacy(changed)
             for region in new_regions:
                 check_count(txn, call, region)
-            changed = replicas.change(txn, call, changed, params["ReplicaUpdates"])
+            changed = replicas.change(txn, call, changed, params["ReplicaUpdates"], of_replicas)
             txn.set(key, table.encode(changed))
         return sized._replace(record=changed)
 

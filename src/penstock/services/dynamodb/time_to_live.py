@@ -6,6 +6,7 @@ given more time meanwhile stays.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -14,10 +15,20 @@ import msgspec
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import expirations, keys, names, records, replicas, resource_policies, table
+from penstock.services.dynamodb import (
+    expirations,
+    keys,
+    names,
+    records,
+    replicas,
+    resource_policies,
+    table,
+    table_keys,
+)
 from penstock.services.dynamodb.errors import invalid, table_missing_by_name
 from penstock.services.dynamodb.expirations import Expiring, encode
 from penstock.services.dynamodb.table import Table
+from penstock.services.dynamodb.table_keys import KmsRefused
 from penstock.services.dynamodb.tables import refuse_busy
 from penstock.services.dynamodb.writes import remove
 from penstock.store.api import Transaction
@@ -81,10 +92,12 @@ async def expire(node: Node) -> int:
     """Take away every item whose time has come, in all tables. Returns how many. Two nodes may do it together."""
     removed = 0
     for state_key, _ in await node.store.transact(lambda txn: list(txn.scan(*keys.all_expiring())), read_only=True):
-        while await node.store.transact(partial(_fill_some, state_key=state_key)):
-            pass
-        while found := await node.store.transact(partial(_expire_some, state_key=state_key, node=node)):
-            removed += found
+        # What cannot be opened waits until KMS allows it again.
+        with contextlib.suppress(KmsRefused):
+            while await table_keys.transact(node, partial(_fill_some, state_key=state_key)):
+                pass
+            while found := await table_keys.transact(node, partial(_expire_some, state_key=state_key, node=node)):
+                removed += found
     return removed
 
 

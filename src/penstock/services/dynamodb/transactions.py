@@ -172,7 +172,7 @@ def _changes(call: Call, txn: Transaction, actions: list[_Action]) -> list[_Chan
     changes: list[_Change] = []
     reasons: list[dict[str, Any]] = []
     seen: set[bytes] = set()
-    tables = [table.load(txn, action.record_key) for action in actions]
+    tables = [table.load(txn, action.record_key, call) for action in actions]
     for action, found in zip(actions, tables, strict=True):
         try:
             key = found.key_of(action.item) if action.kind == "Put" else found.key_of_key(action.item)
@@ -282,7 +282,7 @@ async def read(call: Call, params: Params, gets: list[tuple[dict[str, Any], Expr
         found = []
         reasons: list[dict[str, Any]] = []
         seen: set[bytes] = set()
-        tables = [table.load(txn, record_key) for _, _, record_key in wanted]
+        tables = [table.load(txn, record_key, call) for _, _, record_key in wanted]
         for (get, expressions, _), its_table in zip(wanted, tables, strict=True):
             try:
                 refuse_below_keys(its_table, {str(path[0]): len(path) > 1 for path in expressions.projected})

@@ -6,8 +6,18 @@ import asyncio
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
-from penstock.services.dynamodb import backups, contributors, jobs, keys, recovery, replication, streams, time_to_live
-from penstock.services.dynamodb.indexes import fill_some
+from penstock.services.dynamodb import (
+    backups,
+    contributors,
+    encryption,
+    jobs,
+    keys,
+    recovery,
+    replication,
+    streams,
+    time_to_live,
+)
+from penstock.services.dynamodb.indexes import fill_all
 from penstock.services.dynamodb.tokens import forget_expired
 
 _EVERY_S = 60.0
@@ -32,8 +42,7 @@ async def fill_indexes(node: Node) -> None:
         changed = asyncio.create_task(node.store.watch(keys.BACKFILLS, _EVERY_S))
         try:
             await asyncio.sleep(0)
-            while await node.store.transact(fill_some):
-                pass
+            await fill_all(node)
             await changed
         finally:
             changed.cancel()
@@ -43,6 +52,14 @@ async def fill_indexes(node: Node) -> None:
 async def do_jobs(node: Node) -> None:
     """Backups, restores, exports and imports."""
     await jobs.work(node)
+
+
+@worker("dynamodb:keys")
+async def look_after_keys(node: Node) -> None:
+    """Once a minute, see which tables' KMS keys are in order, and close table keys that nobody has asked for lately."""
+    while True:
+        await node.clock.sleep(_EVERY_S)
+        await encryption.look_after(node)
 
 
 @worker("dynamodb:contributors")

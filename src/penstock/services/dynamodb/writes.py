@@ -53,7 +53,7 @@ def save(
         old_item = None if old is None else records.item_of(txn, table, key, old)
         most_bytes = 0 if version else node.settings.item_collection_bytes
         used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size, most_bytes)
-    _store(txn, table, key, old, body, size)
+    store(txn, table, key, old, body, size)
     if old is None:
         txn.add(table.counted, 1)
         txn.add(table.sized, size)
@@ -62,14 +62,18 @@ def save(
     return used
 
 
-def _store(txn: Transaction, space: KeySpace, key: bytes, old: bytes | None, body: bytes, size: int) -> None:
+def store(txn: Transaction, space: KeySpace, key: bytes, old: bytes | None, body: bytes, size: int) -> None:
+    """Write an item, or an entry, over `old`: encrypted where the table is. Raises Locked."""
+    sealed = space.lock is not None
+    if space.lock is not None:
+        body = space.lock.seal(body, key)
     if len(body) <= _INLINE_BYTES:
         if old is not None and records.is_large(old):
             clear_large(txn, space.large_key(key))
-        txn.set(key, records.inline(body, size))
+        txn.set(key, records.inline(body, size, sealed=sealed))
     else:
         set_large(txn, space.large_key(key), body)
-        txn.set(key, records.large_header(size))
+        txn.set(key, records.large_header(size, sealed=sealed))
 
 
 def remove(
@@ -158,7 +162,7 @@ def _set_entry(txn: Transaction, index: Index, key: bytes, entry: Item, size: in
     if index.projects_all:
         txn.set(key, place)
     else:
-        _store(txn, index, key, txn.get(key), records.encode(entry), size)
+        store(txn, index, key, txn.get(key), records.encode(entry), size)
 
 
 def _entry(index: Index, item: Item | None, size: int, key: bytes | None) -> tuple[Item | None, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
+from penstock.services.dynamodb import names, resource_policies, table
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.partiql import plan
 from penstock.services.dynamodb.partiql.execute import bind, look_up, select, table_of, write
@@ -40,6 +42,8 @@ async def batch_execute_statement(call: Call, params: Params) -> Result:
         raise invalid("Statements in a batch must be all reads or all writes")
     responses: list[dict[str, Any]] = []
     used: list[dict[str, Any]] = []
+    for table_name in dict.fromkeys(each.statement.table for each in bound if isinstance(each, Bound)):
+        await _open(call, table_name)
     level = params.get("ReturnConsumedCapacity")
     for part, each in zip(parts, bound, strict=True):
         responses.append(await _respond(call, part, each, level, used))
@@ -47,6 +51,14 @@ async def batch_execute_statement(call: Call, params: Params) -> Result:
     if level not in (None, "NONE"):
         result["ConsumedCapacity"] = _by_table(used)
     return result
+
+
+async def _open(call: Call, table_name: str) -> None:
+    """Raises Locked for a table whose key has to be asked for: before any statement has been carried out."""
+    with contextlib.suppress(AwsError):  # what is wrong is said of its statements
+        await resource_policies.load_all(call, [table_name])
+        key = names.record_key(call, table_name)
+        await call.store.transact(lambda txn: table.load(txn, key, call), read_only=True)
 
 
 def _bind(part: dict[str, Any]) -> Bound | AwsError:

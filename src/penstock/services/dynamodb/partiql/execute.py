@@ -61,7 +61,7 @@ async def look_up(call: Call, bound: Bound) -> Table:
     await resource_policies.load_all(call, [bound.statement.table])  # makes it the call of the table's owner
     key = names.record_key(call, bound.statement.table)
     try:
-        return await call.store.transact(lambda txn: table.load(txn, key), read_only=True)
+        return await call.store.transact(lambda txn: table.load(txn, key, call), read_only=True)
     except AwsError:
         await permit(call, bound, None, [])
         raise
