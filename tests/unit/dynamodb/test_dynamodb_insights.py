@@ -18,7 +18,7 @@ async def enable(call: Calls, **more: Any) -> dict[str, Any]:
 
 async def loaded(call: Calls) -> Table:
     key = keys.table(call.account, call.region, "tab")
-    return await call.node.store.transact(lambda txn: table.load(txn, key), read_only=True)
+    return await call.node.store.transact(lambda txn: table.decode(txn.get(key) or b""), read_only=True)
 
 
 async def top(call: Calls, *, whole_keys: bool, throttled: bool = False, since_s: float = 3600) -> list[dict[str, Any]]:

@@ -264,7 +264,7 @@ async def test_changes_between_two_times(call: Calls) -> None:
     while True:
 
         def body(txn: Any, begin_at: bytes = after) -> tuple[list[history.Change], bytes]:
-            source = table.load(txn, keys.table(call.account, call.region, "tab"))
+            source = table.decode(txn.get(keys.table(call.account, call.region, "tab")) or b"")
             return history.changes_between(txn, source, begin_at, round(begin * 1e6), round(end * 1e6), 2, 1000)
 
         part, after = await call.node.store.transact(body, read_only=True)
