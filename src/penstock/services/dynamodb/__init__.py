@@ -5,9 +5,9 @@ Lives here: the operations by noun (`tables`, `items`, `queries`, `scans`, `batc
 was before (`history`), what streams tell (`streams`, `changes`), when items expire (`time_to_live`, `expirations`), tables in
 several regions (`replicas`, `replication`, `versions`, `replica_scaling`, `scaling`; the older way: `global_tables`,
 `global_table_settings`), what encrypts items (`encryption`, `table_keys`), what they stand on (`table`, `index`, `key_space`,
-`table_records`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values (`attributes`, `numbers`), the expression
-language (`expressions/`), what came before it (`legacy`), PartiQL (`partiql/`), whose keys are asked for most (`insights`,
-`contributors`), and every key (`keys`). Items stay in wire form from request to disk to reply.
+`table_records`, `records`, `pages`, `key_ranges`, `capacity`, `names`), attribute values (`attributes`, `numbers`), the
+expression language (`expressions/`), what came before it (`legacy`), PartiQL (`partiql/`), whose keys are asked for most
+(`insights`, `contributors`), and every key (`keys`). Items stay in wire form from request to disk to reply.
 Must not know: HTTP, signatures, policies, other services, which engine the store is.
 """
 
