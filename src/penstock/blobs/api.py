@@ -81,7 +81,7 @@ class Blobs(Protocol):
         ...
 
     def read(self, name: str, begin: int, end: int, *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
-        """Bytes begin <= i < end in pieces of about 256 KiB, read and verified off the event-loop thread.
+        """Bytes begin <= i < end in pieces of up to 1 MiB, read and verified off the event-loop thread.
 
         key: what it was created with. Raises BlobMissing before the first byte where the blob is not there or shorter
         than `end`, and BlobCorrupt in place of bytes that are not what was written, or not under that key.
@@ -90,6 +90,13 @@ class Blobs(Protocol):
 
     def read_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         """The (name, begin, end) spans one after the other, as `read` does; none is swept while it runs here."""
+        ...
+
+    def lend_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[memoryview, None]:
+        """As `read_all`, without a copy: the memory of a piece is used again once nobody has it any more.
+
+        So whoever does not hold one piece while asking for the next (`del piece`) gets them cheaper.
+        """
         ...
 
     async def sweep(self) -> int:

@@ -28,9 +28,10 @@ from typing import ParamSpec, TypeVar
 
 from penstock.blobs import ledger
 from penstock.blobs.api import BlobCorrupt, BlobMissing, BlobWriter, Tap
-from penstock.blobs.layout import CHUNK_BYTES, ChunkReader, file_bytes
+from penstock.blobs.buffers import Buffers
+from penstock.blobs.layout import CHUNK_BYTES, HOP_BYTES, HOP_CHUNKS, ChunkReader, file_bytes
 from penstock.blobs.spares import Spares
-from penstock.blobs.writing import HOP_BYTES, FileWriter
+from penstock.blobs.writing import FileWriter
 from penstock.clock import Clock
 from penstock.store.api import Store, StoreError, Transaction
 
@@ -38,7 +39,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-HOP_CHUNKS = HOP_BYTES // CHUNK_BYTES
 GRACE_S = 20.0
 """How long a released blob's file stays, for readers of other nodes that have just looked its record up.
 
@@ -74,6 +74,7 @@ class FileBlobs:
         self._reserving = asyncio.Lock()
         self._sweeping = asyncio.Lock()
         self._pins: Counter[str] = Counter()
+        self._buffers = Buffers()
         (root / "data").mkdir(parents=True, exist_ok=True)
         (root / "holders").mkdir(exist_ok=True)
         for folder in (root, root.parent):
@@ -144,51 +145,47 @@ class FileBlobs:
         return self.read_all([(name, begin, end)], key=key)
 
     async def read_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(self.lend_all(spans, key=key)) as lent:
+            async for piece in lent:
+                yield bytes(piece)
+
+    async def lend_all(
+        self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b""
+    ) -> AsyncGenerator[memoryview, None]:
         self._pins.update(name for name, _, _ in spans)
         try:
             for name, begin, end in spans:
-                reader, pieces = await self._opened(name, begin, end, key)
-                try:
-                    async with contextlib.aclosing(self._read_one(reader, pieces, begin, end)) as found:
-                        async for piece in found:
-                            yield piece
-                finally:
-                    reader.close()
+                async with contextlib.aclosing(self._lend(name, begin, end, key)) as lent:
+                    async for piece in lent:
+                        yield piece
+                        del piece
         finally:
             self._pins.subtract(name for name, _, _ in spans)
             self._pins += Counter()
 
-    async def _opened(self, name: str, begin: int, end: int, key: bytes) -> tuple[ChunkReader, list[bytes]]:
-        """The blob, open, and the first chunks: one hop to a thread for what is not long. Leaves nothing open."""
-        opening = asyncio.ensure_future(self.on_thread(_open, str(self.path_of(name)), name, begin, end, key))
+    async def _lend(self, name: str, begin: int, end: int, key: bytes) -> AsyncGenerator[memoryview, None]:
+        """Opening and the first piece are one hop to a thread; from then on the next is read while one is out."""
+        take, on = self._buffers.take, asyncio.get_running_loop().run_in_executor
+        reader = ChunkReader(str(self.path_of(name)), name, key)
+        at, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
+        buffer = take()
+        job: asyncio.Future[None] | None = on(self._threads, reader.begin, buffer, begin, end)
         try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            with contextlib.suppress(BlobMissing, OSError):
-                (await opening)[0].close()
-            raise
-
-    async def _read_one(
-        self, reader: ChunkReader, pieces: list[bytes], begin: int, end: int
-    ) -> AsyncGenerator[bytes, None]:
-        first, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
-        ahead: asyncio.Future[list[bytes]] | None = None
-        try:
-            while pieces:
-                at, first = first, first + len(pieces)
-                if first < last:
-                    ahead = asyncio.ensure_future(
-                        self.on_thread(reader.chunks, first, min(first + HOP_CHUNKS, last))
-                    )  # fmt: skip
-                for i, piece in enumerate(pieces, at):
-                    offset = i * CHUNK_BYTES
-                    yield piece[max(0, begin - offset) : end - offset]
-                pieces = await asyncio.shield(ahead) if ahead is not None else []
-                ahead = None
+            while job is not None:
+                await asyncio.shield(job)
+                job, filled, offset = None, buffer, at * CHUNK_BYTES
+                at = min(at + HOP_CHUNKS, last)
+                if at < last:
+                    buffer = take()
+                    job = on(self._threads, reader.read_into, buffer, at, min(at + HOP_CHUNKS, last))
+                if begin < end:
+                    yield memoryview(filled)[max(0, begin - offset) : min(end - offset, HOP_BYTES)]
+                self._buffers.give(filled)
         finally:
-            if ahead is not None:  # the thread must be done with the file before it is closed
-                await asyncio.wait([ahead])
-                ahead.exception()
+            if job is not None:  # the thread must be done with the file before it is closed
+                await asyncio.wait([job])
+                job.exception()
+            reader.close()
 
     # sweeping
 
@@ -198,6 +195,7 @@ class FileBlobs:
 
     async def _sweep(self) -> int:
         now = self._clock.now()
+        self._buffers.shrink()
         self._spares.look(now)
         self._alone = await self.on_thread(self._has_folder_alone)
         removed = await self._sweep_own()
@@ -337,6 +335,7 @@ class FileBlobs:
         try:
             reader = ChunkReader(str(self.path_of(name)), name)
             try:
+                reader.open()
                 reader.verify_all()
             finally:
                 reader.close()
@@ -374,18 +373,6 @@ class Batch:
         self.names = ledger.names_of(batch)[::-1]
         self.open = 0
         self.touched_monotonic_s = 0.0
-
-
-def _open(path: str, name: str, begin: int, end: int, key: bytes) -> tuple[ChunkReader, list[bytes]]:
-    reader = ChunkReader(path, name, key)
-    try:
-        if not 0 <= begin <= end <= reader.size_bytes:
-            raise BlobMissing(f"blob {name} has {reader.size_bytes} bytes, {begin}-{end} were asked for")
-        first, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
-        return reader, reader.chunks(first, min(first + HOP_CHUNKS, last)) if begin < end else []
-    except BaseException:
-        reader.close()
-        raise
 
 
 def _is_dead(path: Path) -> bool:

@@ -15,17 +15,32 @@ another place, or in another blob, is noticed as well. A file without a valid fo
 from __future__ import annotations
 
 import os
+import threading
 
 from awscrt.checksums import crc64nvme
 
 from penstock.blobs.api import BlobCorrupt, BlobMissing
-from penstock.blobs.sealing import TAG_BYTES, cipher_of, opened
+from penstock.blobs.sealing import TAG_BYTES, cipher_of, open_into
 
 CHUNK_BYTES = 256 * 1024
+HOP_BYTES = 1024 * 1024
+"""What goes to a thread at once."""
+HOP_CHUNKS = HOP_BYTES // CHUNK_BYTES
 MAGIC = b"PNSTBLB1"
 SEALED_MAGIC = b"PNSTBLB2"
 FOOTER_BYTES = 24
 _MASK = (1 << 64) - 1
+
+
+_of_thread = threading.local()
+
+
+def _scratch() -> memoryview:
+    """Memory of this thread for a hop's chunks as they are in the file."""
+    found: memoryview | None = getattr(_of_thread, "scratch", None)
+    if found is None:
+        found = _of_thread.scratch = memoryview(bytearray(HOP_BYTES + HOP_CHUNKS * TAG_BYTES))
+    return found
 
 
 def seed(name: str) -> int:
@@ -81,28 +96,36 @@ class ChunkTable:
 
 
 class ChunkReader:
-    """An open blob. Blocking: for worker threads. Close it."""
+    """A blob being read. Blocking: for worker threads. `open` it, or `begin`; and close it."""
 
-    __slots__ = ("_cipher", "_extra_bytes", "_fd", "_name", "_seed", "size_bytes")
+    __slots__ = ("_cipher", "_extra_bytes", "_fd", "_name", "_path", "_seed", "size_bytes")
 
     def __init__(self, path: str, name: str, key: bytes = b"") -> None:
-        """key: the data key it was written under, if any.
-
-        Raises BlobMissing where there is no finished file, OSError where it cannot be read.
-        """
+        """key: the data key it was written under, if any."""
+        self._path = path
         self._name = name
         self._cipher = cipher_of(key, name) if key else None
         self._extra_bytes = 0
         self._seed = seed(name)
+        self._fd = -1
+        self.size_bytes = 0
+
+    def open(self) -> None:
+        """Raises BlobMissing where there is no finished file, OSError where it cannot be read."""
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise BlobMissing(f"blob {name} is not there") from None
-        try:
-            self.size_bytes = self._read_size()
-        except BaseException:
-            os.close(self._fd)
-            raise
+            raise BlobMissing(f"blob {self._name} is not there") from None
+        self.size_bytes = self._read_size()
+
+    def begin(self, buffer: bytearray, begin: int, end: int) -> None:
+        """Open it, and put the first chunks of the payload's bytes begin <= i < end there: see `read_into`."""
+        self.open()
+        if not 0 <= begin <= end <= self.size_bytes:
+            raise BlobMissing(f"blob {self._name} has {self.size_bytes} bytes, {begin}-{end} were asked for")
+        first = begin // CHUNK_BYTES
+        if begin < end:
+            self.read_into(buffer, first, min(first + HOP_CHUNKS, -(-end // CHUNK_BYTES)))
 
     def _read_size(self) -> int:
         file_bytes = os.fstat(self._fd).st_size
@@ -116,32 +139,50 @@ class ChunkReader:
             raise BlobMissing(f"blob {self._name} is not whole")
         return size_bytes
 
-    def chunks(self, first: int, last: int) -> list[bytes]:
-        """The payload's chunks first <= i < last, verified and opened. Raises BlobCorrupt, OSError."""
+    def read_into(self, buffer: bytearray, first: int, last: int) -> None:
+        """Put the payload's chunks first <= i < last there, verified and opened: HOP_CHUNKS at most.
+
+        A chunk that is opened is verified by its tag: its CRC tells nothing more. Raises BlobCorrupt, OSError.
+        """
         if bool(self._extra_bytes) != (self._cipher is not None):
             raise BlobCorrupt(f"blob {self._name} is {'' if self._extra_bytes else 'not '}encrypted")
-        pieces = self._stored(first, last)
-        if self._cipher is None:
-            return pieces
-        final = -(-self.size_bytes // CHUNK_BYTES) - 1
+        begin = first * CHUNK_BYTES
+        size = min(last * CHUNK_BYTES, self.size_bytes) - begin
         cipher = self._cipher
-        return [opened(cipher, self._name, i, i == final, piece) for i, piece in enumerate(pieces, first)]
+        plain = memoryview(buffer)[:size]
+        if cipher is None:
+            self._fill(plain, begin, begin)
+            self._compare(plain, first, last)
+            return
+        sealed = _scratch()[: size + TAG_BYTES * (last - first)]
+        self._fill(sealed, begin + TAG_BYTES * first, begin)
+        final = -(-self.size_bytes // CHUNK_BYTES) - 1
+        for i in range(first, last):
+            at = (i - first) * CHUNK_BYTES
+            wanted = min(CHUNK_BYTES, size - at)
+            start = at + TAG_BYTES * (i - first)
+            chunk = sealed[start : start + wanted + TAG_BYTES]
+            open_into(cipher, self._name, i, i == final, chunk, plain[at : at + wanted])
 
-    def _stored(self, first: int, last: int) -> list[bytes]:
-        """The chunks as they are in the file, verified."""
+    def _fill(self, into: memoryview, offset: int, begin: int) -> None:
+        """Read as many bytes as there is room for, from there in the file. begin: where that is in the payload."""
+        done = os.preadv(self._fd, [into], offset)
+        while done < len(into):
+            more = os.preadv(self._fd, [into[done:]], offset + done)
+            if not more:
+                raise BlobCorrupt(f"blob {self._name}: the bytes from {begin} on are not there")
+            done += more
+
+    def _compare(self, stored: memoryview, first: int, last: int) -> None:
+        """See that these are the chunks as they were written. Raises BlobCorrupt."""
         extra = self._extra_bytes
         count = -(-self.size_bytes // CHUNK_BYTES)
         table = os.pread(self._fd, 8 * (last - first), self.size_bytes + extra * count + 8 * first)
-        pieces = []
-        for i in range(first, last):
-            begin = i * CHUNK_BYTES
-            wanted = min(CHUNK_BYTES, self.size_bytes - begin) + extra
-            piece = os.pread(self._fd, wanted, begin + extra * i)
-            expected = table[8 * (i - first) : 8 * (i - first) + 8]
-            if len(piece) != wanted or crc64nvme(piece, (self._seed + i) & _MASK).to_bytes(8, "big") != expected:
+        for i in range(last - first):
+            piece = stored[i * (CHUNK_BYTES + extra) : (i + 1) * (CHUNK_BYTES + extra)]
+            if crc64nvme(piece, (self._seed + first + i) & _MASK).to_bytes(8, "big") != table[8 * i : 8 * i + 8]:
+                begin = (first + i) * CHUNK_BYTES
                 raise BlobCorrupt(f"blob {self._name}: the bytes from {begin} on are not what was written")
-            pieces.append(piece)
-        return pieces
 
     def verify_all(self) -> None:
         """Read everything and compare, the table's own checksum too. Raises BlobCorrupt, OSError."""
@@ -150,9 +191,15 @@ class ChunkReader:
         check = crc64nvme(self.size_bytes.to_bytes(8, "big"), crc64nvme(ending[: 8 * count]))
         if ending[-8:] != check.to_bytes(8, "big"):
             raise BlobCorrupt(f"blob {self._name}: its table of checksums is damaged")
-        for i in range(count):
-            self._stored(i, i + 1)
+        for first in range(0, count, HOP_CHUNKS):
+            last = min(first + HOP_CHUNKS, count)
+            begin, end = first * CHUNK_BYTES, min(last * CHUNK_BYTES, self.size_bytes)
+            stored = _scratch()[: end - begin + self._extra_bytes * (last - first)]
+            self._fill(stored, begin + self._extra_bytes * first, begin)
+            self._compare(stored, first, last)
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._fd)
+        """Let go of the file, if it is open."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

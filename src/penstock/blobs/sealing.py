@@ -28,6 +28,7 @@ class Cipher(Protocol):
 
     def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes: ...
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+    def decrypt_into(self, nonce: bytes, data: memoryview, associated_data: bytes | None, buf: memoryview) -> int: ...
 
 
 class TwoLayers:
@@ -45,7 +46,10 @@ class TwoLayers:
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
         return self._inner.decrypt(nonce, self._over(nonce, data), associated_data)
 
-    def _over(self, nonce: bytes, data: bytes) -> bytes:
+    def decrypt_into(self, nonce: bytes, data: memoryview, associated_data: bytes | None, buf: memoryview) -> int:
+        return self._inner.decrypt_into(nonce, self._over(nonce, data), associated_data, buf)
+
+    def _over(self, nonce: bytes, data: bytes | memoryview) -> bytes:
         layer = Layer(self._outer, modes.CTR(nonce + bytes(4))).encryptor()
         return layer.update(data) + layer.finalize()
 
@@ -96,9 +100,9 @@ class Sealer:
             self._number += 1
 
 
-def opened(cipher: Cipher, name: str, number: int, last: bool, sealed: bytes) -> bytes:
-    """A chunk's bytes. Raises BlobCorrupt where it is not what was written under that key in that place."""
+def open_into(cipher: Cipher, name: str, number: int, last: bool, sealed: memoryview, plain: memoryview) -> None:
+    """Put a chunk's bytes there. Raises BlobCorrupt where it is not what was written under that key in that place."""
     try:
-        return cipher.decrypt(_nonce(number, last), sealed, None)
+        cipher.decrypt_into(_nonce(number, last), sealed, None, plain)
     except InvalidTag:
         raise BlobCorrupt(f"blob {name}: chunk {number} is not what was encrypted, or not under this key") from None

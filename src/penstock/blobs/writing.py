@@ -11,14 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 from penstock.blobs.api import Tap
-from penstock.blobs.layout import CHUNK_BYTES, ChunkTable
+from penstock.blobs.layout import CHUNK_BYTES, HOP_BYTES, ChunkTable
 from penstock.blobs.sealing import Sealer
 
 if TYPE_CHECKING:
     from penstock.blobs.files import Batch, FileBlobs
-
-HOP_BYTES = 1024 * 1024
-"""What goes to a thread at once."""
 
 
 class FileWriter:

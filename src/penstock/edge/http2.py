@@ -463,7 +463,7 @@ class Http2Connection(asyncio.Protocol):
                 exchange.task = self._run(self._stream(exchange, pieces, length))
         self._flush()
 
-    async def _stream(self, exchange: Exchange, pieces: AsyncIterator[bytes], left: int | None) -> None:
+    async def _stream(self, exchange: Exchange, pieces: AsyncIterator[bytes | memoryview], left: int | None) -> None:
         try:
             async for piece in pieces:
                 if left is not None:
@@ -471,6 +471,7 @@ class Http2Connection(asyncio.Protocol):
                     if left < 0:
                         raise BadResponse("a stream gave more bytes than it had announced")
                 await self._send(exchange, piece)
+                del piece  # its memory may be used again for the next one
             if left:
                 raise BadResponse("a stream ended before its announced length")
             if self._gone() or exchange.gone:
@@ -492,7 +493,7 @@ class Http2Connection(asyncio.Protocol):
             self._done(exchange)
             self._flush()
 
-    async def _send(self, exchange: Exchange, piece: bytes) -> None:
+    async def _send(self, exchange: Exchange, piece: bytes | memoryview) -> None:
         """Give a piece to the client as fast as it takes it."""
         h2, view, at, size = self._h2, memoryview(piece), 0, len(piece)
         while at < size:

@@ -269,9 +269,8 @@ class Connection(RequestReader, asyncio.Protocol):
             first = head(response, method, self._shared.constant, True, True)
         bodiless = method == "HEAD" or response.status in BODILESS
         if response.stream is not None and not bodiless:
-            self._transport.write(first)
             self._endless = response.length is None
-            self._task = self._shared.loop.create_task(self._stream(response, chunked, keep_alive, body))
+            self._task = self._shared.loop.create_task(self._stream(response, first, chunked, keep_alive, body))
             return
         if response.stream is not None:
             self._task = self._shared.loop.create_task(close_stream(response.stream))
@@ -283,9 +282,16 @@ class Connection(RequestReader, asyncio.Protocol):
             self._transport.writelines((first, response.body))
         self._answered(keep_alive, body)
 
-    async def _stream(self, response: Response, chunked: bool, keep_alive: bool, body: IncomingBody | None) -> None:
+    async def _stream(
+        self, response: Response, first: bytes, chunked: bool, keep_alive: bool, body: IncomingBody | None
+    ) -> None:
         stream, left, transport = response.stream, response.length, self._transport
         assert stream is not None
+        if not self._secure:  # a piece is to be gone when the next one is asked for, so that its memory is used again
+            transport.set_write_buffer_limits(0)
+        if left is None:  # events may be long in coming
+            transport.write(first)
+            first = b""
         try:
             async for piece in stream:
                 if not piece:
@@ -298,8 +304,12 @@ class Connection(RequestReader, asyncio.Protocol):
                     raise ConnectionResetError
                 if chunked:
                     transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
+                elif first:
+                    transport.writelines((first, piece))
+                    first = b""
                 else:
                     transport.write(piece)
+                del piece
                 if self._drained is not None:
                     await self._drained
             if left:
@@ -321,8 +331,10 @@ class Connection(RequestReader, asyncio.Protocol):
                 raise
             return
         self._endless = False
-        if chunked:
-            transport.write(b"0\r\n\r\n")
+        if chunked or first:
+            transport.write(first or b"0\r\n\r\n")
+        if not self._secure:
+            transport.set_write_buffer_limits()
         self._shared.loop.call_soon(self._answered, keep_alive, body)
 
     def _answered(self, keep_alive: bool, body: IncomingBody | None) -> None:
@@ -408,7 +420,7 @@ class Connection(RequestReader, asyncio.Protocol):
                 self.deadline = time.monotonic() + self._limits.body_timeout_s
 
 
-async def close_stream(stream: AsyncIterator[bytes]) -> None:
+async def close_stream(stream: AsyncIterator[bytes | memoryview]) -> None:
     """Let go of what a stream holds that nobody will read on."""
     close = getattr(stream, "aclose", None)
     if close is not None:

@@ -5,7 +5,8 @@ A request's body is either whole (`body`) or still arriving (`stream`); never bo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 
@@ -67,13 +68,23 @@ class Request:
 
 
 class OutgoingStream:
-    """A streaming blob of a result: `length` bytes from `chunks` (None: as many as come, sent chunked)."""
+    """A streaming blob of a result: `length` bytes from `chunks` (None: as many as come, sent chunked).
 
-    __slots__ = ("chunks", "length")
+    `lent` is the same without a copy, for who passes the pieces on and keeps none. Iterate over one of the two.
+    """
 
-    def __init__(self, chunks: AsyncIterator[bytes], length: int | None) -> None:
-        self.chunks = chunks
+    __slots__ = ("chunks", "length", "lent")
+
+    def __init__(self, chunks: AsyncGenerator[bytes | memoryview, None], length: int | None) -> None:
+        self.lent = chunks
+        self.chunks = _copied(chunks)
         self.length = length
+
+
+async def _copied(lent: AsyncGenerator[bytes | memoryview, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(lent):
+        async for piece in lent:
+            yield bytes(piece)
 
 
 class Response:
@@ -89,7 +100,7 @@ class Response:
         status: int = 200,
         headers: list[tuple[str, str]] | None = None,
         body: bytes = b"",
-        stream: AsyncIterator[bytes] | None = None,
+        stream: AsyncIterator[bytes | memoryview] | None = None,
         length: int | None = None,
     ) -> None:
         self.status = status

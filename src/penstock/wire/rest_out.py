@@ -171,7 +171,7 @@ class RestWriter:
 
 def _stream(response: Response, value: Any) -> None:
     if isinstance(value, OutgoingStream):
-        response.stream, response.length = value.chunks, value.length
+        response.stream, response.length = value.lent, value.length
     elif isinstance(value, str):
         response.body = value.encode("utf-8")
     elif value is not None:

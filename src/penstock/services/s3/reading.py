@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator
 from email.utils import formatdate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from awscrt.checksums import crc64nvme
 
@@ -255,22 +255,23 @@ async def bytes_of(call: Call, params: Params, found: Found, begin: int, end: in
         return b""
     if not found.segments:
         raise damaged(call, "an inline body is not there")
-    pieces = call.blobs.read_all(spans(found.segments, begin, end), key=under.key if under is not None else b"")
+    pieces = call.blobs.lend_all(spans(found.segments, begin, end), key=under.key if under is not None else b"")
     try:
         first = await anext(pieces)
     except (BlobMissing, OSError) as error:
         raise damaged(call, str(error)) from error
-    if len(first) == end - begin:
-        await pieces.aclose()
-        return first
     return OutgoingStream(_rest(call, first, pieces), end - begin)
 
 
-async def _rest(call: Call, first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _rest(
+    call: Call, first: memoryview | None, pieces: AsyncGenerator[memoryview, None]
+) -> AsyncGenerator[memoryview, None]:
     try:
-        yield first
+        yield cast(memoryview, first)
+        first = None  # who holds no piece while asking for the next has its memory used again
         async for piece in pieces:
             yield piece
+            del piece
     except (BlobMissing, OSError) as error:
         raise damaged(call, str(error)) from error
     finally:
