@@ -216,14 +216,14 @@ async def test_a_file_whose_sync_failed_is_never_written_again(store: Store, clo
 def test_no_more_is_kept_than_was_asked_for_lately_or_than_there_is_room_for() -> None:
     spares = Spares()
     for _ in range(3):
-        assert spares.take(1000) is None
+        assert spares.take(1000, 100.0) is None
     spares.look(100.0)
     assert len(spares.choose({f"a{n}": 900 for n in range(10)})) == 3
     assert spares.choose({"b": 1100}) == set(), "nobody asked for that size"
     for n in range(3):
         spares.give(f"a{n}", 900)
     assert spares.choose({"c": 900}) == set()
-    assert spares.take(800) == "a2"
+    assert spares.take(800, 101.0) == "a2"
     assert "a1" in spares
     assert spares.surplus() == []
     spares.look(101.0 + KEEP_S)
@@ -231,6 +231,6 @@ def test_no_more_is_kept_than_was_asked_for_lately_or_than_there_is_room_for() -
     spares.look(102.0 + 2 * KEEP_S)
     assert spares.surplus() == ["a1"]
     for _ in range(5):
-        spares.take(MOST_BYTES // 3)
+        spares.take(MOST_BYTES // 3, 200.0)
     spares.look(200.0)
     assert len(spares.choose({f"d{n}": MOST_BYTES // 3 for n in range(5)})) == 3

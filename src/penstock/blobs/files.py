@@ -86,7 +86,9 @@ class FileBlobs:
     # writing
 
     async def create(self, *taps: Tap, key: bytes = b"", length: int | None = None) -> BlobWriter:
-        spare = None if length is None else self._spares.take(file_bytes(length, sealed=bool(key)))
+        spare = None
+        if length is not None:
+            spare = self._spares.take(file_bytes(length, sealed=bool(key)), self._clock.now())
         if spare is not None:
             return FileWriter(self, None, spare, taps, key)
         batch = self._batches[-1] if self._batches else None

@@ -20,22 +20,24 @@ MOST_BYTES = 1024**3
 class Spares:
     """Names that may be written under at once, by the size of their files. Sizes are of files, in bytes."""
 
-    __slots__ = ("_bytes", "_lately", "_names", "_ready", "_wanted")
+    __slots__ = ("_bytes", "_lately", "_names", "_ready", "_wanted", "_wanted_at")
 
     def __init__(self) -> None:
         self._ready: dict[int, list[tuple[str, int]]] = {}
         self._names: set[str] = set()
         self._bytes = 0
         self._wanted: Counter[int] = Counter()
+        self._wanted_at = 0.0
         self._lately: deque[tuple[float, Counter[int]]] = deque()
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
-    def take(self, file_bytes: int) -> str | None:
+    def take(self, file_bytes: int, now: float) -> str | None:
         """A name whose file is about that large: the one that was given last, most of which is in memory."""
         size = file_bytes.bit_length()
         self._wanted[size] += 1
+        self._wanted_at = now
         ready = self._ready.get(size)
         if not ready:
             return None
@@ -53,7 +55,7 @@ class Spares:
     def look(self, now: float) -> None:
         """Once a sweep: what was asked for until now is what the next one is expected to ask for."""
         if self._wanted:
-            self._lately.append((now, self._wanted))
+            self._lately.append((self._wanted_at, self._wanted))
             self._wanted = Counter()
         while self._lately and not now - KEEP_S <= self._lately[0][0] <= now:
             self._lately.popleft()
