@@ -90,6 +90,9 @@ def route(request: Request) -> Route:
             return found
     signed = sigv4.peek(request)
     service = (models.by_signing_name(signed[0]) if signed else "") or host.service or _unsigned(request)
+    if signed and host.service and host.region and signed[0] != models.S3_EXPRESS:
+        # A regional endpoint's own name: what is signed for another service is that endpoint's to refuse.
+        service = service if models.service(host.service).signing_name == signed[0] else host.service
     if target is not None and service != "s3":
         problem = AwsError("UnknownOperationException", "", 400)
         return _to(service, "", "json", host.region, {}, problem)
