@@ -125,6 +125,10 @@ def test_why_names_the_statement_and_what_is_missing(server: Served, tmp_path: P
     )
     assert other.returncode == 0
     assert [row["outcome"] for row in json.loads(other.stdout)["statements"]] == ["allows", "other principal"]
+    slip = run(server, *who, "s3:GetObjct", "--resource", "arn:aws:s3:::b/k")
+    assert (slip.returncode, "nothing here asks for s3:GetObjct: is s3:GetObject meant?" in slip.stdout) == (1, True)
+    bare = run(server, *who, "GetObject")
+    assert (bare.returncode, "it names its service too, as in s3:GetObject" in bare.stderr) == (2, True)
     missing = run(server, "why", "--principal", "role/nobody", "--action", "s3:GetObject")
     assert missing.returncode == 2 and "nobody cannot be found" in missing.stderr
 

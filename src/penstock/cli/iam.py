@@ -137,6 +137,8 @@ def explained(told: dict[str, Any]) -> str:
     if not told["allowed"]:
         how = "denied by the" if told["explicit"] else "no"
         lines.append(f"  {how} {told['kind']}: {told['reason']}")
+    if told.get("meant"):
+        lines.append(f"  nothing here asks for {told['action']}: is {told['meant']} meant?")
     for row in told["statements"]:
         lines += ["", f"  {_verdict(row)}: {row['statement']} of {row['policy']}"]
         lines += [f"    {_condition(unmet)}" for unmet in row["unmet"]]

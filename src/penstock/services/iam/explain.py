@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from penstock.core import identity
@@ -9,21 +10,37 @@ from penstock.core.arn import account_of, is_arn, parse
 from penstock.core.authz import why as explanation
 from penstock.core.authz.evaluate import Question
 from penstock.core.identity import Asked, Identity, Kind, PolicyText, Principal
+from penstock.core.operation import REGISTRY
 from penstock.services.iam import arns, errors, simulation
 from penstock.services.iam.records import Role
 from penstock.services.iam.state import State
 from penstock.store.api import Transaction
 
+_AS_CLOSE = 0.88
+"""How alike two actions are that differ by a slip and not in what they mean."""
+
 
 def why(txn: Transaction, asked: Asked, now: float) -> dict[str, Any]:
     """See `core.identity.Directory.why`. now: seconds since the epoch."""
+    service, colon, name = asked.action.partition(":")
+    if not (service and colon and name):
+        raise errors.invalid_input(f"{asked.action} is no action: it names its service too, as in s3:GetObject.")
     principal, held = _who(txn, asked.principal)
     policy, required = _resource_policy(txn, asked)
     facts = explanation.ImaginedFacts(asked.context, principal, held, asked.resource, now)
     owner = account_of(asked.resource) or principal.account
-    return explanation.told(
+    told = explanation.told(
         Question(principal, asked.action, asked.resource, owner, facts, held, policy, must_be_named=required)
     )
+    return told | {"meant": _meant(asked.action)}
+
+
+def _meant(action: str) -> str:
+    """An action that operations here ask for and that this one may be a slip of; "" for none."""
+    known = {declared.action for declared in REGISTRY.values()}
+    if action.lower() in map(str.lower, known):
+        return ""
+    return next(iter(difflib.get_close_matches(action, known, 1, _AS_CLOSE)), "")
 
 
 def _who(txn: Transaction, name: str) -> tuple[Principal, Identity]:
