@@ -284,6 +284,16 @@ def test_date_is_needed_and_must_be_the_scopes() -> None:
     check(request, Family.S3)
 
 
+def test_date_instead_of_x_amz_date() -> None:
+    """botocore keeps to a caller's Date header, and writes it anew with -0000 as its zone."""
+    request = signed(
+        v4(), headers={"Date": "Sat, 21 Nov 2026 08:00:00 GMT", "X-Amz-Target": "DynamoDB_20120810.GetItem"}
+    )
+    assert request.headers["date"].endswith(" -0000")
+    assert "x-amz-date" not in request.headers
+    check(request)
+
+
 def test_two_mechanisms_at_once() -> None:
     request = signed(s3(), "GET", "/b/k")
     request.query = signed(presigned_s3(), "GET", "/b/k").query

@@ -396,10 +396,10 @@ def _read_header(header: str) -> tuple[Scope | str, str]:
 
 @functools.lru_cache(maxsize=1024)
 def _timestamp(date: str) -> tuple[str, float] | None:
-    """(YYYYMMDDTHHMMSSZ, seconds since the epoch) of an X-Amz-Date or an HTTP Date."""
+    """(YYYYMMDDTHHMMSSZ, seconds since the epoch) of an X-Amz-Date or an HTTP Date, whose zone botocore writes as -0000."""
     if len(date) > 40:
         return None
-    for form in ("%Y%m%dT%H%M%SZ", "%a, %d %b %Y %H:%M:%S GMT"):
+    for form in ("%Y%m%dT%H%M%SZ", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S -0000"):
         try:
             moment = time.strptime(date, form)
         except ValueError:
