@@ -20,6 +20,7 @@ from penstock.core.authz.decisions import Decided, Decisions
 from penstock.core.authz.denial import denied
 from penstock.core.authz.evaluate import Decision, Question, decide
 from penstock.core.authz.facts import CallFacts
+from penstock.core.authz.resource_tags import resource_tags, tags_of
 from penstock.core.identity import RESTRICTED, Identity, Kind, PolicyText, RequiredPolicy
 from penstock.wire.errors import AwsError
 
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from penstock.core.call import Call
     from penstock.core.operation import Params
 
-__all__ = ["Decided", "Decisions", "authorize", "check_pass_role", "require"]
+__all__ = ["Decided", "Decisions", "authorize", "check_pass_role", "require", "resource_tags"]
 
 log = logging.getLogger(__name__)
 
 _NOBODY = Identity()
+_PASS_ROLE = "iam:PassRole"
 _IN_IAM = frozenset({Kind.USER, Kind.ROLE, Kind.FEDERATED})
 
 
@@ -63,7 +65,7 @@ async def authorize(call: Call, params: Params) -> None:
     if principal.kind in _IN_IAM:
         call.node.directory.used(principal, call.now, action, call.region)
     for resource in resources or await operation.resources(call, params):
-        _check(call, params, action, resource, identity, policy, None, must_be_named=required)
+        await _check(call, params, action, resource, identity, policy, None, must_be_named=required)
 
 
 async def require(
@@ -90,7 +92,7 @@ async def require(
         return
     identity = await _identity(call)
     text = _as_text(policy, f"the policy of {resource}")
-    _check(call, params, action, resource, identity, text, conditions or {}, owner, must_be_named=must_be_named)
+    await _check(call, params, action, resource, identity, text, conditions or {}, owner, must_be_named=must_be_named)
 
 
 async def check_pass_role(call: Call, role_arn: str, service: str) -> None:
@@ -98,7 +100,7 @@ async def check_pass_role(call: Call, role_arn: str, service: str) -> None:
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
     """
-    await require(call, {}, "iam:PassRole", role_arn, conditions={"iam:PassedToService": service})
+    await require(call, {}, _PASS_ROLE, role_arn, conditions={"iam:PassedToService": service})
 
 
 async def _identity(call: Call) -> Identity:
@@ -107,7 +109,7 @@ async def _identity(call: Call) -> Identity:
     return _NOBODY
 
 
-def _check(
+async def _check(
     call: Call,
     params: Params,
     action: str,
@@ -121,10 +123,15 @@ def _check(
 ) -> None:
     owner = owner or account_of(resource) or call.account
     facts = CallFacts(call, params, identity, owner, conditions)
+    if action == _PASS_ROLE:
+        facts.tags = {}  # "You cannot use the tag on an IAM role to control access to who can pass that role"
     question = Question(
         call.principal, action, resource, owner, facts, identity, policy, must_be_named=must_be_named
     )  # fmt: skip
     decision = decide(question)
+    if facts.asked_tags:
+        facts.tags = await tags_of(call.store, resource)
+        decision = decide(question)
     _tell(call, action, resource, decision)
     if call.principal.kind in _IN_IAM:
         call.node.directory.reached(call.principal, action, resource, allowed=decision.allowed)

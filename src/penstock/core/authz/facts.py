@@ -42,7 +42,7 @@ class GivenFacts:
 class CallFacts:
     """The condition keys of a call on one resource, for one principal."""
 
-    __slots__ = ("_own", "call", "extra", "identity", "owner", "params")
+    __slots__ = ("_own", "asked_tags", "call", "extra", "identity", "owner", "params", "tags")
 
     def __init__(
         self, call: Call, params: Params, identity: Identity, owner: str, extra: Mapping[str, Any] | None = None
@@ -53,6 +53,10 @@ class CallFacts:
         self.owner = owner
         self.extra = extra
         self._own: dict[str, Values] | None = None
+        self.tags: Mapping[str, str] | None = None
+        """The resource's, once they were looked up."""
+        self.asked_tags = False
+        """Whether a policy has asked for one of them before."""
 
     def get(self, key: str) -> Values | None:
         own = self._own
@@ -70,6 +74,8 @@ class CallFacts:
             return self._request_tag_keys() if key == "aws:tagkeys" else None
         if prefix == "aws:principaltag":
             return self._principal_tag(name)
+        if prefix.endswith(":resourcetag"):
+            return self._resource_tag(name)
         if prefix == "aws:requesttag":
             for tag, text in request_tags(self.params):
                 if tag.lower() == name:
@@ -97,6 +103,12 @@ class CallFacts:
                 if tag.lower() == name:
                     return (text,)
         return None
+
+    def _resource_tag(self, name: str) -> Values | None:
+        if self.tags is None:
+            self.asked_tags = True
+            return None
+        return next(((text,) for tag, text in self.tags.items() if tag.lower() == name), None)
 
     def _request_tag_keys(self) -> Values | None:
         keys = tuple(tag for tag, _ in request_tags(self.params))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from penstock.core import paging, tags
+from penstock.core.arn import Arn
+from penstock.core.authz import resource_tags
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import keys, names, resource_policies, table
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.store.api import Transaction
+from penstock.store.api import Store, Transaction
 from penstock.wire.errors import AwsError
 
 _PAGE = 10
@@ -52,6 +56,22 @@ def _load(txn: Transaction, key: bytes, arn: str) -> bytes:
     if stored is None:
         raise AwsError("ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found")
     return table.decode(stored).id
+
+
+@resource_tags("dynamodb")
+async def tags_of(store: Store, arn: Arn) -> Mapping[str, str]:
+    """A table's tags, for itself and for its indexes and streams: what policies see as aws:ResourceTag.
+
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/attribute-based-access-control.html
+    """
+    kind, _, rest = arn.resource.partition("/")
+    key = keys.table(arn.account, arn.region, rest.partition("/")[0])
+
+    def body(txn: Transaction) -> Mapping[str, str]:
+        stored = txn.get(key)
+        return {} if stored is None else load_tags(txn, table.decode(stored).id)
+
+    return await store.transact(body, read_only=True) if kind == "table" else {}
 
 
 @operation("dynamodb:TagResource", resource="{ResourceArn}", policy=resource_policies.load)

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from penstock.core.arn import Arn
+from penstock.core.authz import resource_tags
 from penstock.core.operation import Params, Result
 from penstock.core.tags import TagProblem, from_list, to_list
 from penstock.services.iam import errors, listing
+from penstock.services.iam.records import (
+    InstanceProfile,
+    OidcProvider,
+    Policy,
+    Role,
+    SamlProvider,
+    ServerCertificate,
+    User,
+    VirtualMfa,
+)
+from penstock.services.iam.state import State
+from penstock.store.api import Store, Transaction
 
 __all__ = ["given", "list_tags", "merged", "removed", "to_list"]
+
+_KINDS: dict[str, Any] = {
+    "user": User, "role": Role, "policy": Policy, "instance-profile": InstanceProfile, "server-certificate": ServerCertificate,
+    "mfa": VirtualMfa, "saml-provider": SamlProvider, "oidc-provider": OidcProvider,
+}  # fmt: skip
+
+
+@resource_tags("iam")
+async def tags_of(store: Store, arn: Arn) -> Mapping[str, str]:
+    """The tags of what an ARN names: what policies see as aws:ResourceTag and iam:ResourceTag."""
+    word, _, path = arn.resource.partition("/")
+    kind = _KINDS.get(word)
+    if kind is None:
+        return {}
+
+    def body(txn: Transaction) -> Mapping[str, str]:
+        record = State(txn, arn.account).taken(kind, path if word == "oidc-provider" else path.rpartition("/")[2])
+        return record.tags if record is not None else {}
+
+    return await store.transact(body, read_only=True)
 
 
 def given(tags: list[dict[str, Any]] | None) -> dict[str, str]:

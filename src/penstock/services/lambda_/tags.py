@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
 
+from penstock.core.arn import Arn
+from penstock.core.authz import resource_tags
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.lambda_ import access, event_source_mappings, records, rules
-from penstock.store import Transaction
+from penstock.store import Store, Transaction
+from penstock.wire.errors import AwsError
 
 TAGS_MAX = 50
 Tags: TypeAlias = dict[str, str]
@@ -42,6 +45,26 @@ def _retag(call: Call, txn: Transaction, arn: str, change: Callable[[Tags], Tags
         tags = change(tags)
         records.write(txn, msgspec.structs.replace(function, tags=tags, revision=records.new_revision()))
     return tags
+
+
+@resource_tags("lambda")
+async def tags_of(store: Store, arn: Arn) -> Mapping[str, str]:
+    """A function's tags, for itself and for its versions, and an event source mapping's: policies' aws:ResourceTag.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/attribute-based-access-control.html
+    """
+    kind, _, name = arn.resource.partition(":")
+
+    def body(txn: Transaction) -> Mapping[str, str]:
+        if kind == "event-source-mapping":
+            mapping = event_source_mappings.find(txn, str(arn)) if ":" not in name else None
+            return {} if mapping is None else mapping.tags
+        try:
+            return records.read(txn, arn.account, arn.region, name.partition(":")[0]).tags
+        except AwsError:
+            return {}
+
+    return await store.transact(body, read_only=True) if kind in ("function", "event-source-mapping") else {}
 
 
 @operation("lambda:TagResource", resource=_resource, policy=access.load_policy)

@@ -4,14 +4,16 @@ https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/logs/Working-with-log-gr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from penstock.core import tags
+from penstock.core.arn import Arn
+from penstock.core.authz import resource_tags
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.logs import errors, keys, names
 from penstock.services.logs.records import decode_group, encode
-from penstock.store.api import Transaction
+from penstock.store.api import Store, Transaction
 from penstock.wire.errors import AwsError
 
 
@@ -57,6 +59,15 @@ def _added(more: dict[str, str]) -> Callable[[dict[str, str]], dict[str, str]]:
 
 def _without(gone: list[str]) -> Callable[[dict[str, str]], dict[str, str]]:
     return lambda old: {k: v for k, v in old.items() if k not in gone}
+
+
+@resource_tags("logs")
+async def tags_of(store: Store, arn: Arn) -> Mapping[str, str]:
+    """A log group's tags, for itself and for its streams: what policies see as aws:ResourceTag."""
+    kind, _, name = arn.resource.partition(":")
+    key = keys.group(arn.account, arn.region, name.partition(":")[0])
+    stored = await store.transact(lambda txn: txn.get(key), read_only=True) if kind == "log-group" else None
+    return {} if stored is None else decode_group(stored).tags
 
 
 @operation("logs:TagResource", resource=names.tagged_resource)
