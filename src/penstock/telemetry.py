@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, TypeAlias
 
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_FIRST_S = BUCKETS_S[0]
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -49,7 +50,7 @@ class Telemetry:
         row = self._operations.get((service, operation, error_code))
         if row is None:
             row = self._operations[service, operation, error_code] = [0.0] * (len(BUCKETS_S) + 2)
-        row[bisect.bisect_left(BUCKETS_S, elapsed_s)] += 1
+        row[0 if elapsed_s <= _FIRST_S else bisect.bisect_left(BUCKETS_S, elapsed_s)] += 1
         row[-1] += elapsed_s
 
     def render(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from penstock.core.identity import Principal
 
 if TYPE_CHECKING:
@@ -16,54 +18,40 @@ if TYPE_CHECKING:
     from penstock.wire.message import Request, Response
 
 
-class Call:
-    """One operation under way. Made by the edge for a request, by `Node.call` for a service's own call."""
+class Call(msgspec.Struct, eq=False):
+    """One operation under way. Made by the edge for a request, by `Node.call` for a service's own call.
 
-    __slots__ = (
-        "account", "context", "endpoint", "instead", "node", "now", "on_end", "operation", "principal", "region", "request_id",
-        "secure", "seen", "source_ip", "trace", "user_agent",
-    )  # fmt: skip
+    (A Struct because that is made in C: every request makes one.)
+    """
 
-    def __init__(
-        self,
-        node: Node,
-        operation: Operation,
-        principal: Principal,
-        account: str,
-        region: str,
-        request_id: str,
-        *,
-        source_ip: str = "",
-        secure: bool = False,
-        endpoint: str = "",
-        user_agent: str = "",
-        context: dict[str, Any] | None = None,
-    ) -> None:
-        self.node = node
-        self.operation = operation
-        self.principal = principal
-        self.account = account
-        """Whose resources the call is about: the caller's account, unless a resource's owner says otherwise."""
-        self.region = region
-        self.request_id = request_id
-        self.now: float = node.clock.now()
-        """When the call began, seconds since the epoch."""
-        self.source_ip: str = source_ip
-        self.secure: bool = secure
-        self.endpoint = endpoint
-        """scheme://host[:port] as the client addressed us; empty for a service's own call."""
-        self.user_agent: str = user_agent
-        self.context = context
-        """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
-        self.trace: str = ""
-        """The X-Amzn-Trace-Id that came with it, for what is called because of it."""
-        self.instead: tuple[str, str] | None = None
-        """(action, resource) that the policy loader found the call to need in place of its operation's own; ("", ""): the
-        loader has decided that it is allowed."""
-        self.on_end: Callable[[Request, Response, str], None] | None = None
-        """Set by a service that wants to see the request and its answer (and the error's code, or ""), e.g. for a log."""
-        self.seen: Any = None
-        """What the operation's policy loader read on its way, left for the handler: one look at the store serves both."""
+    node: Node
+    operation: Operation
+    principal: Principal
+    account: str
+    """Whose resources the call is about: the caller's account, unless a resource's owner says otherwise."""
+    region: str
+    request_id: str
+    source_ip: str = ""
+    secure: bool = False
+    endpoint: str = ""
+    """scheme://host[:port] as the client addressed us; empty for a service's own call."""
+    user_agent: str = ""
+    context: dict[str, Any] | None = None
+    """Further condition keys, e.g. {"aws:SourceArn": ...} of a service's call; None: none."""
+    now: float = 0.0
+    """When the call began, seconds since the epoch."""
+    trace: str = ""
+    """The X-Amzn-Trace-Id that came with it, for what is called because of it."""
+    instead: tuple[str, str] | None = None
+    """(action, resource) that the policy loader found the call to need in place of its operation's own; ("", ""): the
+    loader has decided that it is allowed."""
+    on_end: Callable[[Request, Response, str], None] | None = None
+    """Set by a service that wants to see the request and its answer (and the error's code, or ""), e.g. for a log."""
+    seen: Any = None
+    """What the operation's policy loader read on its way, left for the handler: one look at the store serves both."""
+
+    def __post_init__(self) -> None:
+        self.now = self.node.clock.now()
 
     @property
     def store(self) -> Store:

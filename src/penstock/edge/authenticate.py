@@ -58,10 +58,10 @@ class Authenticator:
         none; the request's region is the scope's. Raises AwsError in the family's own words.
         """
         if kind is Family.S3 and (old := sigv2.read(request)) is not None:
-            principal, secret, credential = await self._key(request, kind, old.access_key_id, old.token)
+            principal, secret, owner = await self._key(request, kind, old.access_key_id, old.token)
             bucket = read_host(request.headers.get("host", "")).bucket
             sigv2.verify(old, request, secret, bucket, self._node.clock.host_now())
-            self._check_session(credential, old.token, kind)
+            self._check_session(owner, old.token, kind)
             return principal, None, region
         claim = sigv4.read(request, kind)
         if claim is None:
@@ -71,10 +71,16 @@ class Authenticator:
             raise refusals.wrong_service(kind, scope.service, service)
         if region and scope.region != region:
             raise refusals.wrong_region(kind, scope.region, region)
-        principal, secret, credential = await self._key(request, kind, scope.access_key_id, claim.token)
+        credential = None
+        known = self._well_known(request, kind, scope.access_key_id)
+        if known is not None:
+            principal, secret = known, self._secret
+        else:
+            principal, secret, credential = await self._of_directory(kind, scope.access_key_id, claim.token)
         sigv4.check_time(claim, self._node.clock.host_now(), kind)
         proof = sigv4.verify(claim, request, secret, kind)
-        self._check_session(credential, claim.token, kind)
+        if credential is not None:
+            self._check_session(credential, claim.token, kind)
         return principal, proof, scope.region
 
     async def form(self, request: Request, fields: dict[str, str], region: str) -> tuple[Principal, str]:
@@ -91,18 +97,28 @@ class Authenticator:
         self, request: Request, kind: Family, access_key_id: str, token: str
     ) -> tuple[Principal, str, Credential | None]:
         """(principal, secret, the directory's credential where it is from there). Raises AwsError: an unknown key."""
+        principal = self._well_known(request, kind, access_key_id)
+        if principal is not None:
+            return principal, self._secret, None
+        return await self._of_directory(kind, access_key_id, token)
+
+    def _well_known(self, request: Request, kind: Family, access_key_id: str) -> Principal | None:
+        """The root that a well-known key stands for, where this request may use one."""
         # (A session token beside such a key says nothing: people set one because some tool wanted it.)
-        if self._defaults and (principal := self._default(access_key_id)) is not None:
-            reading = kind is Family.S3 and request.method in ("GET", "HEAD")
-            if not self._may_use_defaults(request.peer):
-                self._explain(request.peer, f"{request.peer} is not this machine")
-            elif not trusted(request, reading=reading):
-                host, page = request.headers.get("host", ""), request.headers.get("origin", "of another site")
-                self._explain(
-                    host + page, f"the request is for host {host!r}, by a web page ({page}) or through a name"
-                )
-            else:
-                return principal, self._secret, None
+        if not self._defaults or (principal := self._default(access_key_id)) is None:
+            return None
+        reading = kind is Family.S3 and request.method in ("GET", "HEAD")
+        if not self._may_use_defaults(request.peer):
+            self._explain(request.peer, f"{request.peer} is not this machine")
+        elif not trusted(request, reading=reading):
+            host, page = request.headers.get("host", ""), request.headers.get("origin", "of another site")
+            self._explain(host + page, f"the request is for host {host!r}, by a web page ({page}) or through a name")
+        else:
+            return principal
+        return None
+
+    async def _of_directory(self, kind: Family, access_key_id: str, token: str) -> tuple[Principal, str, Credential]:
+        """(principal, secret, credential) of a key that the directory holds. Raises AwsError: an unknown key."""
         credential = await self._node.directory.credential(access_key_id, token)
         if credential is None or not credential.active:
             raise refusals.bad_token(kind) if token else refusals.unknown_key(kind, access_key_id)

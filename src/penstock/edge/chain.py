@@ -99,7 +99,9 @@ class Chain:
             response = self._error(to, _internal(error, to, request_id), request_id)
         if "origin" in request.headers and not await self._allowed(request, to, response):
             origin.allow(request.headers["origin"], response)
-        self._observe(request, to, code, response, request_id)
+        self._telemetry.operation_ended(*((to.service, to.operation) if to else ("", "")), code, request.received_at)
+        if access_log.isEnabledFor(logging.DEBUG):
+            self._note(request, to, code, response, request_id)
         return response
 
     async def _preflight(self, request: Request, request_id: str) -> Response | None:
@@ -132,8 +134,9 @@ class Chain:
     async def _carry_out(self, request: Request, to: Route, request_id: str) -> Response:
         service, name, kind, headers = to.service, to.operation, to.family, request.headers
         coding = codec(service, name, to.protocol) if name else None
-        if coding is None or not coding.streams:
-            await self._collect(request, self._body_bytes[kind], kind, name)
+        limit_bytes = self._body_bytes[kind]
+        if (coding is None or not coding.streams) and (request.stream is not None or len(request.body) > limit_bytes):
+            await self._collect(request, limit_bytes, kind, name)
         principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
         if coding is None:
             raise to.problem or AwsError("UnknownOperationException", "", 404)
@@ -255,19 +258,18 @@ class Chain:
             return error_response("s3", "rest-xml", None, error, request_id)
         return error_response(to.service, to.protocol, to.operation or None, error, request_id)
 
-    def _observe(self, request: Request, to: Route | None, code: str, response: Response, request_id: str) -> None:
+    def _note(self, request: Request, to: Route | None, code: str, response: Response, request_id: str) -> None:
+        """A line of the access log."""
         service, operation = (to.service, to.operation) if to else ("", "")
-        self._telemetry.operation_ended(service, operation, code, request.received_at)
-        if access_log.isEnabledFor(logging.DEBUG):
-            fields = {
-                "peer": request.peer, "method": request.method, "path": request.path, "service": service,
-                "operation": operation, "status": response.status, "code": code, "request_id": request_id,
-                "ms": round((time.monotonic() - request.received_at) * 1000, 3),
-            }  # fmt: skip
-            access_log.debug(
-                "%(method)s %(path)s %(service)s:%(operation)s %(status)s %(code)s %(ms)s ms", fields,
-                extra={"fields": fields},
-            )  # fmt: skip
+        fields = {
+            "peer": request.peer, "method": request.method, "path": request.path, "service": service,
+            "operation": operation, "status": response.status, "code": code, "request_id": request_id,
+            "ms": round((time.monotonic() - request.received_at) * 1000, 3),
+        }  # fmt: skip
+        access_log.debug(
+            "%(method)s %(path)s %(service)s:%(operation)s %(status)s %(code)s %(ms)s ms", fields,
+            extra={"fields": fields},
+        )  # fmt: skip
 
 
 class RequestIds:

@@ -1,7 +1,8 @@
-"""Running a coroutine on the spot, without a Task for as long as it does not have to wait.
+"""Running a coroutine on the spot, without a Task for as long as it does not have to wait twice.
 
 Most requests never wait: their answer is known inside the very callback that brought their last byte. A Task for them
-would cost more than their routing. One that does wait becomes a Task at its first await and goes on as usual.
+would cost more than their routing. Most others wait once, for the disk, and are carried on by the very future that they
+wait for. One that waits again becomes a Task and goes on as usual.
 """
 
 from __future__ import annotations
@@ -9,60 +10,110 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class _StandIn:
-    """What `asyncio.current_task()` gives while there is no Task yet, so that `asyncio.timeout` and TaskGroup work.
+class Driven(Generic[T]):
+    """A coroutine that is being run. It is what `asyncio.current_task()` gives while there is no Task, so that
+    `asyncio.timeout` and TaskGroup work: it has what those two ask of a task, and what its owner needs, and no more.
 
-    Both keep what they were given and cancel it later; by then there is a Task to pass that on to. It has what those two
-    ask of a task, and no more.
+    They keep what they were given and cancel it later, by when there may be a Task to pass that on to.
     """
 
-    __slots__ = ("task",)
+    __slots__ = ("_cancels", "_coroutine", "_ended", "_loop", "_must_cancel", "_over", "_then", "_waits_for", "task")
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, T],
+        ended: Callable[[T | None, Any], None],
+    ) -> None:
+        self._loop = loop
+        self._coroutine = coroutine
+        self._ended = ended
+        self._waits_for: asyncio.Future[Any] | None = None
+        self._must_cancel = False
+        self._cancels = 0
+        self._over = False
+        self._then: list[Callable[[Any], object]] | None = None
         self.task: asyncio.Task[Any] | None = None
 
     def cancel(self, msg: Any = None) -> bool:
-        return self.task is not None and self.task.cancel(msg)
+        """As `Task.cancel`; without effect before the first wait."""
+        if self.task is not None:
+            return self.task.cancel(msg)
+        if self._waits_for is None:
+            return False
+        self._cancels += 1
+        if not self._waits_for.cancel(msg):
+            self._must_cancel = True  # it was done already, and our turn is to come
+        return True
 
     def done(self) -> bool:
-        return self.task is not None and self.task.done()
+        return self._over
 
     def cancelling(self) -> int:
-        return 0 if self.task is None else self.task.cancelling()
+        return self._cancels + (0 if self.task is None else self.task.cancelling())
 
     def uncancel(self) -> int:
-        return 0 if self.task is None else self.task.uncancel()
+        if self._cancels:
+            self._cancels -= 1
+        elif self.task is not None:
+            self.task.uncancel()
+        return self.cancelling()
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """Have `callback` called with this object once it has ended; for one that had to wait."""
+        self._then = [*(self._then or ()), callback]
+
+    def step(self, _awaited: object = None) -> bool:
+        """Run up to the next wait. Returns whether it has ended."""
+        coroutine, loop, first = self._coroutine, self._loop, self._waits_for is None
+        asyncio._enter_task(loop, self)  # type: ignore[arg-type]
+        try:
+            waits_for = coroutine.throw(asyncio.CancelledError()) if self._must_cancel else coroutine.send(None)
+        except StopIteration as stop:
+            asyncio._leave_task(loop, self)  # type: ignore[arg-type]
+            self._end(stop.value, None)
+            return True
+        except BaseException as error:
+            asyncio._leave_task(loop, self)  # type: ignore[arg-type]
+            self._end(None, error)
+            if not isinstance(error, Exception | asyncio.CancelledError):
+                raise
+            return True
+        asyncio._leave_task(loop, self)  # type: ignore[arg-type]
+        if first and getattr(waits_for, "_asyncio_future_blocking", None):
+            waits_for._asyncio_future_blocking = False  # as a Task does: it is being waited for
+            self._waits_for = waits_for
+            waits_for.add_done_callback(self.step)
+        else:
+            self.task = loop.create_task(_as_task(coroutine, waits_for, self._end))
+        return False
+
+    def _end(self, result: T | None, error: Any) -> None:
+        ended, then = self._ended, self._then
+        # Whoever keeps this object a while longer does not keep the request with it.
+        del self._ended, self._coroutine
+        self._waits_for = self._then = None
+        self._over = True
+        for callback in then or ():
+            callback(self)
+        ended(result, error)
 
 
 def drive(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], ended: Callable[[T | None, Any], None]
-) -> asyncio.Task[None] | None:
+) -> Driven[T] | None:
     """Run `coroutine`; `ended(result, None)` or `ended(None, exception)` is called once, maybe before this returns.
 
-    Returns the Task where it had to wait, else None. Not to be called from inside a Task.
+    Returns what is under way where it had to wait, to be kept (the loop itself holds it weakly, if at all); else None. Not
+    to be called from inside a Task.
     """
-    stand_in = _StandIn()
-    asyncio._enter_task(loop, stand_in)  # type: ignore[arg-type]
-    try:
-        waits_for = coroutine.send(None)
-    except StopIteration as stop:
-        asyncio._leave_task(loop, stand_in)  # type: ignore[arg-type]
-        ended(stop.value, None)
-        return None
-    except BaseException as error:
-        asyncio._leave_task(loop, stand_in)  # type: ignore[arg-type]
-        ended(None, error)
-        if not isinstance(error, Exception | asyncio.CancelledError):
-            raise
-        return None
-    asyncio._leave_task(loop, stand_in)  # type: ignore[arg-type]
-    stand_in.task = task = loop.create_task(_as_task(coroutine, waits_for, ended))
-    return task
+    driven = Driven(loop, coroutine, ended)
+    return None if driven.step() else driven
 
 
 async def _as_task(coroutine: Coroutine[Any, Any, T], waits_for: Any, ended: Callable[[T | None, Any], None]) -> None:

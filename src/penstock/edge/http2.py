@@ -21,7 +21,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from penstock.edge.drive import drive
+from penstock.edge.drive import Driven, drive
 from penstock.edge.http2_heads import read_head, response_head
 from penstock.edge.incoming import IncomingBody
 from penstock.edge.listener import LINGER_S, AnyConnection, App, Shared, close_stream
@@ -134,7 +134,7 @@ class Http2Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._patience = PATIENCE
         self._patience_at = 0.0
-        self._loose: set[asyncio.Task[Any]] = set()
+        self._loose: set[asyncio.Task[Any] | Driven[Response]] = set()
         self.deadline = NEVER
         """When the sweep has a look, on the monotonic clock."""
         self._on: dict[type[events.Event], Any] = {
@@ -413,7 +413,7 @@ class Http2Connection(asyncio.Protocol):
         if task is not None:
             self._keep(task)
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
+    def _keep(self, task: asyncio.Task[Any] | Driven[Response]) -> None:
         self._loose.add(task)  # a reference: the loop itself holds tasks weakly
         task.add_done_callback(self._loose.discard)
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, cast
 
-from penstock.edge.drive import drive
+from penstock.edge.drive import Driven, drive
 from penstock.edge.incoming import IncomingBody
 from penstock.edge.outgoing import BODILESS, CONTINUE, BadResponse, head, plain
 from penstock.edge.reader import INCOMPLETE, NEVER, TIMED_OUT, Limits, Refused, RequestReader, Waiting
@@ -101,7 +101,9 @@ class Connection(RequestReader, asyncio.Protocol):
         self._turned_away = False
         self._endless = False
         """An answer of no announced length is going out, which may be events for as long as somebody looks."""
-        self._task: asyncio.Task[Any] | None = None  # a reference: the loop itself holds tasks weakly
+        self._task: asyncio.Task[Any] | Driven[Response] | None = (
+            None  # a reference: the loop itself holds tasks weakly
+        )
 
     # -- the transport's side
 

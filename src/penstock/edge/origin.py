@@ -67,6 +67,7 @@ def own_origin(origin: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=2048)
 def bare_host(host: str) -> str:
     """A Host header without port and brackets, in lower case."""
     if host.startswith("["):

@@ -8,6 +8,8 @@ from penstock.wire.message import Response
 
 _REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus}
 BODILESS = frozenset({204, 304})
+_END = "\r\n\r\n"
+_FRAMING_LENGTHS = frozenset({10, 14, 17})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -23,28 +25,31 @@ def head(response: Response, method: str, constant: str, close: bool, chunked: b
     (a client of HTTP/1.0 gets it up to the end of the connection). The framing headers are ours alone, but for the
     Content-Length of an answer to HEAD. Raises BadResponse.
     """
-    status = response.status
-    lines = [_REASONS.get(status) or f"HTTP/1.1 {status} \r\n", constant]
-    said_length = ""
-    for name, value in response.headers:
+    status, headers = response.status, response.headers
+    said_length = framing = ""
+    own = 0
+    text = ""
+    for name, value in headers:
         # Only names of these lengths can be framing headers: 10, 14 and 17 letters.
-        if len(name) in (10, 14, 17) and name.lower() in _FRAMING:
+        if len(name) in _FRAMING_LENGTHS and name.lower() in _FRAMING:
+            own += 1
             if len(name) == 14:
                 said_length = value
             continue
-        lines.append(f"{name}: {value}\r\n")
+        text += f"{name}: {value}\r\n"
     if status not in BODILESS and status >= 200:
         if response.stream is None:
             length = said_length if method == "HEAD" and said_length else len(response.body)
-            lines.append(f"Content-Length: {length}\r\n")
+            framing = f"Content-Length: {length}\r\n"
         elif response.length is not None:
-            lines.append(f"Content-Length: {response.length}\r\n")
+            framing = f"Content-Length: {response.length}\r\n"
         elif chunked:
-            lines.append("Transfer-Encoding: chunked\r\n")
-    lines.append("Connection: close\r\n\r\n" if close else "\r\n")
-    text = "".join(lines)
-    # One line end each, and one more in `constant` and, with "close", in the last.
-    if not text.count("\n") == text.count("\r") == len(lines) + 1 + close:
+            framing = "Transfer-Encoding: chunked\r\n"
+    reason = _REASONS.get(status) or f"HTTP/1.1 {status} \r\n"
+    text = f"{reason}{constant}{text}{framing}{'Connection: close' + _END if close else _END[2:]}"
+    # The status line, two of `constant`, the empty one, and what was put in between.
+    lines = 4 + len(headers) - own + bool(framing) + close
+    if not text.count("\n") == text.count("\r") == lines:
         raise BadResponse("a response header holds a line break")
     try:
         return text.encode("latin-1")

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import abc
 import time
-from collections import deque
-from collections.abc import MutableSequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -56,11 +54,18 @@ class Refused(Exception):
         self.why = why
 
 
-_BLANKS = frozenset({" ", "\t"})
-_NOWHERE: deque[tuple[bytes, bytes]] = deque(maxlen=0)
-"""Where HTTP's own trailers go: they carry nothing that any AWS protocol knows."""
+_BLANKS = (b" ", b"\t")
+
+_METHODS = {name.encode(): name for name in METHODS}
 _NAMES: dict[bytes, str] = {}
 """Header names as sent -> lower case. Bounded, as clients choose them."""
+
+
+def _name(name: bytes) -> str:
+    key = name.decode("latin-1").lower()
+    if len(_NAMES) < 4096 and len(name) < 100:
+        _NAMES[name] = key
+    return key
 
 
 class RequestReader(abc.ABC):
@@ -68,7 +73,7 @@ class RequestReader(abc.ABC):
 
     __slots__ = (
         "_body", "_busy", "_chunk_bytes", "_closing", "_head_bytes", "_headers", "_in_head", "_keep_alive", "_limits",
-        "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_request", "_secure", "_url", "deadline",
+        "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure", "_url", "deadline",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -82,7 +87,9 @@ class RequestReader(abc.ABC):
         """Nothing that arrives from now on is of interest."""
         self._owed_continue = False
         self._in_head = False
-        self._headers: MutableSequence[tuple[bytes, bytes]] = []
+        self._headers: dict[str, str] | None = None
+        """Of the request whose head is arriving."""
+        self._repeated = 0
         self._url = b""
         self._head_bytes = self._chunk_bytes = 0
         self._request: Request | None = None
@@ -126,8 +133,11 @@ class RequestReader(abc.ABC):
             raise
         except httptools.HttpParserError as error:
             raise Refused(400, f"malformed HTTP: {error}") from None
-        if self._in_head and self._head_bytes > self._limits.header_bytes:
-            raise Refused(431, "the request's headers are too large")
+        if self._in_head:
+            if self._head_bytes > self._limits.header_bytes:
+                raise Refused(431, "the request's headers are too large")
+            if not self._head_bytes and not self._busy:  # it began in these bytes
+                self.deadline = time.monotonic() + self._limits.header_timeout_s
 
     def _feed(self, data: bytes) -> None:
         while True:
@@ -144,9 +154,8 @@ class RequestReader(abc.ABC):
         self._in_head = True
         self._head_bytes = 0
         self._url = b""
-        self._headers = []
-        if not self._busy:
-            self.deadline = time.monotonic() + self._limits.header_timeout_s
+        self._headers = {}
+        self._repeated = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -154,62 +163,64 @@ class RequestReader(abc.ABC):
             raise Refused(414, "the request's URI is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        headers = self._headers
+        if headers is None:
+            return  # HTTP's own trailers carry nothing that any AWS protocol knows
+        key = _NAMES.get(name) or _name(name)
+        text = value.decode("latin-1")
+        if value.endswith(_BLANKS):
+            text = text.rstrip(" \t")
+        if key not in headers:
+            headers[key] = text
+        elif key == "host":
+            raise Refused(400, "more than one Host header")
+        else:  # those sent twice are joined
+            headers[key] += "," + text
+            self._repeated += 1
 
-    def _read_headers(self) -> dict[str, str]:
-        """The headers by lower-case name. Those sent twice are joined."""
-        raw, self._headers = self._headers, _NOWHERE
+    def _take_headers(self) -> dict[str, str]:
+        """The headers by lower-case name."""
+        headers, self._headers = self._headers, None
+        assert headers is not None
         limits = self._limits
-        if len(raw) > limits.header_count or (
+        if len(headers) + self._repeated > limits.header_count or (
             self._head_bytes + self._chunk_bytes > limits.header_bytes
-            and sum(len(n) + len(v) + 4 for n, v in raw) > limits.header_bytes
+            and sum(len(n) + len(v) + 4 for n, v in headers.items()) > limits.header_bytes
         ):
             raise Refused(431, "the request has too many or too large headers")
-        headers: dict[str, str] = {}
-        for name, value in raw:
-            key = _NAMES.get(name)
-            if key is None:
-                key = name.decode("latin-1").lower()
-                if len(_NAMES) < 4096 and len(name) < 100:
-                    _NAMES[name] = key
-            text = value.decode("latin-1")
-            if text[-1:] in _BLANKS:
-                text = text.rstrip(" \t")
-            if key not in headers:
-                headers[key] = text
-            elif key == "host":
-                raise Refused(400, "more than one Host header")
-            else:
-                headers[key] += "," + text
         return headers
 
     def on_headers_complete(self) -> None:
         parser = self._parser
-        headers = self._read_headers()
+        headers = self._take_headers()
         version = parser.get_http_version()
-        method = parser.get_method().decode("ascii")
+        method = _METHODS.get(parser.get_method())
         self._in_head = False
+        host = headers.get("host", "")
         if version != "1.1":
             if version != "1.0":
                 raise Refused(505, "HTTP/1.1 and HTTP/1.0 are spoken here")
             if "transfer-encoding" in headers:
                 raise Refused(400, "HTTP/1.0 has no Transfer-Encoding")
-        elif not headers.get("host"):
+        elif not host:
             raise Refused(400, "a Host header is required")
-        if len(headers.get("host", "")) > HOST_BYTES:
+        if len(host) > HOST_BYTES:
             raise Refused(400, "the Host header is too long for a host's name")
-        if method not in METHODS:
+        if method is None:
             raise Refused(501, "unknown method")
-        target = self._url.decode("ascii")
-        path, _, query = target.partition("?")
-        if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or "#" in target:
-            raise Refused(400, "the request's target must be an absolute path")
+        if self._url == b"/":
+            path, query = "/", ""
+        else:
+            target = self._url.decode("ascii")
+            path, _, query = target.partition("?")
+            if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or "#" in target:
+                raise Refused(400, "the request's target must be an absolute path")
         length = self._framing(headers)
         self._keep_alive = version == "1.1" and parser.should_keep_alive()
+        now = time.monotonic()
         request = Request(
-            method, path, query, headers, peer=self._peer, secure=self._secure, http_version=version,
-            received_at=time.monotonic(),
-        )  # fmt: skip
+            method, path, query, headers, peer=self._peer, secure=self._secure, http_version=version, received_at=now
+        )
         self._request = request
         if length == 0:
             return
@@ -219,7 +230,7 @@ class RequestReader(abc.ABC):
         owed = expects is not None and version == "1.1"
         self._progress = 0
         if not self._busy:
-            self.deadline = time.monotonic() + self._limits.body_timeout_s
+            self.deadline = now + self._limits.body_timeout_s
         if length is not None and length <= self._limits.whole_body_bytes:
             self._parts = []
             if owed:

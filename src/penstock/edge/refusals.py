@@ -17,6 +17,8 @@ from penstock.wire.errors import AwsError
 class Family(enum.Enum):
     """Whose wording is spoken."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function; every request looks something up by its family
+
     S3 = "s3"
     JSON = "json"
     REST_JSON = "rest-json"

@@ -81,6 +81,10 @@ class Transaction(Protocol):
         """The value at `key`, or None."""
         ...
 
+    def get_often(self, key: bytes) -> bytes | None:
+        """As `get`, for a small record that nearly every request reads and few write: an engine may keep it in memory."""
+        ...
+
     def scan(self, begin: bytes, end: bytes, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with begin <= key < end in key order (or from the last one down), at most `limit` (0: no limit).
 

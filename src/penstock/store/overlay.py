@@ -55,6 +55,10 @@ class OverlayTransaction:
             return None
         return self._fetch(key)
 
+    def get_often(self, key: bytes) -> bytes | None:
+        """See `Transaction.get_often`."""
+        return self.get(key)
+
     def scan(self, begin: bytes, end: bytes, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """See `Transaction.scan`."""
         if not self.open:

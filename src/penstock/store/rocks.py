@@ -15,7 +15,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,6 +49,8 @@ _RECLAIM_DELAY_S = 30.0
 _SYNC_HERE_S = 0.001
 """A disk that syncs this quickly is synced on the loop's thread: everybody waits a little, nobody changes threads."""
 _SYNC_WEIGHT = 0.1
+_HELD_BYTES = 1 << 20
+"""A larger transaction is not held: its batch is as good as many, and its memory counts."""
 _SWITCH_INTERVAL_S = 0.0005
 """The syncing thread needs the interpreter lock twice a round; Python's 5 ms would be ten times the sync itself."""
 
@@ -138,6 +140,8 @@ class RocksStore:
         self._directory = directory
         self._version = int.from_bytes(db.get(_VERSION_KEY) or b"", "big")
         self.hints = SeekHints()
+        self.hot: dict[bytes, bytes] = {}
+        """What `get_often` has read. Exact, as every write goes through this process."""
         self._watchers = Watchers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.open_round = Round()
@@ -159,7 +163,7 @@ class RocksStore:
         """See `Store.transact`. Never raises Conflict or UnknownCommit."""
         if self.failed is not None:
             raise EngineFailed(str(self.failed))
-        txn = RocksTransaction(self.db, self.hints, self.open_round, self.syncing, read_only)
+        txn = RocksTransaction(self, read_only)
         try:
             result = body(txn)
         except BaseException:
@@ -205,42 +209,61 @@ class RocksStore:
             self._directory.close()
 
     def _apply(self, txn: RocksTransaction) -> Round:
-        """Put the transaction's writes into the log and the memtable as one batch; returns the round they are of."""
+        """Make the transaction's writes part of the open round, which is returned.
+
+        Where the loop syncs, the round holds them until the end of the turn: one batch then costs a fifth of one for each
+        transaction. The syncing thread may take the open round at any moment, so that RocksDB must have got what is in it.
+        """
+        writes = txn.writes
+        if txn.appends:
+            self._version += 1
+            version = self._version.to_bytes(10, "big")
+            writes[_VERSION_KEY] = version
+            for index, (prefix, appended, stamp) in enumerate(txn.appends):
+                place = index.to_bytes(2, "big")
+                writes[prefix + version + place] = appended
+                stamp.resolve(version + place)
+        if txn.cleared:
+            self.hot.clear()
+        elif self.hot and not self.hot.keys().isdisjoint(writes):
+            for key in writes:
+                self.hot.pop(key, None)
+        if self.hints.starts:
+            for key, value in writes.items():
+                if value is not None:
+                    self.hints.wrote(key)
+        if self._thread_idle and not txn.cleared and txn.size_bytes <= _HELD_BYTES:
+            applied = self.open_round
+            applied.held.update(writes)
+        else:
+            self.put_held()
+            self._put(writes, txn.cleared)
+            applied = self.open_round
+            applied.ranges += txn.cleared
+        applied.keys.update(writes)
+        return applied
+
+    def put_held(self) -> None:
+        """Have RocksDB take what the open round holds. Raises EngineFailed."""
+        held = self.open_round.held
+        if held:
+            self._put(held, ())
+            self.open_round.held = {}
+
+    def _put(self, writes: dict[bytes, bytes | None], cleared: Iterable[tuple[bytes, bytes]]) -> None:
+        """Put writes into the log and the memtable as one batch. Raises EngineFailed."""
         batch = WriteBatch(raw_mode=True)
-        for begin, end in txn.cleared:
+        for begin, end in cleared:
             batch.delete_range(begin, end)
-        for key, value in txn.writes.items():
+        for key, value in writes.items():
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        appended: list[bytes] = []
-        if txn.appends:
-            self._version += 1
-            version = self._version.to_bytes(10, "big")
-            batch.put(_VERSION_KEY, version)
-            for index, (prefix, value, _) in enumerate(txn.appends):
-                key = prefix + version + index.to_bytes(2, "big")
-                batch.put(key, value)
-                appended.append(key)
         try:
             self.db.write(batch)
         except Exception as error:
             raise self._fail(f"RocksDB refused a write: {error}") from error
-        # Only now, for the syncing thread may take the open round at any moment: what is in a round has been applied.
-        applied = self.open_round
-        applied.keys.update(txn.writes)
-        applied.keys.update(appended)
-        applied.ranges += txn.cleared
-        if self.hints.starts:
-            for key, value in txn.writes.items():
-                if value is not None:
-                    self.hints.wrote(key)
-            for key in appended:
-                self.hints.wrote(key)
-        for index, (_, _, stamp) in enumerate(txn.appends):
-            stamp.resolve(version + index.to_bytes(2, "big"))
-        return applied
 
     async def _synced(self, awaited: Round) -> None:
         """Return when the round is durable. Raises EngineFailed."""
@@ -258,6 +281,10 @@ class RocksStore:
         self._wake_scheduled = False
         if self.failed is not None:
             return
+        try:
+            self.put_held()
+        except EngineFailed:
+            return  # those who wait have been told
         if self._thread_idle and self.sync_s < _SYNC_HERE_S:
             self._sync_here()
             return
@@ -304,11 +331,15 @@ class RocksStore:
                     return
                 if error is not None:
                     return
-            self._thread_idle = True
-            if self.open_round.waiters and self._thread_idle:
-                # Somebody came while we were falling asleep, and may not have seen it.
-                self._thread_idle = False
-                self._requests.put(True)
+            assert self._loop is not None
+            with contextlib.suppress(RuntimeError):  # as above
+                self._loop.call_soon_threadsafe(self._thread_fell_asleep)
+
+    def _thread_fell_asleep(self) -> None:
+        """Only the loop says who syncs: a round must not be taken by the thread while it holds what RocksDB has not got."""
+        self._thread_idle = True
+        if self.open_round.waiters:  # somebody came in between
+            self._wake_thread()
 
     def _end_round(self, ended: Round, error: Exception | None) -> None:
         if error is not None:

@@ -6,25 +6,33 @@ import asyncio
 import bisect
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rocksdict import Rdict, RdictIter, ReadOptions
+from rocksdict import RdictIter, ReadOptions
 
-from penstock.store.api import EngineFailed
-from penstock.store.overlay import OverlayTransaction, used_after_body
+from penstock.store.api import ENGINE_KEYS, EngineFailed
+from penstock.store.overlay import OverlayTransaction, engine_key, used_after_body
+
+if TYPE_CHECKING:
+    from penstock.store.rocks import RocksStore
 
 _CLEAR_ONE_BY_ONE = 512
 """A range of more keys than this is cleared by a range tombstone, which makes reads a little slower until compaction;
 fewer are deleted one by one, which does not."""
 _SLOW_SEEK_S = 0.0001
 _HINTS_MAX = 32
+_HOT_MAX = 1024
+_HOT_BYTES = 16 << 10
 
 
 class Round:
     """The writes that one sync makes durable, and who waits for it."""
 
-    __slots__ = ("_ordered", "keys", "ranges", "waiters")
+    __slots__ = ("_ordered", "held", "keys", "ranges", "waiters")
 
     def __init__(self) -> None:
+        self.held: dict[bytes, bytes | None] = {}
+        """What RocksDB has not got yet (None: cleared): it gets the writes of a turn of the loop as one batch."""
         self.keys: set[bytes] = set()
         self.ranges: list[tuple[bytes, bytes]] = []
         self.waiters: list[asyncio.Future[None]] = []
@@ -73,30 +81,63 @@ class SeekHints:
 class RocksTransaction(OverlayTransaction):
     """See `penstock.store.api.Transaction`. Reads go straight to the database, under what was written here."""
 
-    __slots__ = ("_db", "_get", "_hints", "_open_round", "_syncing", "barrier")
+    __slots__ = ("_open_round", "_store", "_syncing", "barrier")
 
-    def __init__(self, db: Rdict, hints: SeekHints, open_round: Round, syncing: Round | None, read_only: bool) -> None:
+    def __init__(self, store: RocksStore, read_only: bool) -> None:
         self.read_only = read_only
         self.open = True
         self.size_bytes = 0
         self.writes = {}
         self.cleared = []
         self.appends = []
-        self._db = db
-        self._get = db.get
-        self._open_round = open_round
-        self._syncing = syncing
-        self._hints = hints
+        self._store = store
+        # In this order, for the syncing thread may move a round from the one to the other at any moment.
+        self._open_round = store.open_round
+        self._syncing = store.syncing
         self.barrier: Round | None = None
         """The latest round that this transaction's reads rest on and that is not durable yet."""
 
-    def _fetch(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes) -> bytes | None:
+        """See `Transaction.get`. (The overlay's and `_fetch` in one: nothing else is called as often.)"""
+        if not self.open:
+            raise used_after_body()
+        if self.writes and key in self.writes:
+            return self.writes[key]
+        if key >= ENGINE_KEYS:
+            raise engine_key()
+        if self.cleared and self._is_cleared(key):
+            return None
+        return self._fetch(key)
+
+    def get_often(self, key: bytes) -> bytes | None:
+        """See `Transaction.get_often`. Whatever is written is dropped from `hot`, so that what is there is true."""
+        hot = self._store.hot
+        value = hot.get(key)
+        if value is not None and key not in self.writes and not self.cleared and self.open:
+            self._rest_on(key)
+            return value
+        value = self.get(key)
+        if value is not None and not self.writes and not self.cleared:
+            if len(hot) >= _HOT_MAX:
+                hot.clear()
+            if len(value) <= _HOT_BYTES:
+                hot[key] = value
+        return value
+
+    def _rest_on(self, key: bytes) -> None:
+        """Note the round that wrote the key, where that is not durable."""
         if self._open_round.wrote(key):
             self.barrier = self._open_round
         elif self._syncing is not None and self.barrier is None and self._syncing.wrote(key):
             self.barrier = self._syncing
+
+    def _fetch(self, key: bytes) -> bytes | None:
+        self._rest_on(key)
+        held = self._open_round.held
+        if key in held:
+            return held[key]
         try:
-            value: bytes | None = self._get(key)
+            value: bytes | None = self._store.db.get(key)
         except Exception as error:
             raise EngineFailed(f"RocksDB cannot read its files: {error}") from error
         return value
@@ -104,6 +145,8 @@ class RocksTransaction(OverlayTransaction):
     def _fetch_range(self, begin: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
         if self._open_round.wrote_in(begin, end):
             self.barrier = self._open_round
+            if self._open_round.held:
+                self._store.put_held()
         elif self._syncing is not None and self.barrier is None and self._syncing.wrote_in(begin, end):
             self.barrier = self._syncing
         if reverse:
@@ -113,9 +156,9 @@ class RocksTransaction(OverlayTransaction):
     def _forwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
         # Not `items()`: rocksdict 0.3.29 ends those silently where RocksDB meets a corrupt block.
         bounds = _upper_bound(end)
-        rows = self._db.iter(bounds)
+        rows = self._store.db.iter(bounds)
         valid, key, value, step = rows.valid, rows.key, rows.value, rows.next
-        hints = self._hints
+        hints = self._store.hints
         if (known := hints.starts.get(begin)) is not None:
             rows.seek(known)
             hints.learn(begin, key() if valid() else max(known, end))
@@ -138,7 +181,7 @@ class RocksTransaction(OverlayTransaction):
         _check(rows)
 
     def _backwards(self, begin: bytes, end: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
-        rows = self._db.iter()
+        rows = self._store.db.iter()
         rows.seek_for_prev(end)
         if rows.valid() and rows.key() == end:
             rows.prev()
@@ -159,8 +202,10 @@ class RocksTransaction(OverlayTransaction):
         _check(rows)
 
     def _clear_range(self, begin: bytes, end: bytes) -> None:
+        if self._open_round.held:
+            self._store.put_held()
         bounds = _upper_bound(end)
-        rows = self._db.iter(bounds)
+        rows = self._store.db.iter(bounds)
         rows.seek(begin)
         keys: list[bytes] = []
         while rows.valid() and len(keys) <= _CLEAR_ONE_BY_ONE:

@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
+import msgspec
+
 
 class BodyStream(Protocol):
     """Bytes that are still arriving: iterate once. Raises AwsError when they end early, late or wrong."""
@@ -22,49 +24,25 @@ class BodyStream(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
-class Request:
-    """One request. Header names are lower case; a header sent twice is joined by ","."""
+class Request(msgspec.Struct, eq=False):
+    """One request. Header names are lower case; a header sent twice is joined by ",".
 
-    __slots__ = (
-        "body",
-        "headers",
-        "http_version",
-        "method",
-        "path",
-        "peer",
-        "query",
-        "received_at",
-        "secure",
-        "stream",
-    )
+    A Struct, as its likes below, only because those are made in C: every request makes one of each.
+    """
 
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: dict[str, str],
-        body: bytes = b"",
-        stream: BodyStream | None = None,
-        *,
-        peer: str = "",
-        secure: bool = False,
-        http_version: str = "1.1",
-        received_at: float = 0.0,
-    ) -> None:
-        self.method = method
-        self.path = path
-        """As sent: percent-encoded, without the query."""
-        self.query = query
-        """As sent, without the "?"."""
-        self.headers = headers
-        self.body = body
-        self.stream = stream
-        self.peer = peer
-        """The client's address; empty where it has none. Never taken from a header."""
-        self.secure = secure
-        self.http_version = http_version
-        self.received_at = received_at
+    method: str
+    path: str
+    """As sent: percent-encoded, without the query."""
+    query: str
+    """As sent, without the "?"."""
+    headers: dict[str, str]
+    body: bytes = b""
+    stream: BodyStream | None = None
+    peer: str = ""
+    """The client's address; empty where it has none. Never taken from a header."""
+    secure: bool = False
+    http_version: str = "1.1"
+    received_at: float = 0.0
 
 
 class OutgoingStream:
@@ -87,24 +65,14 @@ async def _copied(lent: AsyncGenerator[bytes | memoryview, None]) -> AsyncGenera
             yield bytes(piece)
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """One answer. `stream`, when given, is sent after the headers in place of `body`.
 
     With `length` the stream is sent under Content-Length and must yield just that many bytes; without, chunked.
     """
 
-    __slots__ = ("body", "headers", "length", "status", "stream")
-
-    def __init__(
-        self,
-        status: int = 200,
-        headers: list[tuple[str, str]] | None = None,
-        body: bytes = b"",
-        stream: AsyncIterator[bytes | memoryview] | None = None,
-        length: int | None = None,
-    ) -> None:
-        self.status = status
-        self.headers = headers if headers is not None else []
-        self.body = body
-        self.stream = stream
-        self.length = length
+    status: int = 200
+    headers: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    body: bytes = b""
+    stream: AsyncIterator[bytes | memoryview] | None = None
+    length: int | None = None

@@ -157,7 +157,7 @@ def load(txn: Transaction, key: bytes, call: Call) -> Table:
 
     Raises Locked for an encrypted one whose key the caller has not shown to be allowed lately.
     """
-    stored = txn.get(key)
+    stored = txn.get_often(key)
     if stored is None:
         raise table_missing()
     found = decode(stored)

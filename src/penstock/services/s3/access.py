@@ -35,7 +35,7 @@ def require_bucket(txn: Transaction, call: Call, params: Params) -> records.Buck
 
 
 def get_bucket(txn: Transaction, name: str) -> records.Bucket | None:
-    raw = txn.get(keys.BUCKET + name.encode())
+    raw = txn.get_often(keys.BUCKET + name.encode())
     return None if raw is None else records.decode_bucket(raw)
 
 
