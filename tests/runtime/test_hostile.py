@@ -82,7 +82,8 @@ async def test_it_cannot_get_back_to_the_hosts_root(bench: Bench) -> None:
     """)
     out = await bench.answer(f)
     assert (out["mount"], out["umount"], out["unshare"]) == (-1, -1, -1)
-    assert out["mknod"] == out["chroot"] == out["setuid"] == "Operation not permitted"
+    assert out["mknod"] == out["chroot"] == "Operation not permitted"
+    assert out["setuid"] in ("Operation not permitted", "Invalid argument"), "in a user namespace there is no such user"
     assert isinstance(out["init"], str)
     assert set(out["caps"]) == {"0" * 16}
     assert out["nnp"] == ["1"]

@@ -162,3 +162,19 @@ def having(argument: str) -> list[str]:
             except OSError:
                 continue
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["test_hostile.py", "test_escapes.py"])
+def test_without_root_hostile_functions_do_no_more_harm(file: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("that file's tests are this one then")
+    python = interpreter()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        tests = str(Path(__file__).with_name(file))
+        done = run(
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", f"{folder}/b", tests], nobody=True
+        )
+    assert done.returncode == 0, done.stdout.decode()[-4000:]
+    assert b" passed" in done.stdout

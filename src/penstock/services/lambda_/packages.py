@@ -28,6 +28,8 @@ from penstock.wire.message import OutgoingStream
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ZIPPED_BYTES_MAX = 50 * 1024 * 1024
 ENTRIES_MAX = 100_000
+_NAME_BYTES_MAX, _PATH_BYTES_MAX = 255, 3000
+"""What a file system takes; a path is longer by where it is unpacked."""
 HOT_RELOAD = "hot-reload"
 """The name in place of a bucket that makes the key a folder of this host."""
 
@@ -157,6 +159,7 @@ def check(body: bytes) -> int:
                 raise invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES_MAX} bytes")
             for entry in entries:
                 _check_entry(archive, entry)
+            _check_names(entries)
             return sum(entry.file_size for entry in entries)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, RuntimeError) as error:
         raise invalid(_BAD_ZIP) from error
@@ -164,7 +167,13 @@ def check(body: bytes) -> int:
 
 def _check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
     path = PurePosixPath(entry.filename)
-    if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or "\0" in entry.filename:
+    if (
+        not entry.filename
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\\" in entry.filename
+        or "\0" in entry.filename
+    ):
         raise invalid(_BAD_ZIP)
     if entry.flag_bits & 1:
         raise invalid(_BAD_ZIP)
@@ -172,6 +181,28 @@ def _check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         target = PurePosixPath(archive.read(entry).decode()) if entry.file_size < 4096 else PurePosixPath("/")
         if target.is_absolute() or _climbs(path.parent, target):
             raise invalid(_BAD_ZIP)
+
+
+def _check_names(entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse what no folder could hold: a name too long, or one that is a file or a link and a folder at once."""
+    leaves: set[PurePosixPath] = set()
+    links: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
+    for entry in entries:
+        path = PurePosixPath(entry.filename)
+        if len(entry.filename.encode()) > _PATH_BYTES_MAX or any(len(p.encode()) > _NAME_BYTES_MAX for p in path.parts):
+            raise invalid(_BAD_ZIP)
+        if entry.is_dir():
+            folders.add(path)
+        elif not path.parts or path in links or (stat.S_ISLNK(entry.external_attr >> 16) and path in leaves):
+            raise invalid(_BAD_ZIP)
+        else:
+            leaves.add(path)
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                links.add(path)
+        folders.update(path.parents)
+    if leaves & folders:
+        raise invalid(_BAD_ZIP)
 
 
 def _climbs(folder: PurePosixPath, target: PurePosixPath) -> bool:
@@ -234,17 +265,19 @@ def unpack(body: bytes, target: Path) -> None:
     """Unpack a checked zip; everybody may read, nobody but its owner write. Raises OSError, BadZipFile."""
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, mode=0o755)
+    partial.mkdir(parents=True)
+    partial.chmod(0o755)
     left = UNZIPPED_BYTES_MAX
+    folders: set[Path] = {partial}
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         links: list[tuple[Path, str]] = []
         for entry in archive.infolist():
             path = partial / entry.filename
             mode = entry.external_attr >> 16
             if entry.is_dir():
-                path.mkdir(parents=True, exist_ok=True)
+                _make_folder(path, folders)
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent, folders)
             if stat.S_ISLNK(mode):
                 links.append((path, archive.read(entry).decode()))
                 continue
@@ -260,3 +293,12 @@ def unpack(body: bytes, target: Path) -> None:
             path.symlink_to(to)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def _make_folder(path: Path, known: set[Path]) -> None:
+    """Whatever the server's umask is: functions run as other users."""
+    if path not in known:
+        _make_folder(path.parent, known)
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+        known.add(path)
