@@ -165,7 +165,7 @@ def having(argument: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["test_hostile.py", "test_escapes.py"])
+@pytest.mark.parametrize("file", ["test_hostile.py", "test_escapes.py", "test_image_roots.py"])
 def test_without_root_hostile_functions_do_no_more_harm(file: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("that file's tests are this one then")
