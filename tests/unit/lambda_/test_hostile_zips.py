@@ -95,7 +95,7 @@ ENTRIES = st.tuples(
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_passes_the_check_unpacks_and_stays_inside(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, bytes, int]]
 ) -> None:

@@ -178,8 +178,9 @@ def _check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & 1:
         raise invalid(_BAD_ZIP)
     if stat.S_ISLNK(entry.external_attr >> 16):
-        target = PurePosixPath(archive.read(entry).decode()) if entry.file_size < 4096 else PurePosixPath("/")
-        if target.is_absolute() or _climbs(path.parent, target):
+        to = archive.read(entry).decode() if entry.file_size < 4096 else "/"
+        target = PurePosixPath(to)
+        if not to or "\0" in to or target.is_absolute() or _climbs(path.parent, target):
             raise invalid(_BAD_ZIP)
 
 
