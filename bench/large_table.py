@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from load import Server, dynamodb, load
+from load import Server, load
+from workloads import dynamodb
 
 ITEMS_A_PARTITION = 100
 _ITEMS_AN_OBJECT = 50_000

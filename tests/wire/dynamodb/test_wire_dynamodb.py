@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -149,6 +150,28 @@ def test_counters_and_put_if_absent_hold_under_many_clients(server: Served, clie
     found = client.get_item(TableName=table, Key={"pk": {"S": "counter"}}, ConsistentRead=True)["Item"]
     assert (found["a"], found["b"]) == ({"N": "200"}, {"N": "200"})
     assert sorted(wins) == list(range(25))
+
+
+def test_a_token_counts_once_under_many_clients(server: Served, client: Any) -> None:
+    """The same transaction from many clients at once, as clients that try again send it, is carried out once."""
+    table = make(client, name())
+    rounds, clients = 15, 8
+    update = {
+        "TableName": table, "Key": {"pk": {"S": "counter"}}, "UpdateExpression": "ADD n :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}},
+    }  # fmt: skip
+
+    def send(number: int) -> None:
+        own = server.client("dynamodb", retries={"mode": "standard", "total_max_attempts": 5})
+        for turn in range(rounds):
+            put = {"TableName": table, "Item": {"pk": {"S": f"turn {turn}"}}}
+            own.transact_write_items(
+                TransactItems=[{"Update": update}, {"Put": put}], ClientRequestToken=f"{table[:30]}{turn}"
+            )
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(send, range(clients)))
+    assert client.get_item(TableName=table, Key={"pk": {"S": "counter"}})["Item"]["n"] == {"N": str(rounds)}
 
 
 def test_replies_carry_their_checksum(client: Any) -> None:
