@@ -16,8 +16,8 @@ import pytest
 from penstock.blobs import BlobCorrupt, BlobMissing
 from penstock.blobs.checksums import CRC64NVME, digest, running
 from penstock.blobs.files import FileBlobs
-from penstock.blobs.layout import CHUNK_BYTES
 from penstock.blobs.open import open_blobs
+from penstock.blobs.sealing import CHUNK_BYTES
 from penstock.clock import Clock
 from penstock.store import Store
 

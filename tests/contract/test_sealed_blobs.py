@@ -10,8 +10,8 @@ import pytest
 
 from penstock.blobs.api import BlobCorrupt
 from penstock.blobs.files import FileBlobs
-from penstock.blobs.layout import CHUNK_BYTES, FOOTER_BYTES, ChunkTable
-from penstock.blobs.sealing import TAG_BYTES
+from penstock.blobs.layout import FOOTER_BYTES, ChunkTable
+from penstock.blobs.sealing import CHUNK_BYTES, TAG_BYTES
 from penstock.clock import Clock
 from penstock.store.memory import MemoryStore
 
@@ -42,7 +42,7 @@ async def get(blobs: FileBlobs, name: str, begin: int, end: int, key: bytes = KE
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 4 * CHUNK_BYTES, 3_333_333])
-@pytest.mark.parametrize("piece", [77_777, CHUNK_BYTES, 1_500_000])
+@pytest.mark.parametrize("piece", [77_777, CHUNK_BYTES, CHUNK_BYTES + 1, 1_500_000])
 async def test_what_was_sealed_comes_back(blobs: FileBlobs, size: int, piece: int) -> None:
     data = RANDOM.randbytes(size)
     name = await put(blobs, data, piece)

@@ -223,7 +223,7 @@ def test_no_more_is_kept_than_was_asked_for_lately_or_than_there_is_room_for() -
     for n in range(3):
         spares.give(f"a{n}", 900)
     assert spares.choose({"c": 900}) == set()
-    assert spares.take(800, 101.0) == "a2"
+    assert spares.take(800, 101.0) == ("a2", 900)
     assert "a1" in spares
     assert spares.surplus() == []
     spares.look(101.0 + KEEP_S)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.blobs.checksums import COMBINABLE, SIZES_BYTES, combine, decode, digest, encode, running
-from penstock.blobs.layout import CHUNK_BYTES, ChunkTable
+from penstock.blobs.layout import ChunkTable
+from penstock.blobs.sealing import CHUNK_BYTES
 from penstock.services.s3 import conditions, keys, policies, reading, rules
 from penstock.services.s3.listing import after
 from penstock.services.s3.records import Listed, ObjectRecord, PartShape, decode_listed, decode_object

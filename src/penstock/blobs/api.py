@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias
 
 from penstock.store.api import Transaction
 
-Tap: TypeAlias = Callable[[bytes], object]
+Tap: TypeAlias = Callable[[bytes | memoryview], object]
 """Sees every byte that a writer takes, in order and off the event-loop thread: a running checksum's `update`."""
 
 
@@ -39,8 +39,11 @@ class BlobWriter(Protocol):
     name: str
     size_bytes: int
 
-    async def write(self, data: bytes) -> None:
-        """Take more bytes (any size); they leave the event-loop thread in large pieces. Raises OSError (disk full)."""
+    async def write(self, data: bytes | memoryview) -> None:
+        """Take more bytes, any size, which nobody changes from now on. They leave the loop's thread in large pieces.
+
+        Raises OSError (disk full).
+        """
         ...
 
     async def finish(self) -> None:

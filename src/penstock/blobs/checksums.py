@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from awscrt import checksums as crt
 
@@ -24,7 +24,7 @@ COMBINABLE = ("CRC32", "CRC32C", CRC64NVME)
 class Running(Protocol):
     """One checksum under way."""
 
-    def update(self, data: bytes, /) -> object:
+    def update(self, data: bytes | memoryview, /) -> object:
         """Take more bytes."""
         ...
 
@@ -36,19 +36,19 @@ class Running(Protocol):
 class _Crc:
     __slots__ = ("_function", "_size", "_value")
 
-    def __init__(self, function: Callable[[bytes, int], int], size_bytes: int) -> None:
+    def __init__(self, function: Callable[[Any, int], int], size_bytes: int) -> None:
         self._function = function
         self._size = size_bytes
         self._value = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._value = self._function(data, self._value)
 
     def digest(self) -> bytes:
         return self._value.to_bytes(self._size, "big")
 
 
-_CRCS: dict[str, Callable[[bytes, int], int]] = {"CRC32": zlib.crc32, "CRC32C": crt.crc32c, CRC64NVME: crt.crc64nvme}
+_CRCS: dict[str, Callable[[Any, int], int]] = {"CRC32": zlib.crc32, "CRC32C": crt.crc32c, CRC64NVME: crt.crc64nvme}
 _COMBINE: dict[str, Callable[[int, int, int], int]] = {
     "CRC32": crt.combine_crc32, "CRC32C": crt.combine_crc32c, CRC64NVME: crt.combine_crc64nvme,
 }  # fmt: skip

@@ -29,7 +29,8 @@ from typing import ParamSpec, TypeVar
 from penstock.blobs import ledger
 from penstock.blobs.api import BlobCorrupt, BlobMissing, BlobWriter, Tap
 from penstock.blobs.buffers import Buffers
-from penstock.blobs.layout import CHUNK_BYTES, HOP_BYTES, HOP_CHUNKS, ChunkReader, file_bytes
+from penstock.blobs.layout import HOP_BYTES, HOP_CHUNKS, ChunkReader, file_bytes
+from penstock.blobs.sealing import CHUNK_BYTES
 from penstock.blobs.spares import Spares
 from penstock.blobs.writing import FileWriter
 from penstock.clock import Clock
@@ -59,6 +60,7 @@ class FileBlobs:
 
     def __init__(self, root: Path, store: Store, clock: Clock, fsync: Callable[[int], None] | None = None) -> None:
         self.root = root
+        self._data = str(root / "data")
         self.sync_file: Callable[[int], None] = fsync or SYNC_DATA
         self._fsync: Callable[[int], None] = fsync or os.fsync
         self.rewriting: set[str] = set()
@@ -90,14 +92,14 @@ class FileBlobs:
         if length is not None:
             spare = self._spares.take(file_bytes(length, sealed=bool(key)), self._clock.now())
         if spare is not None:
-            return FileWriter(self, None, spare, taps, key)
+            return FileWriter(self, spare[0], taps, key, kept_bytes=spare[1])
         batch = self._batches[-1] if self._batches else None
         if batch is None or not batch.names:
             async with self._reserving:
                 batch = self._batches[-1] if self._batches else None
                 if batch is None or not batch.names:
                     batch = await self._reserve()
-        return FileWriter(self, batch, batch.names.pop(), taps, key)
+        return FileWriter(self, batch.names.pop(), taps, key, batch=batch)
 
     async def _reserve(self) -> Batch:
         batch = Batch(ledger.new_batch())
@@ -122,8 +124,12 @@ class FileBlobs:
 
     def path_of(self, name: str) -> Path:
         """Where a blob's file is. Raises BlobMissing for anything but a name of ours."""
+        return Path(self.file_of(name))
+
+    def file_of(self, name: str) -> str:
+        """As `path_of`, as text."""
         batch, _, index = ledger.check_name(name)[: ledger.FILE_CHARACTERS].partition(".")
-        return self.root / "data" / batch[:2] / batch / index
+        return f"{self._data}/{batch[:2]}/{batch}/{index}"
 
     async def on_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking file work."""
@@ -168,7 +174,7 @@ class FileBlobs:
     async def _lend(self, name: str, begin: int, end: int, key: bytes) -> AsyncGenerator[memoryview, None]:
         """Opening and the first piece are one hop to a thread; from then on the next is read while one is out."""
         take, on = self._buffers.take, asyncio.get_running_loop().run_in_executor
-        reader = ChunkReader(str(self.path_of(name)), name, key)
+        reader = ChunkReader(self.file_of(name), name, key)
         at, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
         buffer = take()
         job: asyncio.Future[None] | None = on(self._threads, reader.begin, buffer, begin, end)
@@ -335,7 +341,7 @@ class FileBlobs:
 
     def _damage(self, name: str) -> str:
         try:
-            reader = ChunkReader(str(self.path_of(name)), name)
+            reader = ChunkReader(self.file_of(name), name)
             try:
                 reader.open()
                 reader.verify_all()

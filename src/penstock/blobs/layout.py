@@ -20,9 +20,8 @@ import threading
 from awscrt.checksums import crc64nvme
 
 from penstock.blobs.api import BlobCorrupt, BlobMissing
-from penstock.blobs.sealing import TAG_BYTES, cipher_of, open_into
+from penstock.blobs.sealing import CHUNK_BYTES, TAG_BYTES, cipher_of, open_into
 
-CHUNK_BYTES = 256 * 1024
 HOP_BYTES = 1024 * 1024
 """What goes to a thread at once."""
 HOP_CHUNKS = HOP_BYTES // CHUNK_BYTES
@@ -35,7 +34,7 @@ _MASK = (1 << 64) - 1
 _of_thread = threading.local()
 
 
-def _scratch() -> memoryview:
+def scratch() -> memoryview:
     """Memory of this thread for a hop's chunks as they are in the file."""
     found: memoryview | None = getattr(_of_thread, "scratch", None)
     if found is None:
@@ -67,7 +66,7 @@ class ChunkTable:
         self._filled = 0
         self._crc = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Take more of the payload."""
         view = memoryview(data)
         at = 0
@@ -154,7 +153,7 @@ class ChunkReader:
             self._fill(plain, begin, begin)
             self._compare(plain, first, last)
             return
-        sealed = _scratch()[: size + TAG_BYTES * (last - first)]
+        sealed = scratch()[: size + TAG_BYTES * (last - first)]
         self._fill(sealed, begin + TAG_BYTES * first, begin)
         final = -(-self.size_bytes // CHUNK_BYTES) - 1
         for i in range(first, last):
@@ -194,7 +193,7 @@ class ChunkReader:
         for first in range(0, count, HOP_CHUNKS):
             last = min(first + HOP_CHUNKS, count)
             begin, end = first * CHUNK_BYTES, min(last * CHUNK_BYTES, self.size_bytes)
-            stored = _scratch()[: end - begin + self._extra_bytes * (last - first)]
+            stored = scratch()[: end - begin + self._extra_bytes * (last - first)]
             self._fill(stored, begin + self._extra_bytes * first, begin)
             self._compare(stored, first, last)
 

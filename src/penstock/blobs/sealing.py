@@ -9,7 +9,7 @@ Misuse-Resistance", section 7).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penstock.blobs.api import BlobCorrupt
 
+CHUNK_BYTES = 256 * 1024
+"""How much of a payload is verified, and encrypted, as one."""
 TAG_BYTES = 16
 KEY_BYTES = 32
 
@@ -27,6 +29,7 @@ class Cipher(Protocol):
     """Authenticated encryption; 12 bytes of nonce, 16 of tag at the end."""
 
     def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes: ...
+    def encrypt_into(self, nonce: bytes, data: memoryview, associated_data: bytes | None, buf: memoryview) -> int: ...
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
     def decrypt_into(self, nonce: bytes, data: memoryview, associated_data: bytes | None, buf: memoryview) -> int: ...
 
@@ -45,6 +48,10 @@ class TwoLayers:
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
         return self._inner.decrypt(nonce, self._over(nonce, data), associated_data)
+
+    def encrypt_into(self, nonce: bytes, data: memoryview, associated_data: bytes | None, buf: memoryview) -> int:
+        buf[:] = self.encrypt(nonce, data, associated_data)
+        return len(buf)
 
     def decrypt_into(self, nonce: bytes, data: memoryview, associated_data: bytes | None, buf: memoryview) -> int:
         return self._inner.decrypt_into(nonce, self._over(nonce, data), associated_data, buf)
@@ -74,30 +81,58 @@ def _nonce(number: int, last: bool) -> bytes:
 class Sealer:
     """Encrypts a payload that comes in pieces of any size."""
 
-    __slots__ = ("_chunk_bytes", "_cipher", "_number", "_rest")
+    __slots__ = ("_cipher", "_held", "_held_bytes", "_number")
 
-    def __init__(self, data_key: bytes, name: str, chunk_bytes: int) -> None:
+    def __init__(self, data_key: bytes, name: str) -> None:
         self._cipher = cipher_of(data_key, name)
-        self._chunk_bytes = chunk_bytes
         self._number = 0
-        self._rest: list[bytes] = []
+        self._held = bytearray()
+        self._held_bytes = 0
 
-    def take(self, pieces: list[bytes], last: bool) -> list[bytes]:
-        """Sealed chunks. What may be the last one is held back until it is known whether it is."""
-        data = memoryview(b"".join([*self._rest, *pieces]))
-        whole = max(0, len(data) - 1) // self._chunk_bytes
-        sealed = list(self._seal(data, whole))
-        rest = bytes(data[whole * self._chunk_bytes :])
-        self._rest = [] if last else [rest]
-        if last and rest:
-            sealed.append(self._cipher.encrypt(_nonce(self._number, True), rest, None))
-        return sealed
+    def seal(self, pieces: Sequence[bytes | memoryview], last: bool, into: memoryview) -> Iterator[memoryview]:
+        """Sealed chunks, several at once, in that memory: to be written before the next ones are asked for.
 
-    def _seal(self, data: memoryview, count: int) -> Iterator[bytes]:
-        size = self._chunk_bytes
-        for i in range(count):
-            yield self._cipher.encrypt(_nonce(self._number, False), data[i * size : (i + 1) * size], None)
+        What may be the last chunk is held back until it is known whether it is.
+        """
+        at = 0
+        for plain, final in self._chunks(pieces, last):
+            end = at + len(plain) + TAG_BYTES
+            if end > len(into):
+                yield into[:at]
+                at, end = 0, len(plain) + TAG_BYTES
+            self._cipher.encrypt_into(_nonce(self._number, final), plain, None, into[at:end])
             self._number += 1
+            at = end
+        if at:
+            yield into[:at]
+
+    def _chunks(self, pieces: Sequence[bytes | memoryview], last: bool) -> Iterator[tuple[memoryview, bool]]:
+        """(chunk, whether it is the last); out of the pieces themselves where they hold it whole."""
+        for i, piece in enumerate(pieces, 1):
+            view = memoryview(piece)
+            while view:
+                if self._held_bytes == CHUNK_BYTES:
+                    self._held_bytes = 0
+                    yield memoryview(self._held), False
+                if not self._held_bytes and len(view) > CHUNK_BYTES:
+                    yield view[:CHUNK_BYTES], False
+                    view = view[CHUNK_BYTES:]
+                elif not self._held_bytes and last and i == len(pieces):
+                    yield view, True
+                    break
+                else:
+                    view = self._hold(view)
+        if last and self._held_bytes:
+            yield memoryview(self._held)[: self._held_bytes], True
+
+    def _hold(self, view: memoryview) -> memoryview:
+        """Keep as much of it as there is room for in a chunk. Returns the rest."""
+        if not self._held:
+            self._held = bytearray(CHUNK_BYTES)
+        taken = view[: CHUNK_BYTES - self._held_bytes]
+        self._held[self._held_bytes : self._held_bytes + len(taken)] = taken
+        self._held_bytes += len(taken)
+        return view[len(taken) :]
 
 
 def open_into(cipher: Cipher, name: str, number: int, last: bool, sealed: memoryview, plain: memoryview) -> None:

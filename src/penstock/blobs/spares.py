@@ -33,8 +33,8 @@ class Spares:
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
-    def take(self, file_bytes: int, now: float) -> str | None:
-        """A name whose file is about that large: the one that was given last, most of which is in memory."""
+    def take(self, file_bytes: int, now: float) -> tuple[str, int] | None:
+        """(name, its file's size), about that large: the one that was given last, most of which is in memory."""
         size = file_bytes.bit_length()
         self._wanted[size] += 1
         self._wanted_at = now
@@ -44,7 +44,7 @@ class Spares:
         name, kept_bytes = ready.pop()
         self._names.discard(name)
         self._bytes -= kept_bytes
-        return name
+        return name, kept_bytes
 
     def give(self, name: str, file_bytes: int) -> None:
         """Keep that one."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.blobs.api import Tap
-from penstock.blobs.layout import CHUNK_BYTES, HOP_BYTES, ChunkTable
+from penstock.blobs.layout import HOP_BYTES, ChunkTable, scratch
 from penstock.blobs.sealing import Sealer
 
 if TYPE_CHECKING:
@@ -22,32 +24,42 @@ class FileWriter:
     """See `penstock.blobs.api.BlobWriter`."""
 
     __slots__ = (
-        "_batch", "_blobs", "_fd", "_gathered", "_gathered_bytes", "_job", "_kept_bytes", "_path", "_sealer", "_state",
-        "_table", "_taps", "name", "size_bytes",
+        "_batch", "_blobs", "_fd", "_file", "_gathered", "_gathered_bytes", "_job", "_kept_bytes", "_sealer", "_state",
+        "_table", "_taps", "_written_bytes", "name", "size_bytes",
     )  # fmt: skip
 
-    def __init__(self, blobs: FileBlobs, batch: Batch | None, name: str, taps: tuple[Tap, ...], key: bytes) -> None:
-        """batch: which the name is of, and its file not there yet; None for a name whose file is written again."""
+    def __init__(
+        self,
+        blobs: FileBlobs,
+        name: str,
+        taps: tuple[Tap, ...],
+        key: bytes,
+        *,
+        batch: Batch | None = None,
+        kept_bytes: int = 0,
+    ) -> None:
+        """batch: which the name is of, and its file not there yet. kept_bytes: of a file that is written again."""
         self.name = name
         self.size_bytes = 0
         self._blobs = blobs
         self._batch = batch
-        self._path = blobs.path_of(name)
+        self._file = blobs.file_of(name)
         self._taps = taps
-        self._sealer = Sealer(key, name, CHUNK_BYTES) if key else None
+        self._sealer = Sealer(key, name) if key else None
         self._table = ChunkTable(name, sealed=bool(key))
-        self._gathered: list[bytes] = []
+        self._gathered: list[bytes | memoryview] = []
         self._gathered_bytes = 0
         self._job: asyncio.Future[None] | None = None
         self._fd = -1
-        self._kept_bytes = 0
+        self._written_bytes = 0
+        self._kept_bytes = kept_bytes
         self._state = "open"
         if batch is not None:
             batch.open += 1
         else:
             blobs.rewriting.add(name)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         self.size_bytes += len(data)
         self._gathered.append(data)
         self._gathered_bytes += len(data)
@@ -97,49 +109,41 @@ class FileWriter:
             if job.done():
                 self._job = None
 
-    def _put(self, pieces: list[bytes], last: bool) -> None:
+    def _put(self, pieces: list[bytes | memoryview], last: bool) -> None:
         if self._fd < 0:
-            self._open()
-        for piece in pieces:
-            for tap in self._taps:
+            new = 0 if self._batch is None else os.O_CREAT | os.O_EXCL
+            self._fd = os.open(self._file, new | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        for tap in self._taps:
+            for piece in pieces:
                 tap(piece)
+        stored: Iterable[bytes | memoryview] = pieces
         if self._sealer is not None:
-            pieces = self._sealer.take(pieces, last)
-        for piece in pieces:
+            stored = self._sealer.seal(pieces, last, scratch())
+        for piece in stored:
             self._table.update(piece)
+            self._write_all(piece)
         if last:
-            pieces.append(self._table.ending(self.size_bytes))
-        for piece in pieces:
-            _write_all(self._fd, piece)
-        if last:
+            self._write_all(self._table.ending(self.size_bytes))
             self._settle_file()
 
-    def _open(self) -> None:
-        if self._batch is not None:
-            self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        else:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
-            self._kept_bytes = os.fstat(self._fd).st_size
+    def _write_all(self, data: bytes | memoryview) -> None:
+        written = os.write(self._fd, data)
+        while written < len(data):
+            written += os.write(self._fd, memoryview(data)[written:])
+        self._written_bytes += len(data)
 
     def _settle_file(self) -> None:
         """Make the file durable, and its name, which that of a file written again is already."""
-        if self._kept_bytes > (written := os.lseek(self._fd, 0, os.SEEK_CUR)):
-            os.ftruncate(self._fd, written)
+        if self._kept_bytes > self._written_bytes:
+            os.ftruncate(self._fd, self._written_bytes)
         self._blobs.sync_file(self._fd)
         fd, self._fd = self._fd, -1
         os.close(fd)
         if self._batch is not None:
-            self._blobs.sync_folder(self._path.parent)
+            self._blobs.sync_folder(Path(self._file).parent)
 
     def _remove(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
-        self._path.unlink(missing_ok=True)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    view = memoryview(data)
-    while written < len(data):
-        written += os.write(fd, view[written:])
+        Path(self._file).unlink(missing_ok=True)
