@@ -9,6 +9,8 @@ from typing import Protocol
 
 from awscrt import checksums
 
+from penstock.blobs.checksums import crc32
+
 
 class Running(Protocol):
     """A checksum so far."""
@@ -34,7 +36,7 @@ class _Crc:
 
 
 ALGORITHMS: dict[str, Callable[[], Running]] = {
-    "crc32": lambda: _Crc(checksums.crc32, 4),
+    "crc32": lambda: _Crc(crc32, 4),
     "crc32c": lambda: _Crc(checksums.crc32c, 4),
     "crc64nvme": lambda: _Crc(checksums.crc64nvme, 8),
     "sha1": hashlib.sha1,
