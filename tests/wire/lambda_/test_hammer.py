@@ -121,6 +121,7 @@ def test_reserved_concurrency_is_never_exceeded(server: Served) -> None:
         return outcomes
 
     total = sum(at_once(server, press), Counter())
+    client.delete_function(FunctionName=name)
     assert total["ran"] + total["throttled"] == 12 * CLIENTS and total["throttled"] > 0
     events = sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans])
     running = most = 0

@@ -58,6 +58,7 @@ def test_who_is_throttled_and_how_many_run(server: Served) -> None:
         client.invoke(FunctionName=name)
     first.join()
     seen = counted(server, name)
+    client.delete_function(FunctionName=name)
     assert (seen["throttles"], seen["invocations"], "concurrent_executions" in seen) == (1, 1, False)
 
 

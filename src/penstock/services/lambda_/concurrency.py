@@ -17,18 +17,13 @@ from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.services.lambda_ import access, keys, metrics, records, rules
 from penstock.services.lambda_.access import Target
+from penstock.services.lambda_.pace import Pace, throttled
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
 from penstock.telemetry import Labels
-from penstock.wire.errors import AwsError
 
 UNRESERVED_MIN = 100
 """Of the account's concurrency, what no reservation may take."""
-
-
-def throttled(reason: str) -> AwsError:
-    """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html, TooManyRequestsException."""
-    return AwsError("TooManyRequestsException", "Rate Exceeded.", 429, members={"Reason": reason, "Type": "User"})
 
 
 class Gate:
@@ -38,6 +33,7 @@ class Gate:
         self._limit = node.settings.function_concurrency
         self._running: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self._each: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._pace = Pace(node.clock) if node.settings.limits else None
         metrics.watch(node, self)
 
     @contextmanager
@@ -59,6 +55,8 @@ class Gate:
                 del running[key]
             raise throttled(reason)
         each, own = self._each, (latest.account, latest.region, latest.name)
+        if self._pace is not None:
+            self._pace.check(key, most, own, each.get(own, 0) + 1, is_reserved=latest.reserved is not None)
         running[key] += 1
         each[own] += 1
         try:

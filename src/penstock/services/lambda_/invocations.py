@@ -19,7 +19,8 @@ from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome,
 from penstock.runtime.streams import ResponseStream
 from penstock.services.lambda_ import access, events, images, metrics, records, recursion, rules, variables
 from penstock.services.lambda_.access import Target
-from penstock.services.lambda_.concurrency import Gate, throttled
+from penstock.services.lambda_.concurrency import Gate
+from penstock.services.lambda_.pace import throttled
 from penstock.services.lambda_.packages import PackageFolders
 from penstock.services.lambda_.records import Function
 from penstock.wire.errors import AwsError
