@@ -26,7 +26,7 @@ def run(server: Served | None, *arguments: str, cwd: Path | None = None) -> subp
     env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))}
     env |= {"PYTHONPATH": str(SRC)} | ({"AWS_ENDPOINT_URL": server.endpoint} if server else {})
     command = [sys.executable, "-m", "penstock", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
 
 
 def test_a_function_from_nothing_to_its_log(server: Served, tmp_path: Path) -> None:
@@ -109,28 +109,17 @@ EXPECTED: dict[str, Any] = {
 }
 
 
-def prepare(server: Served, name: str) -> None:
-    """What a blueprint needs to be there."""
-    if name == "s3-csv-to-dynamodb":
-        server.client("s3").create_bucket(Bucket="converted")
-        server.client("s3").put_object(Bucket="converted", Key="orders.csv", Body=b"id,name\n1,Ann\n2,Bob\n")
-    table = {"s3-csv-to-dynamodb": "orders", "api-handler": "notes", "dynamodb-stream-etl": "totals"}.get(name)
-    if table is not None:
-        kind = "N" if table == "orders" else "S"
-        server.client("dynamodb").create_table(
-            TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": kind}],
-        )  # fmt: skip
+WITH_SETUP = ("api-handler", "dynamodb-stream-etl", "s3-csv-to-dynamodb", "s3-json-to-csv")
 
 
 @pytest.mark.parametrize(
     "name", sorted(p.name for p in EXAMPLES.iterdir() if p.is_dir() and p.name != "s3-json-to-csv")
 )
 def test_a_blueprint_runs_with_its_own_event(server: Served, name: str) -> None:
-    prepare(server, name)
     folder = EXAMPLES / name
-    deployed = run(server, "deploy", str(folder))
-    assert deployed.returncode == 0, deployed.stderr
+    for _ in range(2 if name in WITH_SETUP else 1):  # what is there already is left as it is
+        deployed = run(server, "deploy", str(folder))
+        assert deployed.returncode == 0, deployed.stderr
     answered = run(server, "invoke", name, "--event", str(folder / "event.json"))
     assert answered.returncode == 0, answered.stderr + answered.stdout
     answer = json.loads(answered.stdout)
@@ -138,6 +127,7 @@ def test_a_blueprint_runs_with_its_own_event(server: Served, name: str) -> None:
         assert [record["result"] for record in answer["records"]] == ["Ok", "Dropped", "ProcessingFailed"]
     elif name == "api-handler":
         assert (answer["statusCode"], json.loads(answer["body"])) == (201, {"id": "42"})
+        assert deployed.stdout.split()[1].startswith("http://"), "the function's URL"
     else:
         assert answer == EXPECTED[name]
 
@@ -147,7 +137,7 @@ def test_a_blueprint_has_all_its_files_and_its_tests_pass(name: str) -> None:
     folder = EXAMPLES / name
     assert {p.name for p in folder.iterdir() if p.is_file()} == {
         "app.py", "event.json", "function.json", "policy.json", "test_app.py",
-    }  # fmt: skip
+    } | ({"setup.json"} if name in WITH_SETUP else set())  # fmt: skip
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "."]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 5), done.stdout

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from penstock.cli import saved_events
+from penstock.cli import layers, saved_events, setup
 from penstock.cli.cost import Cost
 from penstock.cli.running import DEFAULT_ENDPOINT, NoAnswerError, client
 from penstock.clock import Clock
@@ -56,8 +56,8 @@ examples:
   penstock logs hello --cost --since 1d"""
 
 DEPLOY = """creates or updates a function from a folder, as `penstock new` makes them: function.json holds CreateFunction's
-parameters, policy.json what its role may do. --live runs the folder itself (the bucket hot-reload): what is saved runs with the
-next invocation.
+parameters, policy.json what its role may do, setup.json the calls that make what it needs (buckets, tables, triggers). --live
+runs the folder itself (the bucket hot-reload): what is saved runs with the next invocation.
 
 examples:
   penstock new hello-world hello && penstock deploy hello && penstock invoke hello --event hello/event.json"""
@@ -88,6 +88,7 @@ def add_parsers(commands: Any) -> None:
     deploy.add_argument("folder", type=Path)
     deploy.add_argument("--name", help="the function's name (default: the folder's)")
     deploy.add_argument("--live", action="store_true", help="run the folder as it is at each invocation")
+    layers.add_parser(commands).set_defaults(run=_reported(layers.run))
     kept = saved_events.add_parser(commands, _add_event)
     kept.set_defaults(run=_reported(_test_event))
     for parser, run in ((invoke, _invoke), (logs, _logs), (deploy, _deploy)):
@@ -118,7 +119,7 @@ def _reported(run: Any) -> Any:
 
         try:
             status: int = run(arguments)
-        except (_Unusable, NoAnswerError, BotoCoreError, ClientError) as error:
+        except (_Unusable, NoAnswerError, layers.LayerError, setup.SetupError, BotoCoreError, ClientError) as error:
             print(f"penstock: {error}", file=sys.stderr)
             return 2
         return status
@@ -287,6 +288,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     role = _role(client(arguments.endpoint, "iam", arguments.region), name, folder)
     functions = client(arguments.endpoint, "lambda", arguments.region)
+    if "Layers" in wanted:
+        wanted["Layers"] = [layers.newest(functions, layer) for layer in wanted["Layers"]]
     wanted.setdefault("Runtime", f"python{sys.version_info[0]}.{sys.version_info[1]}")
     try:
         made = functions.create_function(**{"FunctionName": name, "Role": role, "Code": code, **wanted})
@@ -294,7 +297,10 @@ def _deploy(arguments: argparse.Namespace) -> int:
         functions.update_function_configuration(FunctionName=name, Role=role, **wanted)
         functions.get_waiter("function_updated_v2").wait(FunctionName=name)
         made = functions.update_function_code(FunctionName=name, **code)
-    print(made["FunctionArn"])
+    arn = made["FunctionArn"]
+    print(arn)
+    known = {"function": name, "arn": arn, "account": arn.split(":")[4], "region": arn.split(":")[3]}
+    setup.run(folder, arguments.endpoint, arguments.region, known)
     return 0
 
 

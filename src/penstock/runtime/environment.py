@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -110,7 +111,7 @@ class Environment:
         self._last_try = last_try
         self._shared_network = shared_network
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = time.monotonic()
         self._init_ms: float | None = None
         self._job: Job | None = None
         if first is not None:
@@ -150,7 +151,7 @@ class Environment:
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Run a further event; the environment is available. Raises NeverDelivered."""
-        job = self._job = Job(invocation, self._loop.create_future(), self._loop.time(), cold=False)
+        job = self._job = Job(invocation, self._loop.create_future(), time.monotonic(), cold=False)
         self._begin(job)
         if self._next is not None and self._extensions.ready():
             self._deliver(job)
@@ -158,7 +159,7 @@ class Environment:
 
     def frozen(self) -> None:
         """Its init is over and it is to be forked: it serves no events itself."""
-        self._init_ms = (self._loop.time() - self._began) * 1000
+        self._init_ms = (time.monotonic() - self._began) * 1000
         self._log.flush()
         if self._timer is not None:
             self._timer.cancel()
@@ -272,7 +273,7 @@ class Environment:
             return
         job = self._job
         if self.state is State.STARTING:
-            self._init_ms = (self._loop.time() - self._began) * 1000
+            self._init_ms = (time.monotonic() - self._began) * 1000
             self._initialised("")
             self._report_init()
             if job is not None:
@@ -353,7 +354,7 @@ class Environment:
         if self.state is not State.STARTING:
             return runtime_api.WRONG_STATE
         document = outcomes.too_large() if body is None else body
-        self._init_ms = (self._loop.time() - self._began) * 1000
+        self._init_ms = (time.monotonic() - self._began) * 1000
         self._fail(document, f"Status: error\tError Type: {outcomes.error_type(document)}")
         return runtime_api.ACCEPTED
 
@@ -361,7 +362,7 @@ class Environment:
 
     def _begin(self, job: Job) -> None:
         """The function's time runs from here, whether its runtime has asked for the event or not."""
-        job.began = self._began if self._init_in_invoke and job.cold else self._loop.time()
+        job.began = self._began if self._init_in_invoke and job.cold else time.monotonic()
         self.state = State.BUSY
         if self._timer is not None:
             self._timer.cancel()
@@ -373,7 +374,7 @@ class Environment:
         job.delivered = True
         self._log.write(self._start_line(job))
         invocation = job.invocation
-        left_s = self.spec.timeout_s - (self._loop.time() - job.began)
+        left_s = self.spec.timeout_s - (time.monotonic() - job.began)
         deadline_ms = int((self._clock.host_now() + left_s) * 1000)
         if self._extensions.registered:
             self._extensions.platform("start", {"requestId": invocation.request_id, "version": self.spec.version})
@@ -388,13 +389,13 @@ class Environment:
         self._free()
 
     def _free(self) -> None:
-        self.idle_since = self._loop.time()
+        self.idle_since = time.monotonic()
         self.freed(self)
 
     def _finish(self, job: Job, payload: bytes, error: str, status: str) -> None:
         """Write the invocation's last lines and answer who waits for it."""
         self._job = None
-        duration_ms = (self._loop.time() - job.began) * 1000
+        duration_ms = (time.monotonic() - job.began) * 1000
         if status == "Status: timeout":
             duration_ms = self.spec.timeout_s * 1000
         init_ms = self._init_ms if job.cold and not self._init_in_invoke else None
@@ -446,7 +447,7 @@ class Environment:
         job = self._job
         if job is not None:
             if self.state is State.STARTING and not self._init_in_invoke:
-                job.began = self._loop.time()
+                job.began = time.monotonic()
             self._log.drain()
             if not job.delivered:
                 self._log.write(self._start_line(job))
@@ -476,7 +477,7 @@ class Environment:
     def _running(self, at: float) -> None:
         """The runtime's process has begun: the init phase runs from here, however long a busy host took until now."""
         if self.state is State.STARTING:
-            self._began = min(at, self._loop.time())
+            self._began = min(at, time.monotonic())
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_at(self._began + self._init_limit_s(), self._init_timed_out)

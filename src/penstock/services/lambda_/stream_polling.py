@@ -377,7 +377,7 @@ def _failed_from(outcome: Outcome, batch: list[dict[str, Any]]) -> int | None:
         answer = msgspec.json.decode(outcome.payload)
     except msgspec.DecodeError:
         return 0
-    if answer is None or answer == {} or answer == "":
+    if answer in (None, {}, [], ""):
         return None
     if not isinstance(answer, dict) or "batchItemFailures" not in answer:
         return None if isinstance(answer, dict) else 0
