@@ -314,7 +314,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_an_account_is_what_its_model_says() -> None:
-    run(2, 25)
+    run(1, 30)
 
 
 @pytest.mark.slow
