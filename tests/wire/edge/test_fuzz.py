@@ -19,7 +19,7 @@ from served import Served
 REQUESTS = 100_000
 EMPTIED_EVERY = 5_000
 ANSWER_S = 10.0
-GROWTH_MB = 40
+GROWTH_MB = 25
 
 
 class Client:
@@ -129,6 +129,7 @@ def test_a_hundred_thousand_hostile_requests(tmp_path: Path, record_property: ob
     server = Served(tmp_path / "data").start()
     statuses, memory = run(server, REQUESTS, 2)
     print(f"statuses: {dict(sorted(statuses.items()))}; MB after each {EMPTIED_EVERY}: {[round(m) for m in memory]}")
-    settled = memory[len(memory) // 4]
-    assert memory[-1] - settled < GROWTH_MB
+    # A decompressed bomb of 30 MB may lie in the heap or not: what counts is how far it ever goes up.
+    half = len(memory) // 2
+    assert max(memory[half:]) - max(memory[:half]) < GROWTH_MB
     server.stop()
