@@ -7,6 +7,7 @@ notresource,condition,condition_operators}, reference_policies_variables, refere
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
 from typing import Any
@@ -15,10 +16,11 @@ Keys = dict[str, list[str]]
 
 
 class Caller:
-    """kind: root, user, role, federated, service, anonymous. role: the role's ARN behind a session."""
+    """kind: root, user, role, federated, service, anonymous, web identity (arn: its provider's). role: the role's ARN
+    behind a session. id: a user's unique id, which stands in policies for a user of that ARN."""
 
-    def __init__(self, kind: str, account: str, arn: str, role: str = "") -> None:
-        self.kind, self.account, self.arn, self.role = kind, account, arn, role
+    def __init__(self, kind: str, account: str, arn: str, role: str = "", id: str = "") -> None:
+        self.kind, self.account, self.arn, self.role, self.id = kind, account, arn, role, id
 
 
 def as_list(value: Any) -> list[Any]:
@@ -115,6 +117,11 @@ def compare(operator: str, wanted: str, value: str, keys: Keys, version: str) ->
             "Equals": left == right, "LessThan": left < right, "LessThanEquals": left <= right,
             "GreaterThan": left > right, "GreaterThanEquals": left >= right,
         }[operator.removeprefix(kind)]  # fmt: skip
+    if operator == "BinaryEquals":
+        try:
+            return base64.b64decode(value, validate=True) == base64.b64decode(wanted, validate=True)
+        except ValueError:
+            return False
     if operator == "IpAddress":
         try:
             return ipaddress.ip_address(value) in ipaddress.ip_network(wanted, strict=False)
@@ -195,8 +202,10 @@ def listed(element: Any, caller: Caller) -> str:
             element.get("AWS", [])
         ) else ""  # fmt: skip
     names = ["*"] if element == "*" else as_list(element.get("AWS", []))
+    if caller.kind == "web identity" and caller.arn in as_list({} if element == "*" else element.get("Federated", [])):
+        return "direct"
     own_account = (caller.account, f"arn:aws:iam::{caller.account}:root")
-    if caller.account and caller.arn in names:
+    if caller.account and (caller.arn in names or (caller.id and caller.id in names)):
         return "direct"
     if caller.kind == "root" and any(name in own_account for name in names):
         return "direct"
@@ -250,7 +259,7 @@ def evaluate(
                 grants.add(how)
     if denied:
         return False
-    if caller.kind in ("service", "anonymous"):
+    if caller.kind in ("service", "anonymous", "web identity"):
         return bool(grants)
     if caller.kind == "root":
         by_identity = "allow"

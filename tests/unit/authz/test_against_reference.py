@@ -17,23 +17,24 @@ from penstock.core.identity import Identity, Kind, PolicyText, Principal
 A, B = "111111111111", "222222222222"
 CALLERS = [
     reference.Caller("root", A, f"arn:aws:iam::{A}:root"),
-    reference.Caller("user", A, f"arn:aws:iam::{A}:user/u"),
+    reference.Caller("user", A, f"arn:aws:iam::{A}:user/u", id="AIDAUNIQUEIDOFTHEUSER"),
     reference.Caller("user", B, f"arn:aws:iam::{B}:user/u"),
     reference.Caller("role", A, f"arn:aws:sts::{A}:assumed-role/r/s", f"arn:aws:iam::{A}:role/r"),
     reference.Caller("role", B, f"arn:aws:sts::{B}:assumed-role/r/s", f"arn:aws:iam::{B}:role/r"),
     reference.Caller("federated", A, f"arn:aws:sts::{A}:federated-user/f"),
     reference.Caller("service", "", "s3.amazonaws.com"),
     reference.Caller("anonymous", "", "*"),
+    reference.Caller("web identity", A, f"arn:aws:iam::{A}:oidc-provider/id.example"),
 ]
 PRINCIPALS = st.one_of(
     st.just("*"),
     st.dictionaries(
-        st.sampled_from(["AWS", "Service"]),
+        st.sampled_from(["AWS", "AWS", "Service", "Federated"]),
         st.lists(
             st.sampled_from(
                 ["*", A, B, f"arn:aws:iam::{A}:root", f"arn:aws:iam::{B}:role/r", "s3.amazonaws.com"]
                 + [caller.arn for caller in CALLERS[1:6]]
-                + [f"arn:aws:iam::{A}:role/r"]
+                + [f"arn:aws:iam::{A}:role/r", CALLERS[-1].arn, "AIDAUNIQUEIDOFTHEUSER"]
             ),
             min_size=1, max_size=3,
         ),
@@ -50,7 +51,8 @@ RESOURCES = st.sampled_from(
     ]
 )  # fmt: skip
 KEYS = ["aws:username", "aws:tagkeys", "s3:n", "aws:sourceip", "aws:sourcearn", "aws:currenttime", "flag"]
-VALUES = ["k", "K", "b", "1", "2.0", "10", "10.0.0.1", "10.0.0.0/8", "::1", "true", "FALSE", "arn:aws:s3:::b",
+VALUES = ["k", "K", "aGVsbG8=", "aGVsbG8", "abc", "1e3", "300.0.0.1", "10.0.0.0/33", "2026-13-01",
+          "b", "1", "2.0", "10", "10.0.0.1", "10.0.0.0/8", "::1", "true", "FALSE", "arn:aws:s3:::b",
           "arn:aws:sqs:eu-west-1:111111111111:q:x", "2026-01-01T00:00:00Z", "2026-06-01", "1767225600", "a*b", ""]  # fmt: skip
 STRINGS = [
     "StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike", "StringNotLike",
@@ -67,8 +69,9 @@ def operators(names: list[str], values: list[str]) -> st.SearchStrategy[tuple[st
 
 
 CONDITION = st.one_of(
-    operators(STRINGS, [*VALUES, "*", "?", "1*", "${aws:username}", "${nothing}", "${aws:tagkeys}", "${$}"]),
-    operators(["Numeric" + order for order in ORDERS], ["1", "2", "2.0", "10"]),
+    operators(STRINGS, [*VALUES, "*", "?", "1*", "${aws:username}", "${nothing}", "${aws:tagkeys}", "${$}",
+                        "${nothing, 'k'}", "x${nothing,1}*", "${aws:username, 'K'}", "${?}"]),
+    operators(["Numeric" + order for order in ORDERS], ["1", "2", "2.0", "10", "1e3", "-1"]),
     operators(["Date" + order for order in ORDERS], ["2026-01-01T00:00:00Z", "2026-06-01", "1767225600"]),
     operators(["IpAddress", "NotIpAddress"], ["10.0.0.0/8", "10.0.0.1", "::/0", "10.0.0.1/32"]),
     operators(
@@ -76,6 +79,7 @@ CONDITION = st.one_of(
         ["arn:aws:s3:::b", "arn:aws:s3:::*", "arn:aws:*:*:*:*", "arn:aws:sqs:*:1111*:q:?", "arn:aws:s3:::${aws:username}"],
     ),
     operators(["Bool"], ["true", "false"]),
+    operators(["BinaryEquals"], ["aGVsbG8=", "YQ==", ""]),
     st.tuples(st.just("Null"), st.lists(st.sampled_from(["true", "false"]), min_size=1, max_size=2)),
 )  # fmt: skip
 
@@ -94,10 +98,12 @@ def statements(draw: st.DrawFn, *, principal: bool) -> dict[str, Any]:
     statement: dict[str, Any] = {
         "Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"])),
         draw(st.sampled_from(["Action", "Action", "NotAction"])): draw(st.lists(ACTIONS, min_size=1, max_size=2)),
-        draw(st.sampled_from(["Resource", "Resource", "NotResource"])): draw(
-            st.lists(RESOURCES, min_size=1, max_size=2)
-        ),
     }
+    where = draw(
+        st.sampled_from(["Resource", "Resource", "NotResource", ""] if principal else ["Resource", "NotResource"])
+    )
+    if where:  # a role's trust policy has none
+        statement[where] = draw(st.lists(RESOURCES, min_size=1, max_size=2))
     if block := draw(conditions()):
         statement["Condition"] = block
     if principal:
@@ -129,17 +135,24 @@ def check(
     session: list[dict[str, Any]],
     policy: dict[str, Any] | None,
     must_be_named: bool,
+    managed: bool = False,
+    missing: bool = False,
 ) -> None:
-    if caller.kind in ("service", "anonymous", "root"):
-        identity, boundary, session = [], None, []
+    """managed: session policies are given by ARN. missing: IAM has the caller no more."""
+    if caller.kind in ("service", "anonymous", "web identity", "root"):
+        identity, boundary, session, missing = [], None, [], False
     wanted = reference.evaluate(
         caller, action, resource, owner, keys, identity, boundary, session, policy, must_be_named
-    )  # fmt: skip
+    ) and not missing  # fmt: skip
+    by_arn = [PolicyText(f"arn:aws:iam::{A}:policy/{i}", json.dumps(one)) for i, one in enumerate(session)]
     principal = Principal(
-        Kind(caller.kind), caller.account, caller.arn, role_arn=caller.role,
-        session_policies=tuple(json.dumps(document) for document in session),
+        Kind(caller.kind), caller.account, caller.arn, caller.id, role_arn=caller.role,
+        session_policies=tuple(one.source if managed else one.text for one in by_arn),
     )  # fmt: skip
-    held = Identity(tuple(map(text, identity)), text(boundary) if boundary else None)
+    held = Identity(
+        tuple(map(text, identity)), text(boundary) if boundary else None, {}, "it is gone" if missing else "",
+        tuple(by_arn) if managed else (),
+    )  # fmt: skip
     question = Question(
         principal, action, resource, owner, GivenFacts(keys), held, text(policy) if policy else None,
         must_be_named=must_be_named,
@@ -151,7 +164,7 @@ def check(
     outcomes = {row["outcome"] for row in explanation["statements"]}
     if decision.allowed:
         assert DENIES not in outcomes and (ALLOWS in outcomes or caller.kind == "root")
-    elif decision.explicit and not session:
+    elif decision.explicit and not session and not missing:
         assert DENIES in outcomes
 
 
@@ -164,21 +177,23 @@ def check(
     keys=st.dictionaries(st.sampled_from(KEYS), st.lists(st.sampled_from(VALUES), min_size=1, max_size=2)),
     identity=st.lists(documents(), max_size=2),
     boundary=st.none() | documents(),
-    session=st.lists(documents(), max_size=1),
+    session=st.lists(documents(), max_size=2),
     policy=st.none() | documents(principal=True),
     must_be_named=st.booleans(),
+    managed=st.booleans(),
+    missing=st.sampled_from([False] * 9 + [True]),
 )
 def test_agrees_with_the_reference(**case: Any) -> None:
     check(**case)
 
 
-def blanket(principal: Any = None) -> st.SearchStrategy[dict[str, Any]]:
+def blanket(principal: Any = None, named: str = "Principal") -> st.SearchStrategy[dict[str, Any]]:
     """Statements about everything: what is left to differ is who is named, where."""
     fields: dict[str, Any] = {
         "Effect": st.sampled_from(["Allow", "Allow", "Allow", "Deny"]), "Action": st.just("*"), "Resource": st.just("*"),
     }  # fmt: skip
     if principal is not None:
-        fields["Principal"] = principal
+        fields[named] = principal
     statement = st.fixed_dictionaries(fields)
     return st.fixed_dictionaries({"Version": st.just("2012-10-17"), "Statement": st.lists(statement, max_size=2)})
 
@@ -189,9 +204,10 @@ def blanket(principal: Any = None) -> st.SearchStrategy[dict[str, Any]]:
     owner=st.sampled_from([A, A, B]),
     identity=st.lists(blanket(), max_size=1),
     boundary=st.none() | blanket(),
-    session=st.lists(blanket(), max_size=1),
-    policy=st.none() | blanket(PRINCIPALS),
+    session=st.lists(blanket(), max_size=2),
+    policy=st.none() | blanket(PRINCIPALS) | blanket(PRINCIPALS, "NotPrincipal"),
     must_be_named=st.booleans(),
+    managed=st.booleans(),
 )
 def test_who_may_agrees_with_the_reference(**case: Any) -> None:
     check(action="s3:GetObject", resource="arn:aws:s3:::b/k", keys={}, **case)
