@@ -111,9 +111,11 @@ class Chain:
             return origin.preflight(request)
         own = origin.preflight(request)
         try:
-            return await rules.preflight(
+            response = await rules.preflight(
                 self.node, request, place, own if own is not None and own.status < 400 else None
             )
+            response.headers.append(("x-amz-request-id", request_id))
+            return response
         except AwsError as error:
             return error_response("s3", "rest-xml", None, error, request_id)
         except StoreError as error:

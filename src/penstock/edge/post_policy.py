@@ -140,6 +140,8 @@ def _condition(condition: Any) -> tuple[str, str, str]:
             if not name.startswith("$"):
                 raise _failed(condition)
             return operator, name[1:].lower(), value
+    if isinstance(condition, dict):
+        raise _invalid("Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.")
     raise _invalid("Invalid Condition: it must be an object with one member, or a list of three.")
 
 

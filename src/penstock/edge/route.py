@@ -147,7 +147,12 @@ def _rest(request: Request, service: str, protocol: str, host: Host) -> Route:
         if operation == "ListBuckets" and (signed := sigv4.peek(request)) and signed[0] == models.S3_EXPRESS:
             operation = "ListDirectoryBuckets"  # the same request; only the signing name tells them apart
         return _to(service, operation, protocol, region, found[1])
-    if service == "s3":
+    if service == "s3" and request.method == "POST" and path.count("/", 1) <= path.endswith("/") and not request.query:
+        problem = AwsError(
+            "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412,
+            members={"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"},
+        )  # fmt: skip
+    elif service == "s3":
         problem = AwsError("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
     else:
         problem = AwsError("UnknownOperationException", "", 404)

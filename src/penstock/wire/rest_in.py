@@ -23,6 +23,10 @@ ReadHeaders: TypeAlias = Callable[[dict[str, str], dict[str, Any]], None]
 Bind: TypeAlias = tuple[str, scalars.Read | None, Shape]
 
 
+_HOISTED = frozenset(("if-match", "if-none-match"))
+"""Headers that a presigned URL of S3 may carry beside those that begin with x-amz-."""
+
+
 class RestReader:
     """One service's request parsers over one of the two REST protocols."""
 
@@ -125,7 +129,7 @@ class RestReader:
                     rest.setdefault(name, text)
                 found = bindings.get(name)
                 if found is None:
-                    if s3 and name[:6].lower() == "x-amz-":
+                    if s3 and (name[:6].lower() == "x-amz-" or name.lower() in _HOISTED):
                         hoisted[name.lower()] = text
                     continue
                 member, to_value, kind = found

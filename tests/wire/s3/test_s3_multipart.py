@@ -52,7 +52,7 @@ def upload(s3: Any, bucket: str, key: str, bodies: list[bytes], **created: Any) 
     parts = []
     for number, body in enumerate(bodies, 1):
         put = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body, **given)
-        checksums = {k: v for k, v in put.items() if k.startswith("Checksum") and "Type" not in k}
+        checksums = {k: v for k, v in put.items() if given and k.startswith("Checksum") and "Type" not in k}
         parts.append({"PartNumber": number, "ETag": put["ETag"], **checksums})
     return upload_id, parts
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_completed(s3: Any, bucket: str) -> None:
 def test_a_part_may_be_sent_again_and_unnamed_parts_are_dropped(s3: Any, bucket: str) -> None:
     upload_id, parts = upload(s3, bucket, "k", [PART, TAIL, TAIL])
     put = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload_id, PartNumber=2, Body=b"other")
-    named = [parts[0], {"PartNumber": 2, "ETag": put["ETag"], "ChecksumCRC32": put["ChecksumCRC32"]}]
+    named = [parts[0], {"PartNumber": 2, "ETag": put["ETag"]}]
     s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload_id, MultipartUpload={"Parts": named})
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == PART + b"other"
 
@@ -283,3 +283,26 @@ def test_copies(s3: Any, bucket: str) -> None:
         assert code_of(copy, Bucket=bucket, Key="x", CopySource=f"{bucket}/d", **bad) == "PreconditionFailed"
     put = {"Bucket": bucket, "Key": "d", "CopySource": f"{bucket}/d", "MetadataDirective": "REPLACE"}
     assert code_of(copy, **put, IfNoneMatch="*") == "PreconditionFailed"
+
+
+def test_checksums_of_an_upload_that_has_no_algorithm(s3: Any, bucket: str) -> None:
+    """As AWS's recorded answers: parts may not be named with checksums, nor is there a type to complete it with."""
+    upload_id, parts = upload(s3, bucket, "k", [TAIL])
+    to = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
+    complete = s3.complete_multipart_upload
+    value = b64(hashlib.sha256(TAIL).digest())
+    assert code_of(complete, **to, MultipartUpload={"Parts": [{**parts[0], "ChecksumSHA256": value}]}) == "InvalidPart"
+    assert code_of(complete, **to, MultipartUpload={"Parts": parts}, ChecksumType="FULL_OBJECT") == "InvalidRequest"
+    complete(**to, MultipartUpload={"Parts": parts})
+    wanted = ["ObjectParts", "Checksum"]
+    told = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=wanted)
+    assert told["ObjectParts"] == {"TotalPartsCount": 1}, "parts are told of composite checksums only"
+    assert told["Checksum"]["ChecksumType"] == "FULL_OBJECT"
+
+
+def test_a_part_named_with_another_algorithm(s3: Any, bucket: str) -> None:
+    upload_id, parts = upload(s3, bucket, "k", [TAIL], ChecksumAlgorithm="CRC32")
+    value = b64(hashlib.sha256(TAIL).digest())
+    named = [{"PartNumber": 1, "ETag": parts[0]["ETag"], "ChecksumSHA256": value}]
+    params = {"Bucket": bucket, "Key": "k", "UploadId": upload_id, "MultipartUpload": {"Parts": named}}
+    assert code_of(s3.complete_multipart_upload, **params) == "BadDigest"

@@ -63,6 +63,9 @@ def policy_for(service: str, account: str, region: str) -> str:
     )  # fmt: skip
 
 
+_WHAT = {"s3": "S3 objects"}
+
+
 async def make(call: Call, alias: str) -> bool:
     """Make the key of alias/aws/<service> unless it is there. False: AWS has no such alias."""
     service = alias.removeprefix(finding.AWS_ALIAS)
@@ -73,7 +76,8 @@ async def make(call: Call, alias: str) -> bool:
     fresh = await material.made(call.node, account, key_id, SYMMETRIC)
     key = Key(
         key_id, account, region, now, SYMMETRIC, ENCRYPT, policy_for(service, account, region),
-        description=f"Default key that protects my {service} data when no other key is defined", manager=AWS,
+        description=f"Default key that protects my {_WHAT.get(service, service + ' data')} when no other key is defined",
+        manager=AWS,
         aliases=[alias], materials=[fresh], rotation_days=ROTATION_DAYS, next_rotation_at=now + ROTATION_DAYS * DAY_S,
     )  # fmt: skip
 

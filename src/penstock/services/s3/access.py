@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from penstock.core.authz import authorize
 from penstock.core.call import Call
 from penstock.core.identity import Kind
@@ -11,6 +13,7 @@ from penstock.services.s3.grants import canonical_id, policy_with
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError, not_implemented
 
+LoadPolicy = Callable[[Call, Params], Awaitable[str | None]]
 BUCKET_ARN = "arn:aws:s3:::{Bucket}"
 OBJECT_ARN = "arn:aws:s3:::{Bucket}/{Key}"
 
@@ -87,12 +90,17 @@ def make_owners(
     document: bytes | None,
     grants: tuple[records.Grant, ...] | None,
     record: records.ObjectRecord | None = None,
+    *,
+    looked: bool = False,
 ) -> str | None:
     """Make the call one about the bucket owner's account. Returns the policy that holds for its principal.
 
-    record: the object that the call is about, where its own list counts.
+    record: the object that the call is about, where its own list counts; looked: None means that there is none.
+    Raises AwsError NoSuchBucket to whoever has not signed: no identity can be asked whether it may know.
     """
     if found is None:
+        if call.principal.kind is Kind.ANONYMOUS:
+            raise no_such_bucket(name)
         return None
     call.account = found.account
     if (
@@ -102,7 +110,9 @@ def make_owners(
     ):
         document = None
     policy = None if document is None else document.decode()
-    return policy_with(policy, call.principal, name, found, grants or (), record) if found.ownership else policy
+    if not found.ownership:
+        return policy
+    return policy_with(policy, call.principal, name, found, grants or (), record, looked=looked)
 
 
 async def load_policy(call: Call, params: Params) -> str | None:
@@ -135,9 +145,10 @@ async def load_policy_but_for_root(call: Call, params: Params) -> str | None:
     return document
 
 
-async def may(call: Call, operation: str, params: Params) -> Call:
+async def may(call: Call, operation: str, params: Params, load: LoadPolicy = load_policy) -> Call:
     """Authorize another S3 operation for this call's principal, e.g. reading a copy's source.
 
+    load: another loader of the policy, where the object's own list counts.
     Returns the call as it would be carried out: about the account that owns the bucket. Raises AwsError AccessDenied.
     """
     principal_account = call.principal.account or call.account
@@ -146,7 +157,7 @@ async def may(call: Call, operation: str, params: Params) -> Call:
         source_ip=call.source_ip, secure=call.secure, endpoint=call.endpoint, user_agent=call.user_agent,
         context=call.context,
     )  # fmt: skip
-    await load_policy(other, params)  # first, so that the account is the owner's when it is decided who is root
+    await load(other, params)  # first, so that the account is the owner's when it is decided who is root
     await authorize(other, params)
     return other
 

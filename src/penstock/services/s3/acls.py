@@ -139,7 +139,12 @@ async def get_bucket_acl(call: Call, params: Params) -> Result:
     return await call.store.transact(body, read_only=True)
 
 
-@operation("s3:PutBucketAcl", resource=BUCKET_ARN, policy=load_policy)
+@operation(
+    "s3:PutBucketAcl",
+    resource=BUCKET_ARN,
+    policy=load_policy,
+    conditions=lambda call, params: grants.conditions(params),
+)
 async def put_bucket_acl(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketAcl.html"""
     name = params["Bucket"]
@@ -229,8 +234,7 @@ async def get_object_acl(call: Call, params: Params) -> Result:
 
 def _put_conditions(call: Call, params: Params) -> dict[str, Any]:
     found = existing_tags(call, params)
-    if "ACL" in params:
-        found["s3:x-amz-acl"] = params["ACL"]
+    found.update(grants.conditions(params))
     return found
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import acls, keys, rules, zones
+from penstock.services.s3 import acls, grants, keys, rules, zones
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.records import Bucket, decode_bucket, encode
 from penstock.services.s3.uploads import forget_upload
@@ -74,8 +74,7 @@ def _create_conditions(call: Call, params: Params) -> dict[str, Any]:
     constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
     if constraint:
         found["s3:LocationConstraint"] = constraint
-    if "ACL" in params:
-        found["s3:x-amz-acl"] = params["ACL"]
+    found.update(grants.conditions(params))
     return found
 
 
@@ -225,6 +224,7 @@ async def head_bucket(call: Call, params: Params) -> Result:
         "BucketRegion": bucket.region,
         "BucketArn": f"arn:aws:s3:::{params['Bucket']}",
         "AccessPointAlias": False,
+        "ContentType": "application/xml",
     }
 
 

@@ -14,7 +14,7 @@ from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.copying import etag_of_parts
 from penstock.services.s3.encryption import headers as encryption_headers
 from penstock.services.s3.encryption import opening
-from penstock.services.s3.encryption.data_key import SSE_C
+from penstock.services.s3.encryption.data_key import AES256, SSE_C
 from penstock.services.s3.objects import write_conditions
 from penstock.services.s3.parts import MOST_PARTS
 from penstock.services.s3.records import ObjectRecord, PartRecord, PartShape, Upload, decode_part, decode_upload
@@ -71,7 +71,13 @@ def _choose(
         part = parts.get(item.number)
         if part is None or part.md5 != item.etag:
             raise _invalid_part(params, item)
-        if item.checksum is not None and upload.checksum and item.checksum != (upload.checksum, part.checksum):
+        if item.checksum is not None and upload.checksum and item.checksum[0] != upload.checksum:
+            raise AwsError(
+                "BadDigest",
+                f"The {item.checksum[0].lower()} you specified for part {item.number} did not match what we received.",
+                400,
+            )
+        if item.checksum is not None and item.checksum != (upload.checksum, part.checksum):
             raise _invalid_part(params, item)
         if upload.checksum_type == checksums.COMPOSITE and item.checksum is None:
             raise AwsError(
@@ -94,8 +100,10 @@ def _choose(
 
 
 def _checksum(upload: Upload, chosen: list[tuple[int, PartRecord]]) -> tuple[str, str, str]:
-    """(algorithm, type, value) of the whole."""
+    """(algorithm, type, value) of the whole. AWS keeps none by itself of what is under a customer's key."""
     if not upload.checksum:
+        if upload.encryption is not None and upload.encryption.mode == SSE_C:
+            return "", "", ""
         whole = combine(CRC64NVME, [(part.crc.to_bytes(8, "big"), part.size) for _, part in chosen])
         return CRC64NVME, checksums.FULL_OBJECT, encode(whole)
     values = [(decode(upload.checksum, part.checksum) or b"", part.size) for _, part in chosen]
@@ -105,18 +113,22 @@ def _checksum(upload: Upload, chosen: list[tuple[int, PartRecord]]) -> tuple[str
     return upload.checksum, checksums.COMPOSITE, f"{encode(composite)}-{len(chosen)}"
 
 
+def _check_type(params: Params, upload: Upload) -> None:
+    """Raises AwsError InvalidRequest where the request names another checksum type than the upload's, which may have none."""
+    wanted = params.get("ChecksumType")
+    if wanted and wanted != upload.checksum_type:
+        raise AwsError(
+            "InvalidRequest",
+            f"The upload was created using the {upload.checksum_type or 'null'} checksum mode. The complete request must "
+            "use the same checksum mode.",
+            400,
+        )
+
+
 def _check_whole(params: Params, upload: Upload, record: ObjectRecord) -> None:
     """What the request says of the whole object. Raises AwsError InvalidRequest, BadDigest, EntityTooLarge."""
     if record.size > rules.OBJECT_BYTES:
         raise AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", 400)
-    wanted_type = params.get("ChecksumType")
-    if wanted_type and upload.checksum_type and wanted_type != upload.checksum_type:
-        raise AwsError(
-            "InvalidRequest",
-            f"The upload was created using the {upload.checksum_type} checksum mode. The complete request must use "
-            "the same checksum mode.",
-            400,
-        )
     size = params.get("MpuObjectSize")
     if size is not None and int(size) != record.size:
         raise AwsError(
@@ -126,10 +138,10 @@ def _check_whole(params: Params, upload: Upload, record: ObjectRecord) -> None:
         )
     for member, algorithm in checksums.MEMBERS.items():
         value = params.get(member)
-        if value is not None and algorithm == record.checksum:
+        if value is not None and (upload.checksum or algorithm == record.checksum):  # else ignored, as on AWS
             expected = record.checksum_value
-            if value not in (expected, expected.partition("-")[0]):
-                raise checksums.mismatch(algorithm.lower())
+            if algorithm != record.checksum or value not in (expected, expected.partition("-")[0]):
+                raise checksums.mismatch(record.checksum.lower())
 
 
 @operation(
@@ -158,7 +170,8 @@ async def complete_multipart_upload(call: Call, params: Params) -> Result:
     encryption = record.encryption
     if encryption is not None and encryption.mode != SSE_C:
         encryption_headers.tell(result, encryption)
-    checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
+    if encryption is None or encryption.mode == AES256 or record.checksum != CRC64NVME:
+        checksums.tell(result, record.checksum, record.checksum_value, record.checksum_type)
     return result
 
 
@@ -174,6 +187,7 @@ def _complete(txn: Transaction, call: Call, params: Params) -> tuple[ObjectRecor
         raise no_such_upload(upload_id)
     upload = decode_upload(raw)
     opening.check_upload(call, params, upload)
+    _check_type(params, upload)
     named = _named_parts(params)
     begin = keys.parts(upload_id)
     end = prefix_end(begin)

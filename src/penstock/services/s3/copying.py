@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 from penstock.blobs.checksums import Running, encode, running
 from penstock.core.call import Call
@@ -59,9 +59,14 @@ class Source(NamedTuple):
 
 
 def parse_source(text: str) -> Params:
-    """Bucket and key (and version) of x-amz-copy-source. Raises AwsError InvalidArgument."""
+    """Bucket and key (and version) of x-amz-copy-source, which may be a URL, and where "+" is a space.
+
+    Raises AwsError InvalidArgument.
+    """
     path, separator, version = text.partition("?versionId=")
-    bucket, slash, key = unquote(path).removeprefix("/").partition("/")
+    if path.startswith(("http://", "https://")):
+        path = path.split("/", 3)[-1]
+    bucket, slash, key = unquote_plus(path).removeprefix("/").partition("/")
     if not slash or not bucket or not key or bucket.startswith("arn:"):
         raise AwsError(
             "InvalidArgument", "Invalid copy source object key", 400,
@@ -79,7 +84,7 @@ async def find_source(call: Call, params: Params) -> Source:
     source.update((own, params[name]) for name, own in customer_keys.OF_SOURCE.items() if name in params)
     if "ExpectedSourceBucketOwner" in params:
         source["ExpectedBucketOwner"] = params["ExpectedSourceBucketOwner"]
-    as_reader = await may(call, "GetObject", source)
+    as_reader = await may(call, "GetObject", source, reading.load_policy_and_object)
     found = await reading.find_object(as_reader, source)
     opening.check(as_reader, source, found.record.encryption)
     conditions.check_copy_source(params, found.record, call.now)
@@ -221,6 +226,7 @@ def _check_itself(params: Params, source: Source, bucket: Bucket) -> None:
             f"The specified copy source is larger than the maximum allowable size for a copy source: {MOST_BYTES}",
             400,
         )
+    old = source.found.record.encryption
     same = (source.params["Bucket"], source.params["Key"]) == (params["Bucket"], params["Key"])
     changes = (
         params.get("MetadataDirective") == "REPLACE"
@@ -228,6 +234,7 @@ def _check_itself(params: Params, source: Source, bucket: Bucket) -> None:
         or choice.asks(params)
         or bucket.encryption is not None
         or customer_keys.KEY in source.params
+        or (old is not None and old.mode != AES256)
     )
     if same and not changes and "StorageClass" not in params and "VersionId" not in source.params:
         raise AwsError(

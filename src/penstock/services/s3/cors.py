@@ -118,8 +118,7 @@ async def preflight(node: Node, request: Request, place: Place, otherwise: Respo
         raise _forbidden(f"CORSResponse: {why}", method, "BUCKET")
     if method not in METHODS:
         raise AwsError("BadRequest", f"Invalid Access-Control-Request-Method: {method or 'null'}", 400)
-    wanted = request.headers.get("access-control-request-headers", "")
-    asked = [name.strip().lower() for name in wanted.split(",") if name.strip()]
+    asked = _asked(request)
     for rule in rules:
         if allows(rule, origin, method, asked):
             response = Response(200)
@@ -128,13 +127,19 @@ async def preflight(node: Node, request: Request, place: Place, otherwise: Respo
     raise _forbidden(_NOT_ALLOWED, method, "OBJECT" if place.key else "BUCKET")
 
 
+def _asked(request: Request) -> list[str]:
+    wanted = request.headers.get("access-control-request-headers", "")
+    return [name.strip().lower() for name in wanted.split(",") if name.strip()]
+
+
 async def allow(node: Node, request: Request, place: Place, response: Response) -> bool:
     """Add to an answer what the bucket's first rule that fits has to say. False where the bucket has no rules."""
     _, rules = await _rules(node, place.bucket)
     origin = request.headers["origin"]
     method = request.headers.get("access-control-request-method") or request.method
+    asked = _asked(request)
     for rule in rules:
-        if allows(rule, origin, method, []):
+        if allows(rule, origin, method, asked):
             _tell(response, rule, origin, [])
             break
     return bool(rules)

@@ -9,6 +9,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import conditions, events, locks, rules, versions, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, may, require_bucket
+from penstock.services.s3.reading import load_policy_and_object
 from penstock.services.s3.records import Bucket, ObjectRecord
 from penstock.store.api import Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
@@ -21,11 +22,19 @@ def _delete_conditions(call: Call, params: Params) -> dict[str, Any]:
     return {"s3:VersionId": params["VersionId"]} if "VersionId" in params else {}
 
 
+async def _load_policy(call: Call, params: Params) -> str | None:
+    """As `access.load_policy`. Where lists hold, who has written an object may delete it, if writing is still allowed."""
+    document = await load_policy(call, params)
+    if isinstance(call.seen, Bucket) and call.seen.ownership:
+        return await load_policy_and_object(call, params)
+    return document
+
+
 @operation(
     "s3:DeleteObject",
     action_of=versions.version_action("s3:DeleteObject", "s3:DeleteObjectVersion"),
     resource=OBJECT_ARN,
-    policy=load_policy,
+    policy=_load_policy,
     conditions=_delete_conditions,
     unsupported={"MFA": ()},
 )
@@ -157,7 +166,7 @@ async def _may_delete(call: Call, name: str, item: dict[str, Any], errors: list[
         what = {"Bucket": name, "Key": item["Key"]}
         if "VersionId" in item:
             what["VersionId"] = item["VersionId"]
-        await may(call, "DeleteObject", what)
+        await may(call, "DeleteObject", what, _load_policy)
     except AwsError as error:
         errors.append(_error(item, error))
         return False

@@ -84,6 +84,15 @@ def is_public(grants: Iterable[Grant]) -> bool:
 # what requests say
 
 
+def conditions(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The condition keys that tell a request's x-amz-acl and x-amz-grant-* headers."""
+    found = {"s3:x-amz-acl": params["ACL"]} if "ACL" in params else {}
+    for name, permission in HEADERS.items():
+        if name in params:
+            found[f"s3:x-amz-grant-{permission.lower().replace('_', '-')}"] = params[name]
+    return found
+
+
 def asked_for(params: Mapping[str, Any], owner: str, bucket_owner: str = "") -> tuple[Grant, ...] | None:
     """The grants that a request's x-amz-acl or x-amz-grant-* headers ask for, None if it has none. owner: the account
     that the bucket or object belongs to; bucket_owner: for an object. Raises AwsError InvalidRequest, InvalidArgument.
@@ -134,7 +143,7 @@ def of_document(document: Mapping[str, Any], owner: str) -> tuple[Grant, ...]:
     """The grants of an AccessControlPolicy. Raises AwsError MalformedACLError, InvalidArgument, AccessDenied."""
     if "Owner" not in document or "ID" not in document["Owner"]:
         raise _malformed()
-    if document["Owner"]["ID"] != canonical_id(owner):
+    if _checked_id(document["Owner"]["ID"]) != canonical_id(owner):
         raise AwsError("AccessDenied", "Access Denied", 403)
     found = []
     for item in document.get("Grants") or []:
@@ -223,18 +232,25 @@ def policy_with(
     bucket: Bucket,
     bucket_grants: tuple[Grant, ...],
     record: ObjectRecord | None,
+    *,
+    looked: bool = False,
 ) -> str | None:
     """The bucket's policy, and beside it what the lists of the bucket and of the object allow this caller.
 
     An object that another account has written is that account's: the bucket's owner needs a grant to read it.
+    looked: that there is no record means that there is no object, which whoever may list the bucket may know.
     """
     held = _permissions(principal, bucket_grants, bucket)
     allowed = [action for permission in held for action in _BUCKET_ACTIONS.get(permission, ())]
     denied: list[str] = []
+    if looked and (record is None or record.marker) and READ in held:
+        allowed += _OBJECT_ACTIONS[READ]
     if record is not None and not record.marker:
         object_actions: list[str] = []
         if record.owner and record.owner == writer(principal):
             object_actions += _OF_OBJECT_OWNER
+            if WRITE in held:
+                object_actions.append("s3:DeleteObject")
         else:
             grants = record.acl or ()
             mine = _permissions(principal, grants, bucket)
@@ -252,6 +268,11 @@ def policy_with(
     if not allowed and not denied:
         return policy
     return _merged(policy, name, tuple(sorted(set(allowed))), tuple(denied))
+
+
+def allowing(policy: str | None, name: str, *actions: str) -> str:
+    """A bucket's policy that allows these actions, too. name: the bucket's."""
+    return _merged(policy, name, actions, ())
 
 
 @functools.lru_cache(512)

@@ -16,7 +16,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import keys, zones
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
-from penstock.services.s3.records import Listed, ObjectRecord, decode_listed, decode_object
+from penstock.services.s3.records import Bucket, Listed, ObjectRecord, decode_listed, decode_object
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError
@@ -123,16 +123,16 @@ def list_conditions(call: Call, params: Params) -> dict[str, Any]:
     return found
 
 
-async def _page(call: Call, params: Params, begin: bytes, most: int) -> tuple[Page, str]:
+async def _page(call: Call, params: Params, begin: bytes, most: int) -> tuple[Page, Bucket]:
     name = params["Bucket"]
     prefix, delimiter = params.get("Prefix", "").encode(), params.get("Delimiter", "").encode()
 
-    def body(txn: Transaction) -> tuple[Page, str]:
+    def body(txn: Transaction) -> tuple[Page, Bucket]:
         bucket = require_bucket(txn, call, params)
         if most == 0:
-            return Page([], None), bucket.account
+            return Page([], None), bucket
         decode = decode_object if bucket.ownership else decode_listed  # whose an object is is not at its record's front
-        return scan_page(txn, keys.objects(name), prefix, delimiter, begin, most, decode), bucket.account
+        return scan_page(txn, keys.objects(name), prefix, delimiter, begin, most, decode), bucket
 
     return await call.store.transact(body, read_only=True)
 
@@ -180,14 +180,15 @@ async def list_objects(call: Call, params: Params) -> Result:
     most = page_size(params)
     encode = encoder(params)
     marker, delimiter, prefix = params.get("Marker", ""), params.get("Delimiter", ""), params.get("Prefix", "")
-    page, account = await _page(call, params, after(marker, delimiter, prefix), most)
+    page, bucket = await _page(call, params, after(marker, delimiter, prefix), most)
     result: Result = {
+        "BucketRegion": bucket.region,
         "Name": params["Bucket"],
         "Prefix": prefix if prefix.isprintable() or prefix.isspace() else encode(prefix),
         "Marker": encode(marker),
         "MaxKeys": most,
         "IsTruncated": page.resume is not None,
-        **_contents(page, encode, owner(account)),
+        **_contents(page, encode, owner(bucket.account)),
     }
     if delimiter:
         result["Delimiter"] = encode(delimiter)
@@ -217,14 +218,15 @@ async def list_objects_v2(call: Call, params: Params) -> Result:
         begin = _read_token(params["ContinuationToken"])
     else:
         begin = after(start, delimiter, prefix, inside=False)
-    page, account = await _page(call, params, begin, most)
+    page, bucket = await _page(call, params, begin, most)
     result: Result = {
+        "BucketRegion": bucket.region,
         "Name": params["Bucket"],
         "Prefix": encode(prefix),
         "MaxKeys": most,
         "KeyCount": len(page.entries),
         "IsTruncated": page.resume is not None,
-        **_contents(page, encode, owner(account) if params.get("FetchOwner") else None),
+        **_contents(page, encode, owner(bucket.account) if params.get("FetchOwner") else None),
     }
     if "ContinuationToken" in params:
         result["ContinuationToken"] = params["ContinuationToken"]

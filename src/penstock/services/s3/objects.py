@@ -8,7 +8,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import acls, checksums, conditions, events, locks, rules, versions, writing, zones
+from penstock.services.s3 import acls, checksums, conditions, events, grants, locks, rules, versions, writing, zones
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.appending import append
 from penstock.services.s3.bodies import receive
@@ -67,8 +67,9 @@ def system_headers(params: Params) -> dict[str, str]:
 def write_conditions(call: Call, params: Params) -> dict[str, Any]:
     """Condition keys of writes that policies speak of."""
     found: dict[str, Any] = {}
-    if "ACL" in params:
-        found["s3:x-amz-acl"] = params["ACL"]
+    found.update(grants.conditions(params))
+    if "WebsiteRedirectLocation" in params:
+        found["s3:x-amz-website-redirect-location"] = params["WebsiteRedirectLocation"]
     if "StorageClass" in params:
         found["s3:x-amz-storage-class"] = params["StorageClass"]
     if "IfNoneMatch" in params:
@@ -77,7 +78,8 @@ def write_conditions(call: Call, params: Params) -> dict[str, Any]:
         found["s3:if-match"] = params["IfMatch"]
     if "CopySource" in params:
         found["s3:x-amz-copy-source"] = params["CopySource"]
-        found["s3:x-amz-metadata-directive"] = params.get("MetadataDirective", "COPY")
+        if "MetadataDirective" in params:
+            found["s3:x-amz-metadata-directive"] = params["MetadataDirective"]
     found.update(encryption_headers.conditions(params))
     if "Tagging" in params:
         tags = parse_header(params["Tagging"])
@@ -235,7 +237,7 @@ def _wanted(params: Params, found: Found, result: Result) -> tuple[int, int]:
         if size:
             result["ContentRange"] = f"bytes {begin}-{end - 1}/{size}"
             result["StatusCode"] = 206
-        if with_checksum:
+        if with_checksum and (part is None or record.checksum_type == checksums.COMPOSITE):
             value = part.checksum if part is not None else record.checksum_value
             checksums.tell(result, record.checksum, value, record.checksum_type)
         return begin, end

@@ -132,7 +132,7 @@ class Page:
         await authorize(call, params)
         result = await call.operation.handler(call, params)
         location = result.get("WebsiteRedirectLocation")
-        if location is not None and conditions:
+        if location is not None:  # of an error document, too
             return Response(301, [("Location", location), *self._ids()])
         return coding.serialize(result, self.request_id)
 

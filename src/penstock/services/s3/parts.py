@@ -27,7 +27,7 @@ from penstock.services.s3.encryption import opening
 from penstock.services.s3.encryption.data_key import DataKey
 from penstock.services.s3.listing import page_size
 from penstock.services.s3.records import PartRecord, Upload, decode_part, encode
-from penstock.services.s3.uploads import initiator, require_upload
+from penstock.services.s3.uploads import initiator, load_policy_of_initiator, require_upload
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError
@@ -222,7 +222,7 @@ def _copy_result(part: PartRecord, upload: Upload) -> dict[str, Any]:
     "s3:ListParts",
     action="s3:ListMultipartUploadParts",
     resource=OBJECT_ARN,
-    policy=load_policy,
+    policy=load_policy_of_initiator,
 )
 async def list_parts(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html"""

@@ -120,7 +120,7 @@ async def put_bucket_policy(call: Call, params: Params) -> Result:
 
     A policy under which its author could not change it again is refused, unless that is confirmed.
     """
-    name, text = params["Bucket"], params["Policy"]
+    name, text = params["Bucket"], params.get("Policy", "")
     bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
     check_policy(text, name)
     if not params.get("ConfirmRemoveSelfBucketAccess"):

@@ -73,7 +73,7 @@ async def load_policy_and_object(call: Call, params: Params) -> str | None:
     if sight.bucket is not None and sight.bucket.zone:
         zones.decide(call, params, sight.bucket)
     record = None if sight.found is None else sight.found.record
-    return make_owners(call, params["Bucket"], sight.bucket, sight.policy, sight.grants, record)
+    return make_owners(call, params["Bucket"], sight.bucket, sight.policy, sight.grants, record, looked=True)
 
 
 def existing_tags(call: Call, params: Params) -> dict[str, Any]:
@@ -169,7 +169,7 @@ async def hide_from_strangers(call: Call, params: Params) -> None:
     if call.principal.kind is Kind.ROOT and call.principal.account == call.account:
         return
     try:
-        await may(call, "ListObjectsV2", {"Bucket": params["Bucket"]})
+        await may(call, "ListObjectsV2", {"Bucket": params["Bucket"], "Prefix": params["Key"]})
     except AwsError:
         raise access_denied() from None
 

@@ -6,11 +6,13 @@ import secrets
 from typing import Any
 
 from penstock.core.call import Call
+from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import acls, checksums, keys, locks, rules
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.encryption import choice
 from penstock.services.s3.encryption import headers as encryption_headers
+from penstock.services.s3.grants import allowing
 from penstock.services.s3.listing import encoder, list_conditions, page_size
 from penstock.services.s3.objects import system_headers, write_conditions
 from penstock.services.s3.records import Upload, decode_part, decode_upload, encode
@@ -82,7 +84,29 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
     return result
 
 
-@operation("s3:AbortMultipartUpload", resource=OBJECT_ARN, policy=load_policy, unsupported={"IfMatchInitiatedTime": ()})
+async def load_policy_of_initiator(call: Call, params: Params) -> str | None:
+    """As `access.load_policy`. Who has begun an upload may list its parts and abort it.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html ("Multipart upload API and permissions")
+    """
+    document = await load_policy(call, params)
+    if call.seen is None or (call.principal.kind is Kind.ROOT and call.principal.account == call.account):
+        return document
+    try:
+        upload = await call.store.transact(lambda txn: require_upload(txn, params), read_only=True)
+    except AwsError:
+        return document  # said again, and then to whoever may know
+    if upload.initiator != call.principal.arn:
+        return document
+    return allowing(document, params["Bucket"], "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+
+
+@operation(
+    "s3:AbortMultipartUpload",
+    resource=OBJECT_ARN,
+    policy=load_policy_of_initiator,
+    unsupported={"IfMatchInitiatedTime": ()},
+)
 async def abort_multipart_upload(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
 
@@ -190,8 +214,9 @@ def _page(
     if marker:
         past = keys.upload_suffix(marker, id_marker)
         begin = max(begin, space + past + b"\0" if id_marker else prefix_end(space + past))
-        if delimiter and marker.startswith(prefix) and marker.endswith(delimiter) and not id_marker:
-            begin = max(begin, prefix_end(space + keys.escape(marker.encode())))
+        cut = marker.find(delimiter, len(prefix)) if delimiter and marker.startswith(prefix) else -1
+        if cut >= 0:  # as in listings of objects, a marker inside of a common prefix stands for all it holds
+            begin = max(begin, prefix_end(space + keys.escape(marker[: cut + len(delimiter)].encode())))
     found: list[tuple[str, str, Upload | None]] = []
     while begin < end:
         common = None

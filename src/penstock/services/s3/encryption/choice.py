@@ -40,16 +40,16 @@ async def choose(call: Call, params: Params) -> DataKey:
         return found
     bucket = call.seen if isinstance(call.seen, Bucket) else None
     default = (bucket.encryption if bucket is not None else None) or _DEFAULT
-    customer = customer_keys.given(call, params)
     mode = params.get("ServerSideEncryption")
+    if mode is not None and not params.keys().isdisjoint(customer_keys.MEMBERS):
+        raise AwsError(
+            "InvalidArgument",
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
+            400,
+            members={"ArgumentName": _NAME, "ArgumentValue": mode},
+        )
+    customer = customer_keys.given(call, params)
     if customer is not None:
-        if mode is not None:
-            raise AwsError(
-                "InvalidArgument",
-                "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
-                400,
-                members={"ArgumentName": _NAME, "ArgumentValue": mode},
-            )
         if SSE_C in default.blocked:
             raise AwsError(
                 "AccessDenied", "The bucket blocks server-side encryption with customer-provided keys (SSE-C).", 403

@@ -64,11 +64,13 @@ def given(call: Call, params: Params, *, reading: bool = False) -> CustomerKey |
         raise _invalid(
             "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key."
         )
+    if reading and MD5 not in params:
+        raise wrong()
     key = _decoded(params[KEY])
     if len(key) != _KEY_BYTES:
-        raise _invalid("The secret key was invalid for the specified algorithm.")
-    if MD5 not in params:
         raise wrong() if reading else _invalid("The secret key was invalid for the specified algorithm.")
+    if MD5 not in params:
+        raise _invalid("The secret key was invalid for the specified algorithm.")
     md5 = hashlib.md5(key, usedforsecurity=False).digest()
     if not hmac.compare_digest(md5, _decoded(params[MD5])):
         raise _invalid("The calculated MD5 hash of the key did not match the hash that was provided.")

@@ -1,0 +1,179 @@
+"""Callers who own neither the bucket nor the object, and requests that only hand-made clients send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import botocore
+import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from served import Served
+
+MINE, OTHER = "111111111111", "222222222222"
+
+
+@pytest.fixture
+def mine(server: Served) -> Any:
+    return server.client("s3", access_key=MINE)
+
+
+@pytest.fixture
+def other(server: Served) -> Any:
+    return server.client("s3", access_key=OTHER)
+
+
+@pytest.fixture
+def anonymous(server: Served) -> Any:
+    return server.client("s3", signature_version=botocore.UNSIGNED)
+
+
+@pytest.fixture
+def public(mine: Any) -> str:
+    """A bucket with lists, which anybody may read and write."""
+    name = f"public-{uuid4().hex}"
+    mine.create_bucket(Bucket=name, ObjectOwnership="ObjectWriter")
+    mine.delete_public_access_block(Bucket=name)
+    mine.put_bucket_acl(Bucket=name, ACL="public-read-write")
+    return name
+
+
+def code_of(call: Any, **params: Any) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    return str(caught.value.response["Error"]["Code"])
+
+
+def status_of(request: Request) -> int:
+    try:
+        return int(urlopen(request).status)
+    except HTTPError as error:
+        return error.code
+
+
+def test_who_may_list_is_told_what_is_not_there(mine: Any, other: Any, anonymous: Any, public: str) -> None:
+    mine.put_object(Bucket=public, Key="private", Body=b"x")
+    assert code_of(anonymous.get_object, Bucket=public, Key="not") == "NoSuchKey"
+    assert code_of(other.get_object, Bucket=public, Key="not") == "NoSuchKey"
+    assert code_of(anonymous.get_object, Bucket=public, Key="private") == "AccessDenied"
+    assert code_of(anonymous.get_object, Bucket=f"not-{uuid4().hex}", Key="not") == "NoSuchBucket"
+
+
+def test_a_policy_for_a_prefix_tells_what_is_not_there_below_it(mine: Any, other: Any) -> None:
+    name = f"prefix-{uuid4().hex}"
+    mine.create_bucket(Bucket=name)
+    about = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{OTHER}:root"}}
+    statements = [
+        {**about, "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"},
+        {**about, "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{name}",
+         "Condition": {"StringLike": {"s3:prefix": "shared/*"}}},
+    ]  # fmt: skip
+    mine.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    assert code_of(other.get_object, Bucket=name, Key="shared/not") == "NoSuchKey"
+    assert code_of(other.get_object, Bucket=name, Key="private/not") == "AccessDenied"
+
+
+def test_who_wrote_an_object_may_delete_it(mine: Any, other: Any, anonymous: Any, public: str) -> None:
+    for client, key in ((mine, "mine"), (other, "others"), (anonymous, "nobodys")):
+        client.put_object(Bucket=public, Key=key, Body=b"x")
+    assert code_of(other.delete_object, Bucket=public, Key="mine") == "AccessDenied"
+    assert code_of(anonymous.delete_object, Bucket=public, Key="others") == "AccessDenied"
+    other.delete_object(Bucket=public, Key="others")
+    wanted = {"Objects": [{"Key": "nobodys"}, {"Key": "mine"}]}
+    done = anonymous.delete_objects(Bucket=public, Delete=wanted)
+    assert [item["Key"] for item in done["Deleted"]] == ["nobodys"]
+    assert [item["Code"] for item in done["Errors"]] == ["AccessDenied"]
+
+
+def test_who_began_an_upload_may_abort_it(mine: Any, other: Any, public: str) -> None:
+    ids = {c: c.create_multipart_upload(Bucket=public, Key="k")["UploadId"] for c in (mine, other)}
+    assert code_of(other.abort_multipart_upload, Bucket=public, Key="k", UploadId=ids[mine]) == "AccessDenied"
+    assert other.list_parts(Bucket=public, Key="k", UploadId=ids[other])["UploadId"] == ids[other]
+    other.abort_multipart_upload(Bucket=public, Key="k", UploadId=ids[other])
+
+
+def test_a_copy_of_what_a_list_lets_one_read(mine: Any, other: Any, public: str) -> None:
+    mine.put_object(Bucket=public, Key="shown", Body=b"x", ACL="public-read")
+    mine.put_object(Bucket=public, Key="hidden", Body=b"x")
+    to = f"to-{uuid4().hex}"
+    other.create_bucket(Bucket=to)
+    other.copy_object(Bucket=to, Key="copy", CopySource=f"{public}/shown")
+    assert code_of(other.copy_object, Bucket=to, Key="copy", CopySource=f"{public}/hidden") == "AccessDenied"
+
+
+def test_policies_see_grants_and_that_nothing_is_said_of_metadata(mine: Any, other: Any) -> None:
+    name, source = f"grants-{uuid4().hex}", f"source-{uuid4().hex}"
+    for bucket in (name, source):
+        mine.create_bucket(Bucket=bucket, ObjectOwnership="ObjectWriter")
+    mine.put_object(Bucket=source, Key="k", Body=b"x")
+    owner = "id=" + mine.list_buckets()["Owner"]["ID"]
+    about = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{OTHER}:root"},
+        "Resource": f"arn:aws:s3:::{name}/*",
+    }
+    put = {"s3:PutObject": {"s3:x-amz-grant-full-control": owner}}
+    statements = [
+        {**about, "Action": action, "Condition": {"StringEquals": condition}} for action, condition in put.items()
+    ]
+    mine.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    assert code_of(other.put_object, Bucket=name, Key="k") == "AccessDenied"
+    other.put_object(Bucket=name, Key="k", GrantFullControl=owner)
+    statements = [
+        {**about, "Action": "s3:PutObject", "Condition": {"StringEquals": {"s3:x-amz-metadata-directive": "COPY"}}}
+    ]
+    mine.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    statements[0].pop("Condition")
+    statements[0].update(Action="s3:GetObject", Resource=f"arn:aws:s3:::{source}/*")
+    mine.put_bucket_policy(Bucket=source, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    params = {"Bucket": name, "Key": "copy", "CopySource": f"{source}/k"}
+    assert code_of(other.copy_object, **params) == "AccessDenied"
+    other.copy_object(**params, MetadataDirective="COPY")
+
+
+def test_copy_sources_as_other_clients_write_them(server: Served) -> None:
+    s3, bucket = server.client("s3"), f"plus-{uuid4().hex}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="a b+c", Body=b"x")
+    for source in (f"{bucket}%2Fa+b%2Bc", f"/{bucket}/a%20b%2Bc", f"{server.endpoint}/{bucket}/a+b%2Bc"):
+        request = Request(_presigned(server, f"/{bucket}/copy", {"x-amz-copy-source": source}), method="PUT")
+        assert status_of(request) == 200, source
+
+
+def _presigned(server: Served, path: str, query: dict[str, str]) -> str:
+    """A URL whose query stands for headers."""
+    request = AWSRequest("PUT", server.endpoint + path, params=query)
+    S3SigV4QueryAuth(Credentials("test", "test"), "s3", "us-east-1", expires=60).add_auth(request)
+    return str(request.url)
+
+
+def test_conditions_in_a_presigned_url(server: Served) -> None:
+    s3, bucket = server.client("s3"), f"presigned-{uuid4().hex}"
+    s3.create_bucket(Bucket=bucket)
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"].strip('"')
+    for query, status in (({"If-Match": "0" * 32}, 412), ({"If-None-Match": "*"}, 412), ({"If-Match": etag}, 200)):
+        request = Request(_presigned(server, f"/{bucket}/k", query), data=b"", method="PUT")
+        assert status_of(request) == status, query
+
+
+def test_a_post_that_is_no_form(server: Served) -> None:
+    s3, bucket = server.client("s3"), f"form-{uuid4().hex}"
+    s3.create_bucket(Bucket=bucket)
+    request = Request(f"{server.endpoint}/{bucket}", data=b"x", headers={"Content-Type": "text/html"}, method="POST")
+    assert status_of(request) == 412
+
+
+def test_a_copy_onto_itself_that_only_decrypts(server: Served) -> None:
+    s3, bucket = server.client("s3"), f"itself-{uuid4().hex}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="aws:kms")
+    same = {"Bucket": bucket, "Key": "k", "CopySource": f"{bucket}/k"}
+    assert s3.copy_object(**same)["ServerSideEncryption"] == "AES256"
+    assert code_of(s3.copy_object, **same) == "InvalidRequest"
