@@ -68,7 +68,8 @@ _TWO = tuple(f"{n:02d}" for n in range(60))
 
 
 @lru_cache(4096)
-def _minute(minute: int) -> str:
+def iso_minute(minute: int) -> str:
+    """The first part of ISO's text, "2015-10-21T07:28:", of a minute since the epoch."""
     t = time.gmtime(minute * 60)
     return f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:"
 
@@ -78,8 +79,8 @@ def iso(seconds: float, millis: bool = False) -> str:
     whole, ms = divmod(round(seconds * 1000), 1000)
     minute, second = divmod(whole, 60)
     if ms or millis:
-        return f"{_minute(minute)}{_TWO[second]}.{ms:03d}Z"
-    return f"{_minute(minute)}{_TWO[second]}Z"
+        return f"{iso_minute(minute)}{_TWO[second]}.{ms:03d}Z"
+    return f"{iso_minute(minute)}{_TWO[second]}Z"
 
 
 def unix(seconds: float) -> float | int:
@@ -91,7 +92,7 @@ def unix(seconds: float) -> float | int:
 
 def _iso_millis(seconds: float) -> str:
     ms = round(seconds * 1000)
-    return f"{_minute(ms // 60_000)}{_TWO[ms // 1000 % 60]}{_MILLIS[ms % 1000]}"
+    return f"{iso_minute(ms // 60_000)}{_TWO[ms // 1000 % 60]}{_MILLIS[ms % 1000]}"
 
 
 def _iso_seconds(seconds: float) -> str:

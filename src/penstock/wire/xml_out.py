@@ -133,8 +133,16 @@ class XmlWriter:
         return write
 
     def _elements(self, name: str, member: Member) -> Write:
+        """A list's elements; a value that is no plain list may bring its own text (`listed_objects`)."""
         each = self._element(name, member)
-        return lambda value: "".join(map(each, value))
+
+        def write(value: Any) -> str:
+            if type(value) is not list and (own := getattr(value, "xml", None)) is not None:
+                text: str = own()
+                return text
+            return "".join(map(each, value))
+
+        return write
 
     def _entries(self, shape: Shape, entry: str, namespace: dict[str, str] | None = None) -> Write:
         assert shape.key is not None and shape.value is not None

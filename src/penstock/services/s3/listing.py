@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from penstock.services.s3.records import Bucket, Listed, ObjectRecord, decode_li
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError
+from penstock.wire.listed_objects import ListedObjects
 
 PAGE = 1000
 LAST = b"\xff"
@@ -48,11 +50,9 @@ def scan_page(
     skip = len(space)
     found: list[tuple[str, Listed | None]] = []
     if not delimiter:
-        for stored, raw in txn.scan(at, end, limit=most + 1):
-            if len(found) == most:
-                return Page(found, stored[skip:])
-            found.append((stored[skip:].decode(), decode(raw)))
-        return Page(found, None)
+        rows = list(txn.scan(at, end, limit=most + 1))
+        more = rows.pop()[0][skip:] if len(rows) > most else None
+        return Page([(stored[skip:].decode(), decode(raw)) for stored, raw in rows], more)
     past_prefix = skip + len(prefix)
     while at < end:
         common = None
@@ -82,6 +82,13 @@ def page_size(params: Params, name: str = "MaxKeys") -> int:
     return min(most, PAGE)
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
+
+
+def _percent_encoded(text: str) -> str:
+    return text if _PLAIN(text) else quote(text, safe="/")
+
+
 _DASHED = {"MaxKeys": "max-keys", "MaxUploads": "max-uploads", "MaxParts": "max-parts"}
 
 
@@ -95,7 +102,7 @@ def encoder(params: Params) -> Callable[[str], str]:
             "InvalidArgument", "Invalid Encoding Method specified in Request", 400,
             members={"ArgumentName": "encoding-type", "ArgumentValue": wanted},
         )  # fmt: skip
-    return lambda text: quote(text, safe="/")
+    return _percent_encoded
 
 
 def after(marker: str, delimiter: str, prefix: str, *, inside: bool = True) -> bytes:
@@ -139,32 +146,25 @@ async def _page(call: Call, params: Params, begin: bytes, most: int) -> tuple[Pa
 
 def _contents(page: Page, encode: Callable[[str], str], shown_owner: dict[str, str] | None) -> Result:
     """Contents and CommonPrefixes of a page."""
-    contents: list[dict[str, Any]] = []
-    prefixes: list[dict[str, Any]] = []
-    for key, record in page.entries:
-        if record is None:
-            prefixes.append({"Prefix": encode(key)})
-            continue
-        entry: dict[str, Any] = {
-            "Key": encode(key),
-            "LastModified": record.modified_ms // 1000,
-            "ETag": f'"{record.etag}"',
-            "Size": record.size,
-            "StorageClass": record.storage_class or "STANDARD",
-        }
-        if record.checksum:
-            entry["ChecksumAlgorithm"] = [record.checksum]
-            entry["ChecksumType"] = record.checksum_type
-        if shown_owner is not None:
-            foreign = record.owner if isinstance(record, ObjectRecord) else ""
-            entry["Owner"] = owner(foreign) if foreign else shown_owner
-        contents.append(entry)
+    objects = [(key, record) for key, record in page.entries if record is not None]
     result: Result = {}
-    if contents:
-        result["Contents"] = contents
-    if prefixes:
-        result["CommonPrefixes"] = prefixes
+    if objects:
+        result["Contents"] = ListedObjects(
+            objects, encode, None if shown_owner is None else _owner_or(shown_owner["ID"])
+        )
+    if len(objects) < len(page.entries):
+        result["CommonPrefixes"] = [{"Prefix": encode(key)} for key, record in page.entries if record is None]
     return result
+
+
+def _owner_or(usual: str) -> Callable[[Listed], str]:
+    """Who owns an object: whom its record names, else the bucket's owner."""
+
+    def owner_id(record: Listed) -> str:
+        foreign = record.owner if isinstance(record, ObjectRecord) else ""
+        return owner(foreign)["ID"] if foreign else usual
+
+    return owner_id
 
 
 @operation(
