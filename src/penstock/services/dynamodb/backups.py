@@ -14,7 +14,7 @@ from penstock.core import arn as arns
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import history, jobs, keys, names, table, table_keys, tables
+from penstock.services.dynamodb import history, jobs, keys, names, table, table_keys, tables, vectors
 from penstock.services.dynamodb.backup_records import BackupRecord, Part, decode, decode_part, encode, find, made, save
 from penstock.services.dynamodb.errors import invalid
 from penstock.store.api import Transaction
@@ -122,6 +122,8 @@ def description(record: BackupRecord, status: str = "") -> dict[str, Any]:
     for name, as_name in (("StreamSpecification", "StreamDescription"), ("SSEDescription", "SSEDescription")):
         if name in shown:
             features[as_name] = shown[name]
+    if source.vectors:
+        features["VectorIndexes"] = [vectors.definition(each) for each in source.vectors]
     if source.ttl_attribute:
         features["TimeToLiveDescription"] = {"TimeToLiveStatus": "ENABLED", "AttributeName": source.ttl_attribute}
     return {

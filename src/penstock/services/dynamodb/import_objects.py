@@ -145,8 +145,7 @@ class _Import:
         if size > MAX_ITEM_BYTES:
             raise invalid("Item size has exceeded the maximum allowed size")
         self.into.key_of(item)
-        for index in self.into.indexes:
-            index.check(item)
+        self.into.check_indexes(item)
         body = records.encode(item)
         self.batch.append((item, body, size))
         self.batch_bytes += len(body)

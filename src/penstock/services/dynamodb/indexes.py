@@ -16,10 +16,12 @@ import msgspec
 from penstock.core.node import Node
 from penstock.services.dynamodb import billing, keys, table, table_keys
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.services.dynamodb.records import size_of
+from penstock.services.dynamodb.index import Index
+from penstock.services.dynamodb.records import item_of, size_of
 from penstock.services.dynamodb.table_keys import KmsRefused
 from penstock.services.dynamodb.table_records import IndexRecord, TableRecord
 from penstock.services.dynamodb.table_rules import MAX_GLOBAL_INDEXES, check_global_index, check_projected, check_units
+from penstock.services.dynamodb.vector_index import VectorIndex
 from penstock.services.dynamodb.writes import add_entry
 from penstock.store.api import Transaction
 from penstock.store.chunked import clear_large_range
@@ -108,13 +110,7 @@ def change(
     txn: Transaction, record_key: bytes, record: TableRecord, updates: list[dict[str, Any]], new_types: dict[str, str]
 ) -> TableRecord:
     """Carry out GlobalSecondaryIndexUpdates. new_types: the request's AttributeDefinitions. Raises AwsError."""
-    if sum("Create" in each or "Delete" in each for each in updates) > 1 or (
-        any("Create" in each for each in updates) and any(index.backfilling for index in record.indexes)
-    ):
-        raise AwsError(
-            "LimitExceededException",
-            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
-        )
+    check_alone(record, updates)
     for each in updates:
         if "Create" in each:
             record = _create(txn, record_key, record, each["Create"], new_types)
@@ -122,22 +118,57 @@ def change(
             record = _delete(txn, record, each["Delete"]["IndexName"])
         elif "Update" in each:
             record = _update(record, each["Update"])
+    return with_used_attributes(record)
+
+
+def check_alone(record: TableRecord, updates: list[dict[str, Any]]) -> None:
+    """Raises LimitExceededException for a second index, of any kind, that is to be made or removed at a time."""
+    if sum("Create" in each or "Delete" in each for each in updates) > 1 or (
+        any("Create" in each for each in updates)
+        and any([each.backfilling for each in record.indexes] + [each.backfilling for each in record.vectors])
+    ):
+        raise AwsError(
+            "LimitExceededException",
+            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
+        )
+
+
+def with_used_attributes(record: TableRecord) -> TableRecord:
+    """The record with the definitions of those attributes alone that are keys, or that vector searches filter by."""
     used = {record.hash_key, record.range_key}
     used.update(name for index in record.indexes for name in (*index.hash_keys, *index.range_keys))
+    used.update(name for vectors in record.vectors for name in (vectors.hash_key, *vectors.filters))
     return table.changed(record, attributes={n: t for n, t in record.attributes.items() if n in used})
+
+
+def types_with(record: TableRecord, new_types: dict[str, str]) -> dict[str, str]:
+    """The table's attribute definitions with a request's. Raises ValidationException where these contradict."""
+    types = {**record.attributes, **new_types}
+    for name, kind in record.attributes.items():
+        if types[name] != kind:
+            raise invalid(f"Attribute {name} is defined as {kind} already")
+    return types
+
+
+def begin_filling(txn: Transaction, record_key: bytes, record: TableRecord, index_id: int) -> None:
+    """Have a new index, of any kind, filled with the items that are there."""
+    txn.set(keys.backfill(uuid.UUID(record.id).bytes, index_id), msgspec.json.encode(Backfill(record_key, index_id)))
+    txn.add(keys.BACKFILLS, 1)
+
+
+def refuse_known(record: TableRecord, name: str) -> None:
+    """Raises ValidationException for a name that an index of the table has."""
+    if name in [each.name for each in record.indexes] + [each.name for each in record.vectors]:
+        raise invalid(f"Attempting to create an index which already exists: {name}")
 
 
 def _create(
     txn: Transaction, record_key: bytes, record: TableRecord, given: dict[str, Any], new_types: dict[str, str]
 ) -> TableRecord:
-    types = {**record.attributes, **new_types}
-    for name, kind in record.attributes.items():
-        if types[name] != kind:
-            raise invalid(f"Attribute {name} is defined as {kind} already")
+    types = types_with(record, new_types)
     definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()]
     check_global_index(given, definitions, record.on_demand)
-    if any(index.name == given["IndexName"] for index in record.indexes):
-        raise invalid(f"Attempting to create an index which already exists: {given['IndexName']}")
+    refuse_known(record, given["IndexName"])
     if sum(index.is_global for index in record.indexes) >= MAX_GLOBAL_INDEXES:
         raise AwsError(
             "LimitExceededException",
@@ -146,9 +177,7 @@ def _create(
     index = _record(given, record.last_index_id + 1, True, record.on_demand)
     check_projected(sum(len(each.non_key_attributes) for each in (*record.indexes, index)))
     index.backfilling = True
-    state = Backfill(record_key, index.id)
-    txn.set(keys.backfill(uuid.UUID(record.id).bytes, index.id), msgspec.json.encode(state))
-    txn.add(keys.BACKFILLS, 1)
+    begin_filling(txn, record_key, record, index.id)
     return table.changed(record, attributes=types, indexes=[*record.indexes, index], last_index_id=index.id)
 
 
@@ -220,14 +249,17 @@ def fill_some(txn: Transaction, begin: bytes = b"") -> bool:
     state = _decode(stored)
     record = txn.get(state.record_key)
     found = None if record is None else table.decode(record)
-    index = None if found is None else next((each for each in found.indexes if each.record.id == state.index_id), None)
+    index = None if found is None else _being_filled(found, state.index_id)
     if found is None or index is None:
         txn.clear(state_key)
         return True
     seen = size_bytes = 0
     begin = state.after + b"\0" if state.after else found.prefix
     for item_key, item in txn.scan(begin, prefix_end(found.prefix), _FILLED_AT_ONCE):
-        add_entry(txn, found, index, item_key, item)
+        if isinstance(index, VectorIndex):
+            index.add(txn, item_key[len(found.prefix) :], item_of(txn, found, item_key, item))
+        else:
+            add_entry(txn, found, index, item_key, item)
         state.after = item_key
         seen += 1
         size_bytes += size_of(item)
@@ -240,10 +272,19 @@ def fill_some(txn: Transaction, begin: bytes = b"") -> bool:
     return True
 
 
+def _being_filled(found: table.Table, index_id: int) -> Index | VectorIndex | None:
+    listed: list[Index | VectorIndex] = [*found.indexes, *found.vectors]
+    return next((each for each in listed if each.record.id == index_id), None)
+
+
 def _finish(txn: Transaction, state: Backfill, record: TableRecord, state_key: bytes) -> None:
     indexes = [
         msgspec.structs.replace(each, backfilling=False) if each.id == state.index_id else each
         for each in record.indexes
     ]
-    txn.set(state.record_key, table.encode(table.changed(record, indexes=indexes)))
+    vectors = [
+        msgspec.structs.replace(each, backfilling=False) if each.id == state.index_id else each
+        for each in record.vectors
+    ]
+    txn.set(state.record_key, table.encode(table.changed(record, indexes=indexes, vectors=vectors)))
     txn.clear(state_key)

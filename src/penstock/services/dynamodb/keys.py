@@ -13,6 +13,8 @@
     ("ddb", "index count", table id, index id)             number of entries, counter
     ("ddb", "index bytes", table id, index id)             sum of entry sizes, counter
     ("ddb", "collection", table id, partition)             bytes in a table and its local indexes, counter
+    ("ddb", "vector", table id, index id) [+ partition] + place
+                                                           an entry of a vector index, see vector_index.py
     ("ddb", "backfill", table id, index id)                indexes.Backfill, JSON: how far a new index is filled
     ("ddb", "backfills")                                   changes when there is an index to fill
     ("ddb", account, region, "policy", table's name, stream's label or "")
@@ -141,6 +143,11 @@ def all_large(table_id: bytes) -> tuple[bytes, bytes]:
 def index(table_id: bytes, index_id: int) -> bytes:
     """What all keys of an index's entries begin with."""
     return pack(("ddb", "index", table_id, index_id))
+
+
+def vectors(table_id: bytes, index_id: int) -> bytes:
+    """What all keys of a vector index's entries begin with."""
+    return pack(("ddb", "vector", table_id, index_id))
 
 
 def index_count(table_id: bytes, index_id: int) -> bytes:

@@ -53,6 +53,9 @@ def source_of(found: Table, params: Params, expressions: Expressions) -> Source:
     name = params.get("IndexName")
     if name is None:
         return Source(found, None, False)
+    if any(each.record.name == name for each in found.vectors):
+        kind = "Query" if params.keys() & {"KeyConditionExpression", "KeyConditions"} else "Scan"
+        raise invalid(f"{kind} operation not supported on this index type.")
     index = found.index(name)
     if index.record.is_global and params.get("ConsistentRead"):
         raise invalid("Consistent reads are not supported on global secondary indexes")

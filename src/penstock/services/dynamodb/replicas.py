@@ -200,6 +200,7 @@ def _create(
         table_class=new.table_class or record.table_class,
         indexes=[msgspec.structs.replace(each, backfilling=False) for each in _with_reads(record.indexes, new)],
         last_index_id=record.last_index_id,
+        vectors=[msgspec.structs.replace(each, backfilling=False) for each in record.vectors],
         filling=True,
         encryption=sealed,
         replicas=[ReplicaRecord(call.region), *others_of_new],

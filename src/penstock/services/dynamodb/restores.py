@@ -29,9 +29,10 @@ from penstock.services.dynamodb import (
     table,
     table_keys,
     tables,
+    vectors,
 )
 from penstock.services.dynamodb.errors import INVALID, invalid
-from penstock.services.dynamodb.table_records import IndexRecord, Restored, TableRecord
+from penstock.services.dynamodb.table_records import IndexRecord, Restored, TableRecord, VectorRecord
 from penstock.services.dynamodb.table_rules import check_throughput, check_units
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -40,9 +41,7 @@ _DAY_S = 86400
 _AT_ONCE = 64
 """Items of a transaction: others wait while one runs, so they are small."""
 _BYTES_AT_ONCE = 1 << 20
-UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "VectorIndexOverride": ([],),
-}
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {}
 
 
 class Restore(msgspec.Struct, omit_defaults=True):
@@ -187,7 +186,9 @@ def _target(call: Call, params: Params, source: TableRecord, restored: Restored)
     local = params.get("LocalSecondaryIndexOverride")
     global_ = params.get("GlobalSecondaryIndexOverride")
     indexes = [*_kept(source, local, False, on_demand), *_kept(source, global_, True, on_demand)]
+    searched = _kept_vectors(source, params.get("VectorIndexOverride"), on_demand)
     used = {source.hash_key, source.range_key, *(n for index in indexes for n in (*index.hash_keys, *index.range_keys))}
+    used.update(name for each in searched for name in (each.hash_key, *each.filters))
     wanted = params.get("OnDemandThroughputOverride")
     given = {} if wanted is None else {"OnDemandThroughput": wanted}
     most = billing.maximums(given, on_demand, _most(source, on_demand))
@@ -208,6 +209,7 @@ def _target(call: Call, params: Params, source: TableRecord, restored: Restored)
         on_demand_since=call.now if on_demand else 0.0,
         indexes=indexes,
         last_index_id=source.last_index_id,
+        vectors=searched,
         filling=True,
         restored=restored,
     )
@@ -243,6 +245,25 @@ def _kept(
         )  # fmt: skip
         billing.set_index(new, given, on_demand)
         kept.append(new)
+    return kept
+
+
+def _kept_vectors(source: TableRecord, override: list[dict[str, Any]] | None, on_demand: bool) -> list[VectorRecord]:
+    """The source's vector indexes, or those of them that the override names. Raises ValidationException."""
+    kept = [msgspec.structs.replace(each, backfilling=False) for each in source.vectors]
+    if override is not None:
+        there = {each.name: each for each in kept}
+        kept = []
+        for given in override:
+            found = there.get(given["IndexName"])
+            if found is None or vectors.definition(found) != given:
+                raise invalid(
+                    f"{INVALID}Index override does not match an index of the source table: {given['IndexName']}. Indexes "
+                    "can be left out of a restore, not added or changed"
+                )
+            kept.append(found)
+    if kept and not on_demand:
+        raise invalid(f"{INVALID}Vector indexes are only supported on tables with BillingMode PAY_PER_REQUEST")
     return kept
 
 

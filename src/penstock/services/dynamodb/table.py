@@ -16,6 +16,7 @@ from penstock.services.dynamodb.index import CompositeIndex, Index
 from penstock.services.dynamodb.key_space import MAX_HASH_KEY_BYTES, MAX_RANGE_KEY_BYTES, KeySpace
 from penstock.services.dynamodb.table_keys import lock_of
 from penstock.services.dynamodb.table_records import TableRecord
+from penstock.services.dynamodb.vector_index import VectorIndex
 from penstock.store.api import Transaction
 from penstock.store.log import Log
 
@@ -37,6 +38,7 @@ class Table(KeySpace):
         "shard",
         "sized",
         "unreplicated",
+        "vectors",
     )
 
     def __init__(self, record: TableRecord) -> None:
@@ -69,6 +71,7 @@ class Table(KeySpace):
             self.shard = Log(keys.stream_log(self.id, record.stream_label, record.stream_shard))
         self.unreplicated = Log(keys.unreplicated(self.id)) if record.replicas else None
         """Of a global table: places that its other replicas have not been told of."""
+        self.vectors = tuple(VectorIndex(each, record, self.id) for each in record.vectors)
         self.has_local = any(not each.is_global for each in record.indexes)
 
     @property
@@ -84,6 +87,13 @@ class Table(KeySpace):
                     raise invalid(f"Cannot read from backfilling global secondary index: {name}")
                 return index
         raise invalid(f"The table does not have the specified index: {name}")
+
+    def check_indexes(self, item: Item) -> None:
+        """Raises ValidationException for an item whose attributes cannot be keys, or vectors, of the table's indexes."""
+        for index in self.indexes:
+            index.check(item)
+        for vectors in self.vectors:
+            vectors.check(item)
 
     def large_key(self, key: bytes) -> bytes:
         """See `KeySpace`."""

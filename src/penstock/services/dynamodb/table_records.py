@@ -41,6 +41,23 @@ class IndexRecord(msgspec.Struct, omit_defaults=True):
         return [self.range_key, *self.more_range_keys] if self.range_key else []
 
 
+class VectorRecord(msgspec.Struct, omit_defaults=True):
+    """What is stored of a vector index. hash_key: empty where the index has no partitions."""
+
+    name: str
+    id: int
+    """Never given twice in a table, to an index of any kind."""
+    attribute: str
+    dimensions: int
+    distance: str
+    """COSINE, EUCLIDEAN or DOT_PRODUCT."""
+    hash_key: str = ""
+    filters: list[str] = []
+    projection: str = "ALL"
+    non_key_attributes: list[str] = []
+    backfilling: bool = False
+
+
 class Restored(msgspec.Struct, omit_defaults=True):
     """Where a restored table came from. at: the time whose items it has, seconds since the epoch."""
 
@@ -120,6 +137,7 @@ class TableRecord(msgspec.Struct, omit_defaults=True):
     decreases_today: int = 0
     indexes: list[IndexRecord] = []
     last_index_id: int = 0
+    vectors: list[VectorRecord] = []
     filling: bool = False
     """Whether a restore or an import is at work: the table is CREATING and takes no other requests."""
     restored: Restored | None = None

@@ -36,7 +36,9 @@ def check_create(params: Mapping[str, Any]) -> None:
     _check_schema_lengths(schema, local or ())
     check_throughput(params)
     check_keys(schema, definitions)
-    if local is None and global_ is None and len(schema) != len(definitions):
+    vectors = params.get("VectorIndexes") or ()
+    searched = [{"KeySchema": each.get("SearchSchema") or ()} for each in vectors]
+    if local is None and global_ is None and not vectors and len(schema) != len(definitions):
         raise invalid(
             INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in "
             "AttributeDefinitions"
@@ -46,7 +48,7 @@ def check_create(params: Mapping[str, Any]) -> None:
         check_local_indexes(local, schema, definitions, names_seen)
     if global_ is not None:
         check_global_indexes(global_, definitions, params.get("BillingMode") == "PAY_PER_REQUEST", names_seen)
-    check_all_used(schema, definitions, [*(local or ()), *(global_ or ())])
+    check_all_used(schema, definitions, [*(local or ()), *(global_ or ()), *searched])
     check_projected(
         sum(len(each["Projection"].get("NonKeyAttributes") or ()) for each in (*(local or ()), *(global_ or ())))
     )

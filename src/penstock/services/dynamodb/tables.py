@@ -27,9 +27,10 @@ from penstock.services.dynamodb import (
     scaling,
     streams,
     table,
+    vectors,
 )
 from penstock.services.dynamodb.backup_records import keep_deleted
-from penstock.services.dynamodb.errors import invalid, table_missing_by_name
+from penstock.services.dynamodb.errors import INVALID, invalid, table_missing_by_name
 from penstock.services.dynamodb.table_records import Restored, TableRecord
 from penstock.services.dynamodb.table_rules import (
     ACCOUNT_MAX_UNITS,
@@ -52,12 +53,10 @@ _NOT_YET: dict[str, tuple[Any, ...]] = {
     "GlobalTableSettingsReplicationMode": (),
 }
 _NOT_CREATED = {
-    "VectorIndexes": (),
     "GlobalTableSourceArn": (),
     **_NOT_YET,
 }
 _NOT_UPDATED = {
-    "VectorIndexUpdates": ([],),
     "GlobalTableWitnessUpdates": ([],),
     "MultiRegionConsistency": ("EVENTUAL",),
     "DisassociationProtectionEnabled": (False,),
@@ -87,7 +86,8 @@ def new_record(call: Call, params: Mapping[str, Any]) -> TableRecord:
         on_demand_since=call.now if on_demand else 0.0,
         indexes=indexes.made(params),
     )
-    record.last_index_id = len(record.indexes)
+    record.vectors = vectors.made(params, len(record.indexes) + 1)
+    record.last_index_id = len(record.indexes) + len(record.vectors)
     billing.set_created(record, params)
     return record
 
@@ -210,7 +210,13 @@ def sizes(txn: Transaction, found: table.Table) -> Sized:
         found.record,
         _counter(txn, found.counted),
         _counter(txn, found.sized),
-        {each.record.id: (_counter(txn, each.counted), _counter(txn, each.sized)) for each in found.indexes},
+        {
+            number: (
+                _counter(txn, keys.index_count(found.id, number)),
+                _counter(txn, keys.index_bytes(found.id, number)),
+            )
+            for number in [each.id for each in found.record.indexes] + [each.id for each in found.record.vectors]
+        },
     )
 
 
@@ -250,6 +256,7 @@ def describe(sized: Sized, status: str) -> dict[str, Any]:
     }
     found.update(billing.describe(record, record.on_demand))
     found.update(indexes.describe(record, status, sized.indexes))
+    found.update(vectors.describe(record, status, sized.indexes))
     found.update(streams.describe(record))
     found.update(replicas.describe(record))
     found.update(encryption.describe(record))
@@ -332,6 +339,7 @@ def erase(txn: Transaction, call: Call, key: bytes, found: Sized) -> None:
         expirations.forget(txn, key, table_id)
     txn.clear(*keys.collections(table_id))
     indexes.clear(txn, table_id, record.indexes)
+    vectors.clear(txn, table_id, record.vectors)
     for kept in (keys.tags(table_id), keys.item_count(table_id), keys.item_bytes(table_id)):
         txn.clear(kept)
 
@@ -379,6 +387,7 @@ async def update_table(call: Call, params: Params) -> Result:
         "OnDemandThroughput",
         "WarmThroughput",
         "SSESpecification",
+        "VectorIndexUpdates",
     }:
         raise invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
@@ -435,13 +444,23 @@ def _update(txn: Transaction, key: bytes, record: TableRecord, params: Params, c
     changed = streams.change(txn, key, changed, params, call.now)
     if params.get("GlobalSecondaryIndexUpdates"):
         changed = indexes.change(txn, key, changed, params["GlobalSecondaryIndexUpdates"], given)
+    if params.get("VectorIndexUpdates"):
+        if params.get("GlobalSecondaryIndexUpdates"):
+            indexes.check_alone(changed, [*params["GlobalSecondaryIndexUpdates"], *params["VectorIndexUpdates"]])
+        changed = vectors.change(txn, key, changed, params["VectorIndexUpdates"], given)
+    if changed.vectors and not changed.on_demand:
+        raise invalid(
+            f"{INVALID}Vector indexes are only supported on tables with BillingMode PAY_PER_REQUEST: {changed.name}"
+        )
     return replicas.switched(changed) if changed.on_demand != record.on_demand else changed
 
 
 def _shared(params: Params, replica: TableRecord) -> Params:
     """What an UpdateTable changes on a replica too: indexes, billing mode, write capacity, warm throughput."""
     shared: Params = {
-        name: params[name] for name in ("AttributeDefinitions", "BillingMode", "WarmThroughput") if name in params
+        name: params[name]
+        for name in ("AttributeDefinitions", "BillingMode", "WarmThroughput", "VectorIndexUpdates")
+        if name in params
     }
     if "MaxWriteRequestUnits" in params.get("OnDemandThroughput", {}):
         shared["OnDemandThroughput"] = _writes_of(params["OnDemandThroughput"])

@@ -238,24 +238,19 @@ def _change(call: Call, txn: Transaction, action: _Action, found: Table, key: by
         item = {} if update is None else records.item_of(txn, found, key, old)
     match action.kind:
         case "Put":
-            _check_indexes(found, action.item)
+            found.check_indexes(action.item)
             return _Change(
                 found, key, old, records.encode(action.item), check_item(action.item), action.item, action.item
             )
         case "Update":
             size, body = updated(action.item, old, item, update, action.values)
             try:
-                _check_indexes(found, item)
+                found.check_indexes(item)
             except AwsError as error:
                 raise bad_update(error) from None
             return _Change(found, key, old, body, size, item, action.item)
         case kind:
             return _Change(found, key, old, b"", 0, {}, action.item, kind == "Delete")
-
-
-def _check_indexes(found: Table, item: Item) -> None:
-    for index in found.indexes:
-        index.check(item)
 
 
 @operation(

@@ -46,13 +46,14 @@ def save(
         expirations.saved(txn, table, key, old, item)
     if table.unreplicated is not None:
         versions.note(txn, table, key, node.own(Moments).of(txn), gone=False, version=version)
-    if table.indexes:
+    if table.indexes or table.vectors:
         if not version:
-            for index in table.indexes:
-                index.check(item)
+            table.check_indexes(item)
         old_item = None if old is None else records.item_of(txn, table, key, old)
         most_bytes = 0 if version else node.settings.item_collection_bytes
         used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size, most_bytes)
+        for vectors in table.vectors:
+            vectors.keep(txn, key[len(table.prefix) :], old_item, item)
     store(txn, table, key, old, body, size)
     if old is None:
         txn.add(table.counted, 1)
@@ -92,8 +93,11 @@ def remove(
         expirations.saved(txn, table, key, old, None)
     if table.unreplicated is not None:
         versions.note(txn, table, key, node.own(Moments).of(txn), gone=True, version=version)
-    if table.indexes:
-        used = _index(txn, table, key, records.item_of(txn, table, key, old), records.size_of(old), None, 0)
+    if table.indexes or table.vectors:
+        old_item = records.item_of(txn, table, key, old)
+        used = _index(txn, table, key, old_item, records.size_of(old), None, 0)
+        for vectors in table.vectors:
+            vectors.keep(txn, key[len(table.prefix) :], old_item, None)
     if records.is_large(old):
         clear_large(txn, table.large_key(key))
     txn.clear(key)
