@@ -75,6 +75,7 @@ def test_what_is_too_large_goes_without_tests(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_requests_and_awswrangler_as_layers(own_server: Served, tmp_path: Path) -> None:
     """The packages themselves, from the index: the blueprint with awswrangler, and a function that asks by HTTP."""
     if subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(tmp_path), "requests"],

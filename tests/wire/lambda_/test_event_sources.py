@@ -161,6 +161,7 @@ def test_mappings_that_cannot_be(server: Served) -> None:
         {"EventSourceArn": stream, "StartingPosition": "AT_TIMESTAMP"},
         {"EventSourceArn": stream[:-3] + "999", "StartingPosition": "LATEST"},
         {"EventSourceArn": "arn:aws:sqs:us-east-1:000000000000:none"},
+        {"EventSourceArn": stream.partition("/stream/")[0], "StartingPosition": "LATEST"},
         {"EventSourceArn": stream, "StartingPosition": "LATEST", "FilterCriteria": {"Filters": [{"Pattern": "x"}]}},
         {"EventSourceArn": stream, "StartingPosition": "LATEST", "FunctionName": "nobody"},
         {},

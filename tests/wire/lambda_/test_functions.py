@@ -193,6 +193,21 @@ def test_configurations_that_cannot_be(server: Served, parameters: dict[str, Any
     assert message in error.value.response["Error"]["Message"]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "most"),
+    [
+        ({"MemorySize": 10_241}, 10_240),
+        ({"EphemeralStorage": {"Size": 10_241}}, 10_240),
+        ({"Timeout": 901}, 900),
+    ],
+)
+def test_sizes_and_times_have_awss_bounds(server: Served, parameters: dict[str, Any], most: int) -> None:
+    with pytest.raises(ClientError) as error:
+        create(server, **parameters)
+    assert error.value.response["Error"]["Code"] == "ValidationException"
+    assert f"Member must have value less than or equal to {most}" in error.value.response["Error"]["Message"]
+
+
 @pytest.mark.parametrize("missing", ["Runtime", "Handler"])
 def test_a_zip_needs_runtime_and_handler(server: Served, missing: str) -> None:
     parameters = {"FunctionName": "f", "Runtime": RUNTIME, "Role": ROLE, "Handler": "app.handler"}

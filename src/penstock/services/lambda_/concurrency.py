@@ -37,8 +37,11 @@ class Gate:
         metrics.watch(node, self)
 
     @contextmanager
-    def enter(self, target: Target) -> Iterator[None]:
-        """Hold a place for an invocation. Raises AwsError TooManyRequestsException where there is none."""
+    def enter(self, target: Target) -> Iterator[int]:
+        """Hold a place for an invocation; gives how many the function has under way, this one included.
+
+        Raises AwsError TooManyRequestsException where there is none.
+        """
         latest = target.latest
         key: tuple[str, ...]
         if latest.reserved is not None:
@@ -60,7 +63,7 @@ class Gate:
         running[key] += 1
         each[own] += 1
         try:
-            yield
+            yield each[own]
         finally:
             running[key] -= 1
             if not running[key]:

@@ -62,7 +62,7 @@ def _invalid(target: str) -> AwsError:
 async def _check_there(call: Call, arn: arns.Arn, target: str) -> None:
     """Ask the target's service, as the service that owns the function would."""
     if (arn.service, _CALLS[arn.service]) not in REGISTRY:
-        raise _invalid(target)
+        raise rules.invalid(f"The destination ARN {target} is invalid: Penstock has no {arn.service} yet.")
     ask = {
         "lambda": ("GetFunctionConfiguration", {"FunctionName": target}),
         "s3": ("HeadBucket", {"Bucket": arn.resource}),

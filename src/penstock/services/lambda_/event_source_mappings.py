@@ -23,6 +23,8 @@ from penstock.wire.errors import AwsError
 
 PAGE = 100
 FILTERS_MAX = 10
+_SOURCES = ("kinesis", "sqs", "kafka", "mq", "rds")
+"""Services that AWS reads for functions, and that are not here."""
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "ParallelizationFactor": (1,),
     "TumblingWindowInSeconds": (0,),
@@ -183,6 +185,8 @@ async def _check_source(call: Call, source: str, function: Function, params: Par
     if arn.service != "dynamodb" or "/stream/" not in source:
         if "DestinationConfig" in params and arn.service == "sqs":
             raise rules.invalid("Unsupported DestinationConfig parameter for given event source mapping type.")
+        if arn.service not in _SOURCES:
+            raise rules.invalid("Unrecognized event source.")
         raise rules.invalid(
             f"Error occurred while reading the event source {source}: Penstock reads DynamoDB's streams for functions, and "
             f"has no {arn.service} yet."

@@ -104,14 +104,13 @@ async def run(
     trace, rounds = recursion.step(trace, function, node.clock.now())
     recursion.check(target.latest, rounds)
     spec = await ready.spec(function)
-    credentials = await ready.credentials(function)
     where = function.account, function.region, function.name
     try:
-        with ready.gate.enter(target):
+        with ready.gate.enter(target) as running:
             outcome = await node.runtime.invoke(
                 spec,
                 Invocation(request_id, payload, target.arn, client_context, trace_id=trace, stream=stream),
-                credentials,
+                await ready.credentials(function, running),
             )
     except TooManyEnvironments:
         metrics.count(node, "throttles_total", *where)
@@ -134,7 +133,7 @@ class Ready:
         self.gate = Gate(node)
         self._folders = node.own(PackageFolders)
         self._specs: dict[tuple[str, str], FunctionSpec] = {}
-        self._credentials: dict[tuple[str, str], Credentials] = {}
+        self._credentials: dict[tuple[str, str, int], Credentials] = {}
         self._prepared: set[asyncio.Future[None]] = set()
         self.principals: dict[str, identity.Principal] = {}
         """Who a function acts as, by the function's ARN."""
@@ -209,9 +208,13 @@ class Ready:
         if reason:
             log.warning("version %s of %s has no snapshot: %s", function.version, function.name, reason)
 
-    async def credentials(self, function: Function) -> Credentials:
-        """Temporary credentials of the function's role, used again until an hour before they expire."""
-        key = (function.role, function.arn)
+    async def credentials(self, function: Function, running: int = 1) -> Credentials:
+        """Temporary credentials of the function's role, used again until an hour before they expire.
+
+        running: how many invocations are under way, this one included. Environments that are made side by side so have keys
+        of their own, as on AWS.
+        """
+        key = (function.role, function.arn, running)
         known = self._credentials.get(key)
         if known is not None and known.expires_at - CREDENTIAL_MARGIN_S > self._node.clock.now():
             return known
