@@ -12,7 +12,7 @@ import msgspec
 from penstock.core.authz import require
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import grants, keys, rules, versions
+from penstock.services.s3 import events, grants, keys, rules, versions
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, get_grants, load_policy, require_bucket
 from penstock.services.s3.reading import existing_tags, load_policy_and_object
 from penstock.services.s3.records import BLOCK_PUBLIC_ACLS, NO_BLOCK, Bucket, Grant, ObjectRecord, Upload, encode
@@ -256,6 +256,8 @@ async def put_object_acl(call: Call, params: Params) -> Result:
         _check_block(call, bucket, wanted, "s3:PutObjectAcl", f"arn:aws:s3:::{params['Bucket']}/{params['Key']}")
         record.acl = wanted
         txn.set(at, encode(record))
+        if bucket.has_notification:
+            events.emit(txn, call, params["Bucket"], bucket, "ObjectAcl:Put", params["Key"], record)
 
     await call.store.transact(body)
     return {}
