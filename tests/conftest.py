@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from served import Served
 
+# How long an example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("penstock", deadline=None)
+hypothesis.settings.load_profile("penstock")
 CASES = {
     "test_smithy_cases.py::test_requests": "smithy, requests",
     "test_smithy_cases.py::test_answers": "smithy, answers",

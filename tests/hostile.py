@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import gzip
 import hashlib
@@ -10,8 +11,9 @@ import json
 import random
 import struct
 from typing import NamedTuple
+from urllib.parse import quote
 
-from maker import SETTING_UP, Maker
+from maker import SETTING_UP, TEXTS, Maker
 from penstock.core.operation import REGISTRY
 from penstock.edge import sigv4
 from penstock.wire import catalog, models
@@ -41,6 +43,12 @@ FRAMING = [
     b"Connection: close, keep-alive\r\n", b"X-Amz-Date: \xff\xfe\r\n", b"Content-Encoding: gzip, gzip\r\n",
     b"Transfer-Encoding: chunked\r\nTrailer: Content-Length\r\n", b"Content-Length:\r\n", b"Content-Length: 1e1\r\n",
 ]  # fmt: skip
+OWN = [
+    "/_penstock/health", "/_penstock/ready", "/_penstock/metrics", "/_penstock/state", "/_penstock/authz",
+    "/_penstock/authz/why", "/_penstock/authz/calls", "/_penstock/nothing", "/_localstack/health", "/_localstack/init",
+    "/_dynamodb/contributors", "/_lambda/packages/AAAA", "/_",
+]  # fmt: skip
+"""The server's own pages, but for the two that empty it and move its clock."""
 BODIES = [
     b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"0\r\n\r\nGET /_penstock/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
     b"ffffffffffffffff\r\n", b"5;a=b\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n", b"-1\r\n\r\n", b"5\nhello\n0\n\n", b"",
@@ -76,6 +84,8 @@ class Hostile:
 
     def next(self) -> Sent:
         """The next one."""
+        if self._random.random() < 0.06:
+            return self._door()
         service, operation = self._random.choice(self._served if self._random.random() < 0.96 else self._any)
         method, target, body, headers = self._maker.request(service, operation)
         trick = self._random.random()
@@ -132,6 +142,71 @@ class Hostile:
             return given
         authorization = f"{sigv4.ALGORITHM} Credential=test/{scope.text}, SignedHeaders={scope.signed_headers}"
         return {**given, "authorization": f"{authorization}, Signature={found}"}
+
+    def _door(self) -> Sent:
+        """A way in that is no operation: a website, a function's URL, a form, a preflight, the server's own pages."""
+        pick, text = self._random.choice, self._random.choice(TEXTS)
+        port = self._host.rpartition(":")[2]
+        path = quote(pick([f"/{text}", "/key", "/", "/" + text * 40, "/..", "//"]), safe=pick(["/", "/%", "/?&="]))
+        headers = {"host": self._host, **({} if self._random.random() < 0.7 else self._odd_headers())}
+        method, body = pick(["GET", "GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE"]), b""
+        which = pick(["website", "url", "url", "form", "preflight", "own"])
+        match which:
+            case "website":
+                headers["host"] = (
+                    f"{pick(['bucket', 'nope', 'B_ad', 'x' * 80])}.s3-website{pick(['', '-us-east-1'])}.localhost:{port}"
+                )
+            case "url":
+                headers |= {
+                    "host": f"{self._maker.url_host}:{port}",
+                    "cookie": text.strip(),
+                    "content-type": pick(["", "text/plain", "x"]),
+                }
+                body = pick([b"", b"{}", b"\xff" * 50, self._nested("lambda")])
+            case "form":
+                method, path, body = "POST", pick(["/bucket", "/nope", "/bucket/key"]), self._form()
+                headers["content-type"] = pick(
+                    ["multipart/form-data; boundary=b", 'multipart/form-data; boundary="b"', "multipart/form-data"]
+                )
+            case "preflight":
+                asked = {
+                    "origin": pick(["http://a.example", "null", text.strip()]),
+                    "access-control-request-method": pick(["PUT", "", "X"]),
+                }
+                headers |= asked | {"access-control-request-headers": ",".join([text.strip()] * pick([1, 300]))}
+                method, path = "OPTIONS", pick([path, "/bucket/key", "/2015-03-31/functions"])
+            case _:
+                path = pick(OWN) + pick(
+                    ["", "?limit=x", "?limit=-1&denied=%00", "?principal=" + quote(text), "/" + quote(text)]
+                )
+                method, body = (
+                    pick(["GET", "POST", "PUT"]),
+                    pick([b"", b"{}", b"[]", b'{"principal":1,"action":[]}', self._nested("iam")]),
+                )
+        return Sent(f"door:{which}", *self._framed(method, path, {k: v for k, v in headers.items() if v}, body))
+
+    def _form(self) -> bytes:
+        """Fields of an upload by form: some that count, a policy or what is left of one, and the file, last or not."""
+        pick = self._random.choice
+        policy = base64.b64encode(json.dumps({
+            "expiration": pick(["2099-01-01T00:00:00Z", "never", 5]),
+            "conditions": pick([
+                [], [["starts-with", "$key", ""]], [["content-length-range", "a", -1]], {"a": 1}, [[]], [None],
+            ]),
+        }).encode()).decode()  # fmt: skip
+        fields = {
+            "key": pick(["k", "${filename}", "", "x" * 2000]), "policy": pick([policy, policy[:-3], "", "e30="]),
+            "x-amz-credential": pick(["test/20260101/us-east-1/s3/aws4_request", "x"]), "acl": "private",
+            "x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-date": pick(["20260101T000000Z", "x"]),
+            "x-amz-signature": pick(["0" * 64, ""]), "AWSAccessKeyId": pick(["", "test"]), "signature": pick(["", "AAAA"]),
+            "file": pick(["hello", "x" * 70_000]), "success_action_status": pick(["201", "-1"]),
+        }  # fmt: skip
+        names = [name for name in fields if self._random.random() < 0.7]
+        parts = "".join(
+            f'--b\r\nContent-Disposition: form-data; name="{name}"{pick(["", "; filename=a"])}\r\n\r\n{fields[name]}\r\n'
+            for name in names
+        )
+        return (parts + pick(["--b--\r\n", "--b", ""])).encode()
 
     def _nested(self, service: str) -> bytes:
         depth = self._random.choice(DEEP)

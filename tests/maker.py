@@ -37,6 +37,7 @@ ALLOW = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Res
 OPEN = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}}'
 USER, ROLE = (f"arn:aws:iam::000000000000:{name}" for name in ("user/a", "role/r"))
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/table"
+WEBSITE = b"<WebsiteConfiguration><IndexDocument><Suffix>key</Suffix></IndexDocument></WebsiteConfiguration>"
 CERTIFICATE = issue("c.example")
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
@@ -133,6 +134,15 @@ SETTING_UP: list[Step] = [
         }).encode(),
         {},
     ),
+    ("lambda", "POST", "/2021-10-31/functions/f/url", b'{"AuthType":"NONE","Cors":{"AllowOrigins":["http://a.example"]}}', {}),
+    (
+        "lambda", "POST", "/2015-03-31/functions/f/policy",
+        b'{"StatementId":"u","Action":"lambda:InvokeFunctionUrl","Principal":"*","FunctionUrlAuthType":"NONE"}', {},
+    ),
+    (
+        "s3", "PUT", "/bucket?website",
+        WEBSITE, {"Content-MD5": base64.b64encode(hashlib.md5(WEBSITE, usedforsecurity=False).digest()).decode()},
+    ),
 ]  # fmt: skip
 """(service, method, target, body, headers) of requests that make what later ones may be about."""
 DESTROYING = frozenset({
@@ -151,6 +161,7 @@ class Maker:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.named = dict(NAMED)
+        self.url_host = "x.lambda-url.us-east-1.localhost"
         self._known, self._wrong, self._optional = 0.85, 0.05, 0.3
         """How likely a value is one that there is, is of another type, or is there at all where it need not be."""
 
@@ -158,6 +169,8 @@ class Maker:
         """Take the names that the server gave out itself from the answer to a request of `SETTING_UP`."""
         if service == "kms":
             self.named["KeyId"] = self.named["TargetKeyId"] = [json.loads(answer)["KeyMetadata"]["KeyId"]]
+        if service == "lambda" and b'FunctionUrl"' in answer:
+            self.url_host = json.loads(answer)["FunctionUrl"].split("/")[2].partition(":")[0]
         if service == "dynamodb":
             self.named["StreamArn"] = [json.loads(answer)["TableDescription"]["LatestStreamArn"]]
             self.named["EventSourceArn"] = self.named["StreamArn"]

@@ -202,8 +202,9 @@ def listed(element: Any, caller: Caller) -> str:
             element.get("AWS", [])
         ) else ""  # fmt: skip
     names = ["*"] if element == "*" else as_list(element.get("AWS", []))
-    if caller.kind == "web identity" and caller.arn in as_list({} if element == "*" else element.get("Federated", [])):
-        return "direct"
+    if caller.kind == "web identity":
+        providers = [] if element == "*" else as_list(element.get("Federated", []))
+        return "direct" if "*" in names or caller.arn in providers else ""
     own_account = (caller.account, f"arn:aws:iam::{caller.account}:root")
     if caller.account and (caller.arn in names or (caller.id and caller.id in names)):
         return "direct"

@@ -77,7 +77,10 @@ class PrincipalSet:
         kind = principal.kind
         if kind is Kind.SERVICE:
             return Named.OUTRIGHT if self.anybody or principal.arn in self.services else Named.NOT
-        if principal.arn in self.arns or principal.arn in self.federated:
+        if kind is Kind.WEB:
+            # A provider's ARN names its account too, but who comes from it is none of that account's principals.
+            return Named.OUTRIGHT if self.anybody or principal.arn in self.federated else Named.NOT
+        if principal.arn in self.arns:
             return Named.OUTRIGHT
         if kind is Kind.ROOT and principal.account in self.accounts:
             return Named.OUTRIGHT
