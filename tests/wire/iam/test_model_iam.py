@@ -320,4 +320,4 @@ def test_an_account_is_what_its_model_says() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_accounts_are_what_their_models_say() -> None:
-    run(20, 60)
+    run(8, 50)
