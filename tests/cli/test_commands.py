@@ -21,7 +21,7 @@ def run(
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))}
     return subprocess.run(
         [sys.executable, "-m", "penstock", *arguments], env={**clean, **(env or {}), "PYTHONPATH": str(SRC)},
-        capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
+        capture_output=True, text=True, timeout=180, check=False, cwd=cwd,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def run(server: Served | None, *arguments: str) -> subprocess.CompletedProcess[s
     env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))}
     env |= {"PYTHONPATH": str(SRC)} | ({"AWS_ENDPOINT_URL": server.endpoint} if server else {})
     command = [sys.executable, "-m", "penstock", "iam", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
 
 
 def policy(*statements: dict[str, Any]) -> str:

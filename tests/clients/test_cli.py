@@ -25,7 +25,7 @@ def aws(server: Served, *words: str, fails: bool = False) -> Any:
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     env = {**environment(), **keys, "AWS_ENDPOINT_URL": server.endpoint, "AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1"}
     command = [str(interpreter("cli")), "-m", "awscli", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=180)
     assert (done.returncode != 0) is fails, done.stderr
     if fails:
         return done.stderr

@@ -52,7 +52,7 @@ def program() -> Path:
 def test_services(server: Served) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))}
     done = subprocess.run(
-        [str(program()), server.endpoint, "go-" + uuid.uuid4().hex[:10]], text=True, capture_output=True, timeout=60,
+        [str(program()), server.endpoint, "go-" + uuid.uuid4().hex[:10]], text=True, capture_output=True, timeout=180,
         env={**environment, "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull},
     )  # fmt: skip
     assert (done.stdout, done.returncode) == ("all\n", 0), done.stderr

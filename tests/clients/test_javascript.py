@@ -22,7 +22,7 @@ def test_services(server: Served, tmp_path: Path) -> None:
     (place / "app.zip").write_bytes(package())
     done = subprocess.run(
         ["node", "services.mjs", server.endpoint, "app.zip", RUNTIME], cwd=place, env=environment(), text=True,
-        capture_output=True, timeout=60,
+        capture_output=True, timeout=180,
     )  # fmt: skip
     assert (done.stdout, done.returncode) == ("all\n", 0), done.stderr
 
@@ -30,7 +30,7 @@ def test_services(server: Served, tmp_path: Path) -> None:
 def test_documents(server: Served, tmp_path: Path) -> None:
     done = subprocess.run(
         ["node", "documents.mjs", server.endpoint], cwd=workplace(tmp_path), env=environment(), text=True,
-        capture_output=True, timeout=60,
+        capture_output=True, timeout=180,
     )  # fmt: skip
     assert (done.stdout, done.returncode) == ("all\n", 0), done.stderr
 

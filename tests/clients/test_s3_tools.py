@@ -64,5 +64,5 @@ def test_s3transfer_in_parallel(server: Served, bucket: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("script", ["s3fs_files", "pyarrow_files", "duckdb_files"])
 def test_library(server: Served, bucket: str, script: str) -> None:
     command = [str(interpreter("libraries")), str(HERE / f"{script}.py"), server.endpoint, bucket]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=180)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-2000:]

