@@ -12,6 +12,7 @@ from dynamodb_calls import Calls
 from penstock.services.dynamodb import jobs
 from penstock.services.dynamodb.indexes import fill_some
 from penstock.store.api import Store
+from penstock.store.tuples import range_of
 from penstock.wire.errors import AwsError
 
 
@@ -144,3 +145,42 @@ async def test_a_restored_table_is_of_one_moment(ddb: Calls) -> None:
         await asyncio.gather(*movers)
         worker.cancel()
         await asyncio.wait([worker])
+
+
+async def test_an_encrypted_table_with_vectors_on_every_engine(store: Store) -> None:
+    """Its key is asked for while many write; nonces are never shared by the engine's threads, so all of it opens again."""
+    ddb = Calls(store)
+    await ddb(
+        "CreateTable", TableName="sealed", BillingMode="PAY_PER_REQUEST", SSESpecification={"Enabled": True},
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        VectorIndexes=[{
+            "IndexName": "near", "VectorAttribute": {"AttributeName": "v"}, "Projection": {"ProjectionType": "ALL"},
+            "Dimensions": 2, "DistanceFunction": "EUCLIDEAN",
+        }],
+    )  # fmt: skip
+
+    async def write(n: int) -> None:
+        vector = {"L": [{"N": f"{n}"}, {"N": "0"}]}
+        await ddb(
+            "PutItem", TableName="sealed", Item={**key(f"{n % 9}"), "v": vector, "d": {"S": "x" * (n % 3) * 50_000}}
+        )
+
+    await asyncio.gather(*(write(n) for n in range(27)))
+    items = (await ddb("Scan", TableName="sealed"))["Items"]
+    assert sorted(each["pk"]["S"] for each in items) == [str(n) for n in range(9)]
+    found = await ddb(
+        "SearchVectors", TableName="sealed", IndexName="near", SearchVector=[{"N": "0"}, {"N": "0"}], TopK=9
+    )
+    scores = {each["Item"]["pk"]["S"]: each["Score"] for each in found["SearchResults"]}
+    assert scores == {each["pk"]["S"]: float(each["v"]["L"][0]["N"]) for each in items}
+    stored = [value async for value in _values(store)]
+    assert stored
+    assert not any(b'"pk"' in value for value in stored)
+
+
+async def _values(store: Store) -> Any:
+    """What lies where items do."""
+    begin, end = range_of(("ddb", "item"))
+    for _, value in await store.transact(lambda txn: list(txn.scan(begin, end)), read_only=True):
+        yield value

@@ -246,3 +246,49 @@ def test_what_runs_by_itself_opens_tables_too(own_server: Served) -> None:
     client = server.client("dynamodb")
     advance(server, 120)
     wait(lambda: [each["pk"]["S"] for each in client.scan(TableName=name)["Items"]] == ["b"])
+
+
+def test_imports_exports_and_deleted_tables(own_server: Served) -> None:
+    server = own_server
+    client, s3 = server.client("dynamodb"), server.client("s3")
+    s3.create_bucket(Bucket="source")
+    lines = [json.dumps({"Item": {"pk": {"S": f"{n}"}, "text": {"S": "x" * 100}}}) for n in range(300)]
+    s3.put_object(Bucket="source", Key="in/items.json", Body="\n".join(lines).encode())
+    imported = client.import_table(
+        S3BucketSource={"S3Bucket": "source", "S3KeyPrefix": "in/"}, InputFormat="DYNAMODB_JSON",
+        TableCreationParameters={
+            "TableName": "imported", "BillingMode": "PAY_PER_REQUEST", "SSESpecification": {"Enabled": True},
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        },
+    )["ImportTableDescription"]["ImportArn"]  # fmt: skip
+
+    def status(arn: str) -> str:
+        return str(client.describe_import(ImportArn=arn)["ImportTableDescription"]["ImportStatus"])
+
+    wait(lambda: status(imported) == "COMPLETED")
+    shown = client.describe_table(TableName="imported")["Table"]
+    assert (shown["ItemCount"], shown["SSEDescription"]["Status"]) == (300, "ENABLED")
+    client.update_continuous_backups(
+        TableName="imported", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+    server.restart()
+    client = server.client("dynamodb")
+    arn = client.export_table_to_point_in_time(TableArn=shown["TableArn"], S3Bucket="source", S3Prefix="out")
+    arn = arn["ExportDescription"]["ExportArn"]
+    wait(lambda: client.describe_export(ExportArn=arn)["ExportDescription"]["ExportStatus"] == "COMPLETED")
+    assert client.describe_export(ExportArn=arn)["ExportDescription"]["ItemCount"] == 300
+    statement = {"Statement": "SELECT * FROM imported WHERE pk = '7'"}
+    assert client.batch_execute_statement(Statements=[statement])["Responses"][0]["Item"]["pk"] == {"S": "7"}
+    client.delete_table(TableName="imported")
+
+    def kept() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.list_backups(BackupType="SYSTEM")["BackupSummaries"]
+        return [each for each in found if each["BackupStatus"] == "AVAILABLE"]
+
+    wait(lambda: bool(kept()))
+    server.restart()
+    client = server.client("dynamodb")
+    client.restore_table_from_backup(TargetTableName="restored", BackupArn=kept()[0]["BackupArn"])
+    assert wait_active(client, "restored")["SSEDescription"]["Status"] == "ENABLED"
+    assert client.scan(TableName="restored", Select="COUNT")["Count"] == 300

@@ -1,4 +1,4 @@
-"""A table with everything that follows its items (indexes, stream, time to live) against a model, with SIGKILL as a step."""
+"""A table with all that follows its items (indexes, vectors, stream, expiry) against a model, with SIGKILL as a step."""
 
 from __future__ import annotations
 
@@ -67,6 +67,10 @@ class Model(RuleBasedStateMachine):
             LocalSecondaryIndexes=[{
                 "IndexName": "local", "KeySchema": _schema("pk", "size"), "Projection": {"ProjectionType": "KEYS_ONLY"},
             }],
+            VectorIndexes=[{
+                "IndexName": "near", "VectorAttribute": {"AttributeName": "v"}, "Dimensions": 2,
+                "DistanceFunction": "EUCLIDEAN", "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}, **sse,
         )  # fmt: skip
         self.client.update_time_to_live(
@@ -87,9 +91,11 @@ class Model(RuleBasedStateMachine):
         if old != new:
             self.told.append(("INSERT" if not old else "MODIFY" if new else "REMOVE", old, new))
 
-    @rule(key=KEYS, kind=KINDS, size=SIZES, text=TEXTS, expires=st.booleans())
-    def put(self, key: Key, kind: str, size: int | None, text: str, expires: bool) -> None:
+    @rule(key=KEYS, kind=KINDS, size=SIZES, text=TEXTS, expires=st.booleans(), vector=st.sampled_from([None, 3, 4]))
+    def put(self, key: Key, kind: str, size: int | None, text: str, expires: bool, vector: int | None) -> None:
         item = made(key, kind, size, text)
+        if vector:
+            item["v"] = {"L": [{"N": str(vector)}, {"N": "0"}]}
         if expires:
             item["at"] = {"N": str(int(now(_running[0])) + EXPIRES_IN_S)}
         self.client.put_item(TableName=self.table, Item=item)
@@ -164,6 +170,11 @@ class Model(RuleBasedStateMachine):
         assert by_key(self.read("all")) == by_key(with_kind)
         self.entries("some", [i for i in with_kind if "size" in i], {"pk", "sk", "kind", "size", "text"})
         self.entries("local", [i for i in self.items.values() if "size" in i], {"pk", "sk", "size"})
+        near = self.client.search_vectors(
+            TableName=self.table, IndexName="near", SearchVector=[{"N": "0"}, {"N": "0"}], TopK=50
+        )["SearchResults"]
+        vectors = {key: float(item["v"]["L"][0]["N"]) for key, item in self.items.items() if "v" in item}
+        assert {key_of(each["Item"]): each["Score"] for each in near} == vectors
         told = [
             (record["eventName"], record["dynamodb"].get("OldImage", {}), record["dynamodb"].get("NewImage", {}))
             for record in self.records()
