@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -172,3 +173,24 @@ def test_a_deleted_functions_invocations_end_and_its_name_is_free(server: Served
         thread.join()
     assert set(codes) <= {"answered", "ResourceNotFoundException"}, codes
     assert codes["answered"] > 0
+
+
+def test_an_accounts_concurrency_is_shared_by_its_functions(tmp_path: Path) -> None:
+    source = "import time\ndef handler(event, context):\n    time.sleep(2)\n"
+    server = Served(tmp_path / "data", "--function-concurrency", "2").start()
+    try:
+        names = [create(server, source, Timeout=30)["FunctionName"] for _ in range(2)]
+        reasons: Counter[str] = Counter()
+
+        def invoke(client: Any, number: int) -> None:
+            try:
+                client.invoke(FunctionName=names[number % 2])
+                reasons["ran"] += 1
+            except ClientError as error:
+                assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+                reasons[error.response["Reason"]] += 1
+
+        at_once(server, invoke, 6)
+        assert reasons == {"ran": 2, "ConcurrentInvocationLimitExceeded": 4}
+    finally:
+        server.kill()
