@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -56,7 +57,8 @@ def _new(arguments: argparse.Namespace) -> int:
         print(f"penstock: {target} is there already", file=sys.stderr)
         return 2
     shutil.copytree(folder_of_all() / arguments.blueprint, target, ignore=shutil.ignore_patterns("__pycache__"))
-    print(
-        f"{target} is made. Next: penstock deploy {target} && penstock invoke {target.name} --event {target}/event.json"
-    )
+    wanted = json.loads((target / "function.json").read_text()).get("Layers", [])
+    steps = [f"penstock layer {layer} {layer}" for layer in wanted]
+    steps += [f"penstock deploy {target}", f"penstock invoke {target.name} --event {target}/event.json"]
+    print(f"{target} is made. Next: {' && '.join(steps)}")
     return 0

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import logging
 import zipfile
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from penstock.services.lambda_.concurrency import Gate
 from penstock.services.lambda_.pace import throttled
 from penstock.services.lambda_.packages import PackageFolders
 from penstock.services.lambda_.records import Function
+from penstock.store import Transaction
 from penstock.wire.errors import AwsError
 from penstock.wire.message import BodyStream
 
@@ -184,6 +186,22 @@ class Ready:
             return identity.root(role.account)
         return role
 
+    async def tidy(self) -> int:
+        """Forget functions that are gone or have changed, end their environments, and remove folders that nobody uses.
+
+        Returns how many folders were removed.
+        """
+        for place, spec in list(self._specs.items()):
+            if not await self._node.store.transact(partial(_is_current, spec), read_only=True):
+                if self._specs.get(place) is spec:
+                    del self._specs[place]
+                await self._node.runtime.retire(spec.key)
+        known = {arn for arn, _ in self._specs}
+        self.principals = {arn: who for arn, who in self.principals.items() if arn in known}
+        self._credentials = {key: made for key, made in self._credentials.items() if key[1] in known}
+        specs = self._specs.values()
+        return await self._folders.sweep({path for spec in specs for path in (spec.code, *spec.layers)})
+
     def prepare(self, function: Function) -> None:
         """Do ahead, behind the call that made it, what the first invocation would wait for.
 
@@ -228,6 +246,14 @@ class Ready:
             made.access_key_id, made.secret, made.session_token, made.expires_at
         )
         return known
+
+
+def _is_current(spec: FunctionSpec, txn: Transaction) -> bool:
+    _, _, _, region, account, *_ = spec.arn.split(":")
+    try:
+        return records.read(txn, account, region, spec.name, spec.version).key == spec.key
+    except AwsError:
+        return False
 
 
 def _session_name(function: Function) -> str:

@@ -13,6 +13,7 @@ import io
 import shutil
 import stat
 import tarfile
+import uuid
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +29,8 @@ from penstock.wire.message import OutgoingStream
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ZIPPED_BYTES_MAX = 50 * 1024 * 1024
 ENTRIES_MAX = 100_000
+UNUSED_S = 3900.0
+"""Longer than any invocation: 15 minutes, or an hour in a debugger."""
 _NAME_BYTES_MAX, _PATH_BYTES_MAX = 255, 3000
 """What a file system takes; a path is longer by where it is unpacked."""
 HOT_RELOAD = "hot-reload"
@@ -220,9 +223,11 @@ class PackageFolders:
 
     def __init__(self, node: Node) -> None:
         self._blobs = node.blobs
+        self._clock = node.clock
         self._root = Path(node.settings.data) / "runtime" / "packages"
         self._wiped: asyncio.Task[None] | None = None
         self._folders: dict[str, asyncio.Task[Path]] = {}
+        self._asked_at: dict[str, float] = {}
 
     async def folder(self, package: Package) -> Path:
         """The package's folder, unpacked if it is not there yet. Raises BlobMissing, OSError."""
@@ -230,10 +235,32 @@ class PackageFolders:
             return Path(package.folder)
         if self._wiped is None:
             self._wiped = asyncio.create_task(asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True))
+        self._asked_at[package.sha256] = self._clock.now()
         task = self._folders.get(package.sha256)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._folders[package.sha256] = asyncio.create_task(self._make(package, self._wiped))
         return await asyncio.shield(task)
+
+    async def sweep(self, used: set[Path]) -> int:
+        """Remove the folders that are not used, nor were for long enough that no environment can show them still.
+
+        used: by functions as they are now. Returns how many were removed.
+        """
+        now, removed = self._clock.now(), 0
+        for digest, task in list(self._folders.items()):
+            if not task.done() or task.cancelled() or task.exception() is not None:
+                continue
+            folder = task.result()
+            if folder in used:
+                self._asked_at[digest] = now
+            elif now - self._asked_at.get(digest, 0.0) > UNUSED_S:
+                gone = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+                folder.rename(gone)  # so that it can be made again meanwhile
+                del self._folders[digest]
+                self._asked_at.pop(digest, None)
+                await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
+                removed += 1
+        return removed
 
     async def _make(self, package: Package, wiped: asyncio.Task[None]) -> Path:
         await wiped

@@ -35,6 +35,7 @@ from penstock.wire.errors import AwsError
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 64
+TIDY_EVERY_S = 300.0
 
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 AGE_MAX_S = 6 * 3600.0
@@ -52,6 +53,14 @@ async def warm_up(node: Node) -> None:
     raw = await node.store.transact(first, read_only=True)
     if raw is not None:
         node.runtime.supports(records.decode(raw).runtime)
+
+
+@worker("lambda:packages")
+async def tidy_up(node: Node) -> None:
+    """Every few minutes, forget functions that are gone and give back the disk that their code was unpacked on."""
+    while True:
+        await node.clock.sleep(TIDY_EVERY_S)
+        await node.own(invocations.Ready).tidy()
 
 
 @worker("lambda:events")
