@@ -89,8 +89,12 @@ class OverlayTransaction:
 
     def add(self, key: bytes, n: int) -> None:
         """See `Transaction.add`."""
+        writes = self.writes
+        if key in writes and self.open:  # admitted already: a batch adds to one counter for each of its items
+            writes[key] = added(writes[key], n)
+            return
         self._admit(key, b"\0" * 8)
-        self.writes[key] = added(self.get(key), n)
+        writes[key] = added(self.get(key), n)
 
     def append(self, prefix: bytes, value: bytes) -> Versionstamp:
         """See `Transaction.append`."""
@@ -103,6 +107,23 @@ class OverlayTransaction:
 
     def _admit(self, key: bytes, value: bytes) -> None:
         """Check what every write must meet, and count its size."""
+        key_bytes, value_bytes = len(key), len(value)
+        if (
+            not self.open
+            or self.read_only
+            or type(key) is not bytes
+            or type(value) is not bytes
+            or key >= ENGINE_KEYS
+            or key_bytes > _KEY_BYTES
+            or value_bytes > _VALUE_BYTES
+        ):
+            self._refuse(key, value)
+        self.size_bytes += key_bytes + value_bytes
+        if self.size_bytes > _TRANSACTION_BYTES:
+            raise TransactionTooLarge(f"the transaction exceeds {_TRANSACTION_BYTES} bytes")
+
+    def _refuse(self, key: bytes, value: bytes) -> None:
+        """Raise what `_admit` has found."""
         if not self.open:
             raise used_after_body()
         if self.read_only:
@@ -111,15 +132,9 @@ class OverlayTransaction:
             raise TypeError(f"keys and values are bytes, not {type(key).__name__} and {type(value).__name__}")
         if key >= ENGINE_KEYS:
             raise engine_key()
-        key_bytes = len(key)
-        value_bytes = len(value)
-        if key_bytes > _KEY_BYTES:
-            raise TransactionTooLarge(f"a key of {key_bytes} bytes; the limit is {_KEY_BYTES}")
-        if value_bytes > _VALUE_BYTES:
-            raise TransactionTooLarge(f"a value of {value_bytes} bytes; the limit is {_VALUE_BYTES}")
-        self.size_bytes += key_bytes + value_bytes
-        if self.size_bytes > _TRANSACTION_BYTES:
-            raise TransactionTooLarge(f"the transaction exceeds {_TRANSACTION_BYTES} bytes")
+        if len(key) > _KEY_BYTES:
+            raise TransactionTooLarge(f"a key of {len(key)} bytes; the limit is {_KEY_BYTES}")
+        raise TransactionTooLarge(f"a value of {len(value)} bytes; the limit is {_VALUE_BYTES}")
 
     def _clear_range(self, begin: bytes, end: bytes) -> None:
         self._forget(begin, end)

@@ -107,7 +107,14 @@ class RocksTransaction(OverlayTransaction):
             raise engine_key()
         if self.cleared and self._is_cleared(key):
             return None
-        return self._fetch(key)
+        latest = self._open_round
+        if key in latest.keys or latest.ranges or self._syncing is not None:
+            return self._fetch(key)
+        try:
+            value: bytes | None = self._store.db.get(key)
+        except Exception as error:
+            raise EngineFailed(f"RocksDB cannot read its files: {error}") from error
+        return value
 
     def get_often(self, key: bytes) -> bytes | None:
         """See `Transaction.get_often`. Whatever is written is dropped from `hot`, so that what is there is true."""

@@ -38,13 +38,12 @@ def check_item(item: Item) -> int:
     """
     size = 0
     for name, value in item.items():
-        size += len(name) if name.isascii() else utf8_size(name)
         if type(value) is dict and len(value) == 1:
             inner = value.get("S")
-            if type(inner) is str:
-                size += len(inner) if inner.isascii() else utf8_size(inner)
+            if type(inner) is str and inner.isascii() and name.isascii():  # what most are
+                size += len(name) + len(inner)
                 continue
-        size += check_value(value)
+        size += (len(name) if name.isascii() else utf8_size(name)) + check_value(value)
     return size
 
 

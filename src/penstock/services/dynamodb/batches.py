@@ -38,7 +38,7 @@ _COMMIT_BYTES = 4_000_000
 _DUPLICATES = "Provided list of item keys contains duplicates"
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, eq=False):
     """What one part of a batch took of its table, and of the indexes."""
 
     table: Table
@@ -155,7 +155,7 @@ def _get(call: Call, txn: Transaction, gets: _Gets, room: int) -> tuple[_Got, in
     return _Got(found, bodies, units, []), room
 
 
-class _Write(NamedTuple):
+class _Write(msgspec.Struct, eq=False):
     """One request of a batch: put the item whose JSON is `body`, or delete what is at the key (body is empty)."""
 
     name: str
@@ -276,6 +276,7 @@ def _carry_out(call: Call, txn: Transaction, batch: list[_Write], params: Params
     done: list[Done] = []
     left: list[_Write] = []
     throttled: AwsError | None = None
+    measuring = params.get("ReturnItemCollectionMetrics") == "SIZE"
     for write, (found, key) in zip(batch, _resolve(call, txn, batch), strict=True):
         if found.is_metered:
             try:
@@ -293,7 +294,7 @@ def _carry_out(call: Call, txn: Transaction, batch: list[_Write], params: Params
         units = capacity.write_units(write.size, 0 if old is None else records.size_of(old))
         if found.is_metered:
             throughput.write(call, found, key, units, used)
-        done.append(Done(found, units, used, measured(txn, params, found, write.item)))
+        done.append(Done(found, units, used, measured(txn, params, found, write.item) if measuring else None))
     return _Carried(done, left, throttled)
 
 
@@ -301,7 +302,8 @@ def add_consumed(call: Call, params: Params, result: Result, done: list[Done], k
     """Note units (kind: see `consumption`), and add ConsumedCapacity to a result, summed by table. which: see
     `capacity.consumed`."""
     for each in done:
-        consumption.note(call, each.table, kind, each.units, each.used)
+        if not each.table.record.on_demand:
+            consumption.note(call, each.table, kind, each.units, each.used)
     if params.get("ReturnConsumedCapacity", "NONE") == "NONE":
         return
     units: dict[str, float] = {}

@@ -15,9 +15,11 @@ WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096
 
 
-def write_units(*sizes_bytes: int) -> float:
+def write_units(size_bytes: int, other_bytes: int = 0) -> float:
     """Units of a write: of the item before or after it, whichever is larger; at least one."""
-    return float(max(1, -(-max(sizes_bytes) // WRITE_UNIT_BYTES)))
+    if other_bytes > size_bytes:
+        size_bytes = other_bytes
+    return 1.0 if size_bytes <= WRITE_UNIT_BYTES else float(-(-size_bytes // WRITE_UNIT_BYTES))
 
 
 def read_units(size_bytes: int, consistent: bool) -> float:

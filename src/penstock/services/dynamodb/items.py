@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -163,7 +163,7 @@ def require(
     raise AwsError("ConditionalCheckFailedException", "The conditional request failed", members=members)
 
 
-class Written(NamedTuple):
+class Written(msgspec.Struct, eq=False):
     """What a single write did. old: what was stored before; attributes: what the reply shows of the item."""
 
     table: Table

@@ -19,6 +19,7 @@ from penstock.services.dynamodb.table_records import TableRecord
 from penstock.services.dynamodb.vector_index import VectorIndex
 from penstock.store.api import Transaction
 from penstock.store.log import Log
+from penstock.wire.errors import AwsError
 
 
 class Table(KeySpace):
@@ -108,14 +109,21 @@ class Table(KeySpace):
 
         Raises ValidationException with PutItem's words; `key_of_key` comes first where there are other words.
         """
-        raw = self._raw(values, self.hash_name, self.hash_type)
+        # Looked up at once, as it is nearly always there; `_missing` finds the words where it is not.
+        try:
+            raw = values[self.hash_name][self.hash_type]
+        except KeyError:
+            raise self._missing(values, self.hash_name, self.hash_type) from None
         encoded = self.hash_encode(raw)
         if not encoded or len(encoded) > MAX_HASH_KEY_BYTES:
             raise self.bad_size(self.hash_name, self.hash_type, encoded)
         key = keys.partition(self.prefix, encoded)
         if not self.range_name:
             return key
-        raw = self._raw(values, self.range_name, self.range_type)
+        try:
+            raw = values[self.range_name][self.range_type]
+        except KeyError:
+            raise self._missing(values, self.range_name, self.range_type) from None
         encoded = self.range_encode(raw)
         if not encoded or len(encoded) > MAX_RANGE_KEY_BYTES:
             raise self.bad_size(self.range_name, self.range_type, encoded)
@@ -142,14 +150,11 @@ class Table(KeySpace):
         return {name: item[name] for name in names}
 
     @staticmethod
-    def _raw(values: Item, name: str, kind: str) -> str:
+    def _missing(values: Item, name: str, kind: str) -> AwsError:
         value = values.get(name)
         if value is None:
-            raise invalid(f"{INVALID}Missing the key {name} in the item")
-        raw: str | None = value.get(kind)
-        if raw is None:
-            raise invalid(f"{INVALID}Type mismatch for key {name} expected: {kind} actual: {type_of(value)}")
-        return raw
+            return invalid(f"{INVALID}Missing the key {name} in the item")
+        return invalid(f"{INVALID}Type mismatch for key {name} expected: {kind} actual: {type_of(value)}")
 
 
 _decode_record = msgspec.json.Decoder(TableRecord).decode
