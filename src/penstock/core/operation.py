@@ -58,6 +58,8 @@ class Operation:
 
     def refuse_unsupported(self, params: Params) -> None:
         """Raises AwsError NotImplemented for a parameter that would be ignored."""
+        if self.unsupported.keys().isdisjoint(params):
+            return
         for name, harmless in self.unsupported.items():
             if name in params and params[name] not in harmless:
                 raise not_implemented(f"{self.service}:{self.name} with {name}={str(params[name])[:80]!r}")

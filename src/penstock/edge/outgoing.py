@@ -9,7 +9,6 @@ from penstock.wire.message import Response
 _REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus}
 BODILESS = frozenset({204, 304})
 _END = "\r\n\r\n"
-_FRAMING_LENGTHS = frozenset({10, 14, 17})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -27,16 +26,14 @@ def head(response: Response, method: str, constant: str, close: bool, chunked: b
     """
     status, headers = response.status, response.headers
     said_length = framing = ""
-    own = 0
-    text = ""
-    for name, value in headers:
-        # Only names of these lengths can be framing headers: 10, 14 and 17 letters.
-        if len(name) in _FRAMING_LENGTHS and name.lower() in _FRAMING:
-            own += 1
-            if len(name) == 14:
-                said_length = value
-            continue
-        text += f"{name}: {value}\r\n"
+    text = "\r\n".join(map(": ".join, headers))
+    lowered = text.lower()
+    if "content-length:" in lowered or "transfer-encoding:" in lowered or "connection:" in lowered:
+        said_length = next((value for name, value in headers if name.lower() == "content-length"), "")
+        headers = [header for header in headers if header[0].lower() not in _FRAMING]
+        text = "\r\n".join(map(": ".join, headers))
+    if text:
+        text += "\r\n"
     if status not in BODILESS and status >= 200:
         if response.stream is None:
             length = said_length if method == "HEAD" and said_length else len(response.body)
@@ -48,7 +45,7 @@ def head(response: Response, method: str, constant: str, close: bool, chunked: b
     reason = _REASONS.get(status) or f"HTTP/1.1 {status} \r\n"
     text = f"{reason}{constant}{text}{framing}{'Connection: close' + _END if close else _END[2:]}"
     # The status line, two of `constant`, the empty one, and what was put in between.
-    lines = 4 + len(headers) - own + bool(framing) + close
+    lines = 4 + len(headers) + bool(framing) + close
     if not text.count("\n") == text.count("\r") == lines:
         raise BadResponse("a response header holds a line break")
     try:

@@ -157,24 +157,25 @@ class RestReader:
             return None
         prefix, map_member = prefixes[0] if prefixes else ("", "")
         cut = len(prefix)
-        get = bindings.get
+        bound = bindings.__contains__
         convert = self._convert
 
         def read(headers: dict[str, str], params: dict[str, Any]) -> None:
-            for name, text in headers.items():
-                found = get(name)
-                if found is not None:
-                    member, to_value, kind = found
-                    if to_value is None:
-                        params[member] = text
-                    elif text:
-                        try:
-                            params[member] = convert(name, to_value, kind, text)
-                        except AwsError:
-                            if not name.endswith("modified-since"):  # RFC 9110, 13.1.3: ignored if it is no date
-                                raise
-                elif map_member and name.startswith(prefix):
-                    params.setdefault(map_member, {})[name[cut:]] = text
+            for name in filter(bound, headers):  # most of what a request has is for nobody here
+                member, to_value, kind = bindings[name]
+                text = headers[name]
+                if to_value is None:
+                    params[member] = text
+                elif text:
+                    try:
+                        params[member] = convert(name, to_value, kind, text)
+                    except AwsError:
+                        if not name.endswith("modified-since"):  # RFC 9110, 13.1.3: ignored if it is no date
+                            raise
+            if map_member and prefix in "\n".join(headers):
+                found = {name[cut:]: headers[name] for name in headers if name.startswith(prefix) and not bound(name)}
+                if found:
+                    params[map_member] = {**params.get(map_member, {}), **found}
 
         return read
 

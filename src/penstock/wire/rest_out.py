@@ -52,8 +52,12 @@ class RestWriter:
             for member, value in result.items():
                 found = to_header.get(member)
                 if found is not None and value is not None:
-                    headers.append((found[0], found[1](value)))
-                    typed = typed or found[2]
+                    wire, write, is_type = found
+                    if write is not header_safe or type(value) is not str or not value.isprintable():
+                        value = write(value)
+                    headers.append((wire, value))
+                    if is_type:
+                        typed = True
             if map_member and (values := result.get(map_member)):
                 headers.extend((prefix + k, header_safe(v)) for k, v in values.items())
             if status_member and (status := result.get(status_member)):

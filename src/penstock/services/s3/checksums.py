@@ -34,18 +34,17 @@ _ALLOWED_TYPES = {
 
 def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
     """(algorithm, base64 value) that the request carries, or None. Raises AwsError for two, or for a broken one."""
-    found: tuple[str, str] | None = None
-    for name, algorithm in MEMBERS.items():
-        if name in params:
-            if found is not None:
-                raise AwsError(
-                    "InvalidRequest",
-                    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
-                    400,
-                )
-            found = (algorithm, params[name])
-    if found is None:
+    names = MEMBERS.keys() & params.keys()
+    if not names:
         return None
+    if len(names) > 1:
+        raise AwsError(
+            "InvalidRequest",
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            400,
+        )
+    name = names.pop()
+    found = (MEMBERS[name], params[name])
     check_value(*found)
     declared = params.get("ChecksumAlgorithm")
     if declared and declared != found[0]:

@@ -46,7 +46,7 @@ _OVERRIDES = {
 
 def system_headers(params: Params) -> dict[str, str]:
     """The system headers a write carries. aws-chunked is the transfer's encoding, not the object's."""
-    headers = {name: params[name] for name in SYSTEM_HEADERS if name in params}
+    headers = {name: params[name] for name in filter(params.__contains__, SYSTEM_HEADERS)}
     if "ContentEncoding" in headers:
         kept = [part for part in headers["ContentEncoding"].split(",") if part.strip() not in ("", "aws-chunked")]
         headers["ContentEncoding"] = ",".join(kept).strip()
@@ -210,16 +210,15 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
         result["TagCount"] = len(record.tags)
     begin, end = _wanted(params, found, result)
     result["ContentLength"] = end - begin
-    for parameter, name in _OVERRIDES.items():
-        override = params.get(parameter)
-        if override is not None:
-            if call.principal.kind is Kind.ANONYMOUS:
-                raise AwsError(
-                    "InvalidRequest",
-                    "Request specific response headers cannot be used for anonymous GET requests.",
-                    400,
-                )
-            result[name] = override if isinstance(override, str) else formatdate(override, usegmt=True)
+    for parameter in filter(params.__contains__, _OVERRIDES):
+        override = params[parameter]
+        if call.principal.kind is Kind.ANONYMOUS:
+            raise AwsError(
+                "InvalidRequest",
+                "Request specific response headers cannot be used for anonymous GET requests.",
+                400,
+            )
+        result[_OVERRIDES[parameter]] = override if isinstance(override, str) else formatdate(override, usegmt=True)
     return result, begin, end
 
 
