@@ -105,12 +105,11 @@ class Authenticator:
     def _well_known(self, request: Request, kind: Family, access_key_id: str) -> Principal | None:
         """The root that a well-known key stands for, where this request may use one."""
         # (A session token beside such a key says nothing: people set one because some tool wanted it.)
-        if not self._defaults or (principal := self._default(access_key_id)) is None:
+        if not self._defaults or (principal := self._roots.get(access_key_id) or self._default(access_key_id)) is None:
             return None
-        reading = kind is Family.S3 and request.method in ("GET", "HEAD")
-        if not self._may_use_defaults(request.peer):
+        if not (request.peer.startswith(_LOOPBACK) or (request.peer == INSIDE and self._inside_too)):
             self._explain(request.peer, f"{request.peer} is not this machine")
-        elif not trusted(request, reading=reading):
+        elif not trusted(request, reading=kind is Family.S3 and request.method in ("GET", "HEAD")):
             host, page = request.headers.get("host", ""), request.headers.get("origin", "of another site")
             self._explain(host + page, f"the request is for host {host!r}, by a web page ({page}) or through a name")
         else:
@@ -130,9 +129,6 @@ class Authenticator:
             self._explained.add(about)
             log.warning("the well-known keys are for this machine alone: %s; give others keys of IAM users", why)
 
-    def _may_use_defaults(self, peer: str) -> bool:
-        return is_loopback(peer) or (peer == INSIDE and self._inside_too)
-
     def _check_session(self, credential: Credential | None, token: str, kind: Family) -> None:
         if credential is None:
             return
@@ -143,15 +139,13 @@ class Authenticator:
 
     def _default(self, access_key_id: str) -> Principal | None:
         """The root that a well-known key stands for: an account by its id, else the default account."""
-        found = self._roots.get(access_key_id)
-        if found is None:
-            if _ACCOUNT(access_key_id):
-                account = access_key_id
-            elif access_key_id == self._key_id:
-                account = DEFAULT_ACCOUNT
-            else:
-                return None
-            if len(self._roots) > 10_000:
-                self._roots.clear()
-            found = self._roots[access_key_id] = root(account, access_key_id)
+        if _ACCOUNT(access_key_id):
+            account = access_key_id
+        elif access_key_id == self._key_id:
+            account = DEFAULT_ACCOUNT
+        else:
+            return None
+        if len(self._roots) > 10_000:
+            self._roots.clear()
+        found = self._roots[access_key_id] = root(account, access_key_id)
         return found

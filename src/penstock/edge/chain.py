@@ -71,19 +71,24 @@ class Chain:
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request. Raises nothing: what goes wrong is an AWS error."""
-        request_id = self._ids.next()
-        if request.path.startswith("/_") and (response := await self._admin(request, request_id)) is not None:
-            return response
-        if (found := self._site(request)) is not None:
+        request_id, headers = self._ids.next(), request.headers
+        if request.path[:2] == "/_":
+            if (response := await self._admin(request, request_id)) is not None:
+                return response
+            found = web.by_path(request.path)
+        else:
+            host = headers.get("host")
+            found = web.by_host(origin.bare_host(host)) if host else None
+        if found is not None:  # it is no call of AWS's API
             return await self._visit(request, found[0], found[1], request_id)
         if request.method == "OPTIONS" and (response := await self._preflight(request, request_id)) is not None:
             return response
         to: Route | None = None
         code = ""
         try:
-            if request.stream is not None and request.headers.get("content-type", "").startswith(FORM):
+            if request.stream is not None and headers.get("content-type", "").startswith(FORM):
                 await self._collect(request, self._body_bytes[Family.QUERY], Family.QUERY)
-            if "content-encoding" in request.headers and request.headers.get("content-type", "").startswith(FORM):
+            if "content-encoding" in headers and headers.get("content-type", "").startswith(FORM):
                 to = route(payload.legible(request, self._body_bytes[Family.QUERY]))
             else:
                 to = route(request)
@@ -99,7 +104,8 @@ class Chain:
             response = self._error(to, _internal(error, to, request_id), request_id)
         if "origin" in request.headers and not await self._allowed(request, to, response):
             origin.allow(request.headers["origin"], response)
-        self._telemetry.operation_ended(*((to.service, to.operation) if to else ("", "")), code, request.received_at)
+        service, operation = (to.service, to.operation) if to is not None else ("", "")
+        self._telemetry.operation_ended(service, operation, code, request.received_at)
         if access_log.isEnabledFor(logging.DEBUG):
             self._note(request, to, code, response, request_id)
         return response
@@ -148,7 +154,8 @@ class Chain:
             and models.service(service).operations[name].auth_type != "none"
         ):
             raise refusals.unsigned(kind)
-        payload.settle(request, proof, kind)
+        if proof is None or proof.payload:  # else the body is what was signed
+            payload.settle(request, proof, kind)
         if "content-encoding" in headers and kind in payload.COMPRESSIBLE:
             payload.inflate(request, self._body_bytes[kind], kind)
         if kind is Family.S3 and not coding.streams:
@@ -215,13 +222,6 @@ class Chain:
         if call.on_end is not None:
             call.on_end(request, response, "")
         return response
-
-    def _site(self, request: Request) -> tuple[Site, dict[str, str]] | None:
-        """Who answers a request that is no call of AWS's API; None for one that is."""
-        if request.path.startswith("/_"):
-            return web.by_path(request.path)
-        host = request.headers.get("host")
-        return web.by_host(origin.bare_host(host)) if host else None
 
     async def _visit(self, request: Request, site: Site, labels: dict[str, str], request_id: str) -> Response:
         """Have the site answer. Cross-origin rules are its own."""

@@ -124,12 +124,9 @@ def read(request: Request, kind: Family) -> Claim | None:
     amz_date, at = found
     if scope.date != amz_date[:8]:
         raise refusals.wrong_scope_date(kind, scope.date, amz_date[:8], amz_date)
-    return Claim(scope, signature, amz_date, at, _token(request), -1)
-
-
-def _token(request: Request) -> str:
-    """A session's token, under S3's name for it where it is one of a directory bucket."""
-    return request.headers.get("x-amz-security-token") or request.headers.get("x-amz-s3session-token", "")
+    # A session's token, under S3's name for it where it is one of a directory bucket.
+    token = headers.get("x-amz-security-token") or headers.get("x-amz-s3session-token", "")
+    return Claim(scope, signature, amz_date, at, token, -1)
 
 
 def _read_query(request: Request, kind: Family) -> Claim:

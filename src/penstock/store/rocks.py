@@ -265,17 +265,18 @@ class RocksStore:
         except Exception as error:
             raise self._fail(f"RocksDB refused a write: {error}") from error
 
-    async def _synced(self, awaited: Round) -> None:
-        """Return when the round is durable. Raises EngineFailed."""
-        loop = asyncio.get_running_loop()
+    def _synced(self, awaited: Round) -> asyncio.Future[None]:
+        """Done when the round is durable. Raises EngineFailed."""
+        loop = self._loop
+        if loop is None:  # kept, as asking for it is a system call
+            loop = self._loop = asyncio.get_running_loop()
         future = loop.create_future()
         awaited.waiters.append(future)
         if self._thread_idle and not self._wake_scheduled:
             # Not at once: who else is ready to run in this turn of the loop shares the sync.
             self._wake_scheduled = True
-            self._loop = loop
             loop.call_soon(self._wake_thread)
-        await future
+        return future
 
     def _wake_thread(self) -> None:
         self._wake_scheduled = False

@@ -34,25 +34,25 @@ log = logging.getLogger(__name__)
 
 _NOBODY = Identity()
 _PASS_ROLE = "iam:PassRole"
+_ROOT = Kind.ROOT
 _IN_IAM = frozenset({Kind.USER, Kind.ROLE, Kind.FEDERATED})
 
 
 async def authorize(call: Call, params: Params) -> None:
     """Raises AwsError AccessDenied (in the service's own code and wording) unless the call is allowed."""
-    principal = call.principal
-    operation = call.operation
+    principal, operation = call.principal, call.operation
     restricted = bool(principal.session) and RESTRICTED in principal.session
-    is_own_root = principal.kind is Kind.ROOT and principal.account == call.account
+    is_own_root = principal.kind is _ROOT and principal.account == call.account
     if not restricted and (not operation.action or (is_own_root and operation.policy is None)):
         return
-    action = operation.action if operation.action_of is None else operation.action_of(params)
     policy, required = None, False
     if operation.policy is not None:
         document = await operation.policy(call, params)
-        required = isinstance(document, RequiredPolicy)
-        if not restricted and is_own_root and principal.account == call.account and (document is None or required):
+        required = document is not None and isinstance(document, RequiredPolicy)
+        if is_own_root and not restricted and (document is None or required) and principal.account == call.account:
             return
         policy = _as_text(document, "the resource's policy")
+    action = operation.action if operation.action_of is None else operation.action_of(params)
     if restricted and call.instead is None:
         raise AwsError("AccessDenied", "Access Denied", 403)
     resources = None
