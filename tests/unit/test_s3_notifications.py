@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from penstock.core.identity import Kind, Principal
 from penstock.core.operation import REGISTRY, Operation
 from penstock.events import outbox
 from penstock.services.s3.events import Rule
+from penstock.store.faulty import Faults, FaultyStore
+from penstock.store.memory import MemoryStore
 from penstock.wire.errors import AwsError
 from s3_node import ACCOUNT, S3
 
@@ -255,6 +258,33 @@ async def test_services_that_are_not_there_are_no_targets(
     for key in (("sqs", "SendMessage"), ("events", "PutEvents")):
         monkeypatch.delitem(REGISTRY, key, raising=False)
     await refused(configure(s3, **configuration), "NotImplemented")
+
+
+async def test_sequencers_order_what_many_writers_did(tmp_path: Path) -> None:
+    """On a store that runs bodies again and answers late: the largest sequencer of a key is that of its last state."""
+    s3 = S3(tmp_path, FaultyStore(MemoryStore(), 5, Faults(retry=0.2, delay_turns=4)))
+    await s3("CreateBucket", Bucket="bucket")
+    await configure(s3, rule(["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]))
+
+    async def write(n: int) -> None:
+        if n % 5 == 4:
+            await s3("DeleteObject", Bucket="bucket", Key=f"k{n % 3}")
+        else:
+            await s3("PutObject", Bucket="bucket", Key=f"k{n % 3}", Body=str(n).encode())
+
+    await asyncio.gather(*(write(n) for n in range(60)))
+    events = [record(delivery) for delivery in await told(s3)]
+    for key in ("k0", "k1", "k2"):
+        mine = [event for event in events if event["s3"]["object"]["key"] == key]
+        sequencers = [event["s3"]["object"]["sequencer"] for event in mine]
+        assert len(set(sequencers)) == len(sequencers)
+        last = max(mine, key=lambda event: event["s3"]["object"]["sequencer"])
+        try:
+            now = (await s3("HeadObject", Bucket="bucket", Key=key))["ETag"]
+        except AwsError:
+            now = None
+        etag = last["s3"]["object"].get("eTag")
+        assert now == (f'"{etag}"' if last["eventName"].startswith("ObjectCreated") else None)
 
 
 async def test_lists_of_objects_tell(s3: S3) -> None:
