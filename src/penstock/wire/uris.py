@@ -66,9 +66,11 @@ class _End:
 class _Node:
     """One path segment: literal children, the child for any segment, operations ending here or greedily below."""
 
-    __slots__ = ("any", "children", "ends", "greedy")
+    __slots__ = ("any", "children", "ends", "greedy", "subresources")
 
     def __init__(self) -> None:
+        self.subresources: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        """Literal query parameters ("acl") of any method here, and of any method below with the greedy label."""
         self.children: dict[str, _Node] = {}
         self.any: _Node | None = None
         self.ends: dict[str, _End] = {}
@@ -110,21 +112,26 @@ def _match_s3(
     root: _Node, method: str, path: str, query: str, headers: Mapping[str, str]
 ) -> tuple[str, dict[str, str]] | None:
     bucket, slash, key = path[1:].partition("/")
+    known: frozenset[str] = frozenset()
     if not bucket:
         end = None if slash else root.ends.get(method)
         labels = {}
     elif key:
         assert root.any is not None
-        end = root.any.greedy.get(method)
+        end, known = root.any.greedy.get(method), root.any.subresources[1]
         labels = {"Bucket": _label(bucket), "Key": _label(key)}
     elif method == "POST" and bucket == "WriteGetObjectResponse":
         return "WriteGetObjectResponse", {}
     else:
         assert root.any is not None
-        end = root.any.ends.get(method)
+        end, known = root.any.ends.get(method), root.any.subresources[0]
         labels = {"Bucket": _label(bucket)}
     chosen = end.choose(query, headers) if end else None
-    return (chosen.name, labels) if chosen else None
+    if chosen is None or (
+        query and known and not chosen.literals and any(name in known for name, _ in querystring.parse(query))
+    ):
+        return None  # PUT of a key's ?restore, say, is not a PUT of the key
+    return chosen.name, labels
 
 
 def _label(text: str) -> str:
@@ -193,7 +200,14 @@ def _insert(root: _Node, model: models.ServiceModel, name: str, operation: model
     (node.greedy if greedy else node.ends).setdefault(operation.method, _End()).all.append(candidate)
 
 
+def _literals(ends: Mapping[str, _End]) -> frozenset[str]:
+    return frozenset(
+        name for end in ends.values() for candidate in end.all for name, value in candidate.literals if not value
+    )
+
+
 def _sort(node: _Node) -> None:
+    node.subresources = _literals(node.ends), _literals(node.greedy)
     for end in (*node.ends.values(), *node.greedy.values()):
         end.sort()
     for child in (*node.children.values(), *((node.any,) if node.any else ())):

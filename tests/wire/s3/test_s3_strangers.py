@@ -177,3 +177,42 @@ def test_a_copy_onto_itself_that_only_decrypts(server: Served) -> None:
     same = {"Bucket": bucket, "Key": "k", "CopySource": f"{bucket}/k"}
     assert s3.copy_object(**same)["ServerSideEncryption"] == "AES256"
     assert code_of(s3.copy_object, **same) == "InvalidRequest"
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_presigned_urls_of_every_kind(server: Served, version: str) -> None:
+    s3, bucket = server.client("s3", signature_version=version), f"presigned-{uuid4().hex}"
+    server.client("s3").create_bucket(Bucket=bucket)
+
+    def ask(operation: str, method: str = "GET", data: bytes | None = None, **params: Any) -> tuple[int, bytes]:
+        url = s3.generate_presigned_url(operation, Params={"Bucket": bucket, **params})
+        headers = {"Content-Type": ""} if data is not None else {}
+        answer = urlopen(Request(url, data=data, method=method, headers=headers))
+        return answer.status, answer.read()
+
+    assert ask("put_object", "PUT", b"hello", Key="a b+é")[0] == 200
+    assert ask("get_object", Key="a b+é") == (200, b"hello")
+    assert ask("get_object", Key="a b+é", ResponseContentType="text/x", VersionId="null") == (200, b"hello")
+    assert ask("head_object", "HEAD", Key="a b+é") == (200, b"")
+    for listing in ("list_objects", "list_objects_v2", "list_object_versions"):
+        assert b"<Key>" in ask(listing, Prefix="a")[1], listing
+    assert ask("head_bucket", "HEAD")[0] == 200
+    assert b"LocationConstraint" in ask("get_bucket_location")[1]
+    upload = ask("create_multipart_upload", "POST", b"", Key="m")[1].split(b"UploadId>")[1][:-2].decode()
+    assert ask("upload_part", "PUT", b"part", Key="m", UploadId=upload, PartNumber=1)[0] == 200
+    assert b"<PartNumber>1" in ask("list_parts", Key="m", UploadId=upload)[1]
+    assert ask("abort_multipart_upload", "DELETE", Key="m", UploadId=upload)[0] == 204
+    assert ask("delete_object", "DELETE", Key="a b+é")[0] == 204
+    assert ask("delete_bucket", "DELETE")[0] == 204
+
+
+def test_a_subresource_that_a_method_has_not_is_not_the_object(server: Served) -> None:
+    """`PUT key?restore` must not overwrite the key, nor `DELETE key?acl` delete it."""
+    s3, bucket = server.client("s3"), f"sub-{uuid4().hex}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+    for method, query in (("PUT", "restore"), ("PUT", "uploads"), ("DELETE", "acl"), ("DELETE", "retention")):
+        request = AWSRequest(method, f"{server.endpoint}/{bucket}/k", params={query: ""})
+        S3SigV4QueryAuth(Credentials("test", "test"), "s3", "us-east-1", expires=60).add_auth(request)
+        assert status_of(Request(str(request.url), data=b"" if method == "PUT" else None, method=method)) == 405, query
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
