@@ -31,7 +31,7 @@ async function s3() {
   await client.send(new PutObjectCommand({ Bucket, Key: "streamed", Body: pieces, ContentLength: large.length, ChecksumAlgorithm: "SHA256" }));
   const part = await client.send(new GetObjectCommand({ Bucket, Key: "streamed", Range: "bytes=999990-1000009" }));
   assert.deepEqual(Buffer.from(await part.Body.transformToByteArray()), large.subarray(999_990, 1_000_010));
-  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: "parts" }));
+  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: "parts", ChecksumAlgorithm: "CRC32" }));
   const first = await client.send(new UploadPartCommand({ Bucket, Key: "parts", UploadId, PartNumber: 1, Body: body }));
   const Parts = [{ PartNumber: 1, ETag: first.ETag, ChecksumCRC32: first.ChecksumCRC32 }];
   await client.send(new CompleteMultipartUploadCommand({ Bucket, Key: "parts", UploadId, MultipartUpload: { Parts } }));
