@@ -21,8 +21,8 @@ ROOT = root(ACCOUNT)
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 
-@pytest.fixture
-def node() -> Node:
+def made_node() -> Node:
+    """A fresh one."""
     services.load()
     clock, settings, store = Clock(), Settings(), MemoryStore()
     nothing = cast(Any, None)
@@ -30,7 +30,18 @@ def node() -> Node:
 
 
 @pytest.fixture
+def node() -> Node:
+    return made_node()
+
+
+@pytest.fixture
 def ask(node: Node) -> Ask:
+    return asking(node)
+
+
+def asking(node: Node) -> Ask:
+    """What calls the node's operations."""
+
     async def call(name: str, _as: Principal = ROOT, _account: str = "", **params: Any) -> dict[str, Any]:
         service, _, operation = name.partition(":")
         account = _account or _as.account

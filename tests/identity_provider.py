@@ -66,7 +66,7 @@ class IdentityProvider:
              "y": encoded(other.y.to_bytes(32, "big"))},
         ]  # fmt: skip
 
-    def token(self, claims: dict[str, Any], algorithm: str = "RS256") -> str:
+    def token(self, claims: Any, algorithm: Any = "RS256") -> str:
         header = {"alg": algorithm, "kid": "e" if algorithm == "ES256" else "r"}
         signed = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"
         if algorithm == "ES256":

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from bare_node import ACCOUNT, Ask, signed_in
-from identity_provider import IdentityProvider
+from bare_node import ACCOUNT, Ask, asking, made_node, signed_in
+from identity_provider import IdentityProvider, encoded
 from penstock.core.identity import ANONYMOUS
 from penstock.core.node import Node
 from penstock.wire.errors import AwsError
@@ -107,3 +109,54 @@ async def test_a_provider_that_is_gone_lets_nobody_in(node: Node, ask: Ask) -> N
         token = gone.token(claims(node, gone))
     with pytest.raises(AwsError, match="Couldn't retrieve verification key"):
         await assume(ask, token)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = ["iss", "sub", "aud", "azp", "iat", "exp", "nbf", "amr", "https://aws.amazon.com/tags",
+         "https://aws.amazon.com/source_identity"]  # fmt: skip
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changed=st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=3),
+    tags=st.none() | st.dictionaries(st.sampled_from(["principal_tags", "transitive_tag_keys"]), ANYTHING),
+    algorithm=st.sampled_from(["RS256", "ES256"]) | ANYTHING,
+)
+async def test_whatever_a_token_says_is_taken_or_refused(
+    provider: IdentityProvider, changed: dict[str, Any], tags: Any, algorithm: Any
+) -> None:
+    """Anybody may send one, unsigned by AWS's keys: no token is a failure of ours."""
+    node = made_node()
+    ask = asking(node)
+    await set_up(ask, provider)
+    said = claims(node, provider, **changed)
+    if tags is not None:
+        said["https://aws.amazon.com/tags"] = tags
+    try:
+        answer = await assume(ask, provider.token(said, algorithm))
+    except AwsError as error:
+        assert error.status in (400, 403)
+    else:
+        assert answer["AssumedRoleUser"]["Arn"].endswith("assumed-role/web/ci")
+
+
+async def test_tokens_that_are_none(ask: Ask, provider: IdentityProvider) -> None:
+    await set_up(ask, provider)
+    deep = encoded(b"[" * 7000)
+    for token in (
+        "",
+        "a.b",
+        "a.b.c",
+        f"{deep}.{deep}.",
+        f"e30.{encoded(b'[]')}.AA",
+        "e30.e30.e30",
+        "é.é.é",
+        "...",
+        "e30.\x00.e30",
+    ):
+        with pytest.raises(AwsError, match="InvalidIdentityToken"):
+            await assume(ask, token)

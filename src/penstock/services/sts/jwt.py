@@ -48,7 +48,7 @@ def read(text: str) -> Token:
     try:
         header, claims = msgspec.json.decode(_bytes(parts[0])), msgspec.json.decode(_bytes(parts[1]))
         signature = _bytes(parts[2])
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         raise BadToken("a part of the token cannot be read") from None
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise BadToken("header and claims are objects")
@@ -58,7 +58,7 @@ def read(text: str) -> Token:
 def verify(token: Token, keys: list[Mapping[str, Any]]) -> None:
     """Check the signature against a JWK set's keys. Raises BadToken; the algorithm "none" and HMAC are never taken."""
     algorithm = token.header.get("alg")
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise BadToken(f"the algorithm {algorithm!r} is not taken")
     key_id = token.header.get("kid")
     for key in keys:

@@ -7,12 +7,13 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-conditio
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from penstock.core.authz import require
 from penstock.core.call import Call
 from penstock.core.identity import Kind, Principal, RequiredPolicy, root
 from penstock.core.operation import Params, Result, operation
+from penstock.core.tags import TagProblem, check
 from penstock.services.sts import jwt, providers
 from penstock.services.sts.assume import NOBODY, TRANSITIVE, assumed, duration_s, find_role, refused
 from penstock.services.sts.narrowing import narrowed
@@ -22,6 +23,8 @@ from penstock.wire.errors import AwsError
 _TAGS = "https://aws.amazon.com/tags"
 _SOURCE_IDENTITY = "https://aws.amazon.com/source_identity"
 _SKEW_S = 300
+_TIMES_END = 253_402_300_800
+"""The year 10000."""
 
 
 def _invalid(text: str) -> AwsError:
@@ -75,7 +78,7 @@ async def assume_role_with_web_identity(call: Call, params: Params) -> Result:
     if source_identity:
         session["aws:SourceIdentity"] = source_identity
     passed_on = _claim(claims, _TAGS).get("transitive_tag_keys", [])
-    if passed_on:
+    if passed_on and isinstance(passed_on, list):
         session[TRANSITIVE] = ",".join(str(key) for key in passed_on)
     seconds = duration_s(params, role)
     result = await assumed(call, role, params["RoleSessionName"], seconds, narrowing, call.principal.tags, session)
@@ -97,19 +100,24 @@ async def _verified_claims(call: Call, text: str) -> dict[str, Any]:
     provider = await _provider(call, issuer)
     now = call.node.clock.host_now()
     expires = claims.get("exp")
-    if not isinstance(expires, (int, float)) or not isinstance(claims.get("iat"), (int, float)):
+    if not _is_time(expires) or not _is_time(claims.get("iat")):
         raise _invalid("Missing a required claim: exp or iat")
     if now >= expires:
         text = f"Token expired: current date/time {_date(now)} must be before the expiration date/time {_date(expires)}"
         raise AwsError("ExpiredTokenException", text, 400)
-    if claims["iat"] > now + _SKEW_S or float(claims.get("nbf", 0)) > now + _SKEW_S:
+    not_before = claims.get("nbf", 0)
+    if not _is_time(not_before) or max(claims["iat"], not_before) > now + _SKEW_S:
         raise _invalid("The token is not valid yet.")
-    audiences = claims.get("aud", [])
-    named = {claims["azp"]} if "azp" in claims else {audiences} if isinstance(audiences, str) else set(audiences)
-    if not named & set(provider["ClientIDList"]):
+    audiences = claims.get("azp", claims.get("aud", []))
+    if not any(one in provider["ClientIDList"] for one in (audiences if isinstance(audiences, list) else [audiences])):
         raise _invalid("Incorrect token audience")
     await _check_signature(call, token, issuer)
     return claims
+
+
+def _is_time(claim: Any) -> TypeGuard[float]:
+    """Whether a claim is a time that a calendar has: seconds since the epoch."""
+    return isinstance(claim, (int, float)) and not isinstance(claim, bool) and 0 <= claim < _TIMES_END
 
 
 async def _provider(call: Call, issuer: str) -> dict[str, Any]:
@@ -157,7 +165,13 @@ def _tags(claims: dict[str, Any]) -> dict[str, str]:
     tags = _claim(claims, _TAGS).get("principal_tags", {})
     if not isinstance(tags, dict):
         raise _invalid("The session tags in the token cannot be read.")
-    return {str(key): str(values[0] if isinstance(values, list) and values else values) for key, values in tags.items()}
+    found = {
+        str(key): str(values[0] if isinstance(values, list) and values else values) for key, values in tags.items()
+    }
+    try:
+        return check(found)
+    except TagProblem as problem:
+        raise _invalid(f"The session tags in the token are not valid: {problem}") from None
 
 
 def _audience(claims: dict[str, Any]) -> str:
