@@ -20,7 +20,7 @@ FORM = "application/x-www-form-urlencoded"
 TEXTS = [
     "", "a", "ab-c", "A" * 300, "é中", "\x00", "../x", "arn:aws:iam::000000000000:role/r", "table", "bucket", "key", "*",
     "{}", "[]", "null", "-1", "2020-01-01T00:00:00Z", "%", "a/b//c", " ", "<x>", "&amp;", "k", "SET a = :a", "#k = :v",
-    "attribute_exists(k)", "$LATEST", "python3.11", "index.handler", "eyJ9", "AAAA", "[]\n", "😀", "0" * 70,
+    "attribute_exists(k)", "$LATEST", "python3.11", "index.handler", "eyJ9", "AAAA", "[]\n", "😀", "0" * 70, "[" * 3000,
 ]  # fmt: skip
 NUMBERS = [0, 1, -1, 2, 10, 1000, 2**31, 2**63, -(2**63), 1.5, 1e308]
 ATTRIBUTES: list[Any] = [
@@ -38,6 +38,7 @@ OPEN = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","A
 USER, ROLE = (f"arn:aws:iam::000000000000:{name}" for name in ("user/a", "role/r"))
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/table"
 WEBSITE = b"<WebsiteConfiguration><IndexDocument><Suffix>key</Suffix></IndexDocument></WebsiteConfiguration>"
+DEEP_TOKEN = ".".join([base64.b64encode(b"[" * 6000).decode()] * 3)
 CERTIFICATE = issue("c.example")
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
@@ -82,6 +83,7 @@ NAMED: dict[str, list[str]] = {
     "FilterExpression": ["v > :a", "contains(v, :a) OR NOT size(v) BETWEEN :a AND :b"],
     "ConditionExpression": ["attribute_exists(k)"],
     "UpdateExpression": ["SET v = if_not_exists(v, :a) + :b", "ADD v :a DELETE w :b", "REMOVE v[0].a", "SET a.b.c = :a"],
+    "SSEKMSEncryptionContext": ["e30=", base64.b64encode(b"[" * 3000).decode()], "WebIdentityToken": ["e30.e30.AA", DEEP_TOKEN],
     "ProjectionExpression": ["k, v.a[0]", "#k"], "Handler": ["a.b"], "Runtime": ["python3.11"], "ZipFile": [zipped()],
     "filterPattern": ["[a, b > 1, ...]", '{ $.a.b = "x*" && $.c[0] IS NULL }', "%a+b%", '"' * 9, "?a ?b -c"],
     "Pattern": ['{"a":[{"prefix":"x"}]}', '{"a":{"b":[{"numeric":[">",0]}]}}'], "BackupName": ["backup"],

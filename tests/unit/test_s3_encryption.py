@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import penstock.services.kms  # noqa: F401  (S3 asks KMS for data keys)
+from penstock.services.s3.encryption.kms_keys import parse_context
 from penstock.services.s3.encryption.service_keys import ServiceKeys
 from penstock.wire.errors import AwsError
 from s3_node import ACCOUNT, S3, Arriving, whole
@@ -261,3 +262,11 @@ async def test_multipart_uploads(s3: S3, way: dict[str, Any]) -> None:
     source = SOURCE if way is CUSTOMER else {}
     await s3("CopyObject", Bucket="bucket", Key="c", CopySource="bucket/k", **source, ServerSideEncryption="AES256")
     assert await s3.get("bucket", "c") == whole_object
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "AAAA", base64.b64encode(b"[]").decode(), base64.b64encode(b"[" * 5000).decode()]
+)
+def test_an_encryption_context_that_is_no_map_of_strings_is_refused(text: str) -> None:
+    with pytest.raises(AwsError, match="InvalidArgument"):
+        parse_context(text)

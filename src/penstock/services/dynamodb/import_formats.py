@@ -120,7 +120,7 @@ class JsonLines:
         """The item of a line. Raises LineError."""
         try:
             found = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise LineError(f"The line is not JSON: {error}") from None
         item = found.get("Item") if isinstance(found, dict) else None
         if not isinstance(item, dict):

@@ -83,7 +83,7 @@ def _fetch(url: str) -> dict[str, Any]:
     try:
         with _OPENER.open(url, timeout=TIMEOUT_S) as answer:
             found = msgspec.json.decode(answer.read(BYTES_MAX))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Unreachable(f"{url}: {error}") from None
     if not isinstance(found, dict):
         raise Unreachable(f"{url} is no object")

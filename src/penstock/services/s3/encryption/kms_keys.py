@@ -95,7 +95,7 @@ def parse_context(text: str) -> dict[str, str]:
         return {}
     try:
         found = json.loads(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise AwsError(
