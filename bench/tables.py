@@ -1,4 +1,4 @@
-"""What a table's further tasks cost each PutItem: indexes, a stream, recovery, time to live, a replica.
+"""What a table's further tasks cost each PutItem: indexes, a stream, recovery, time to live, a replica, encryption.
 
 Each put replaces an item with another value, so that every index entry of kind "moving" moves and every stream records.
 """
@@ -58,6 +58,7 @@ def run(seconds: float) -> None:
     _table(client, "five-indexes", 5)
     _table(client, "five-indexes-streamed", 5, **stream)
     _table(client, "five-keys-only-streamed", 5, "KEYS_ONLY", **stream)
+    _table(client, "encrypted", SSESpecification={"Enabled": True})
     _table(client, "recoverable")
     client.update_continuous_backups(
         TableName="recoverable", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}

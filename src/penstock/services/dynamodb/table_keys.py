@@ -30,6 +30,8 @@ T = TypeVar("T")
 SERVICE = "dynamodb.amazonaws.com"
 KEPT_S = 300.0
 """How long an answer of KMS counts."""
+_MOST_CALLERS = 1000
+"""Whom a lock remembers; others ask again."""
 _GRACE_S = 60.0
 """An open key is kept open for this much longer, for requests that are under way."""
 _DENIED = "KMS key access denied error: "
@@ -98,6 +100,8 @@ class TableLock:
         """KMS has given the key to somebody."""
         if self._sealer is None:
             self._sealer = BodySealer(key, b"penstock dynamodb item ")
+        if len(self._allowed) >= _MOST_CALLERS:
+            self._allowed.clear()  # sessions have names of their own, and come and go
         self._allowed[who] = now + KEPT_S
         self.open_until = max(self.open_until, now + KEPT_S)
 
