@@ -50,14 +50,14 @@ def test_code_of_functions_that_are_gone_is_taken_off_the_disk(own_server: Serve
 def _turn(client: Any, worker: int, turn: int) -> None:
     name = f"w{worker}-{turn % 3}"
     body = package(f"def handler(event, context):\n    print('{turn}' * 50)\n    return {turn}\n")
-    client.create_function(
+    made = client.create_function(
         FunctionName=name, Runtime=RUNTIME, Role=ROLE, Handler="app.handler", Code={"ZipFile": body}, Publish=True
     )
     for _ in range(5):
         client.invoke(FunctionName=name)
     client.update_function_configuration(FunctionName=name, Description=str(turn))
     client.invoke(FunctionName=name, InvocationType="Event")
-    client.invoke(FunctionName=name, Qualifier="1")
+    client.invoke(FunctionName=name, Qualifier=made["Version"])
     client.publish_layer_version(LayerName=name, Content={"ZipFile": body})
     client.delete_layer_version(LayerName=name, VersionNumber=turn // 3 + 1)
     client.delete_function(FunctionName=name)

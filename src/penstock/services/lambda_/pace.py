@@ -13,6 +13,8 @@ from penstock.clock import Clock
 from penstock.wire.errors import AwsError
 
 REQUESTS_FOR_EACH = 10
+QUOTA = 1000
+"""AWS's for an account: where the settings allow less to spare the host, the rate stays what it is."""
 GROWTH_AT_ONCE = 1000
 GROWTH_PER_S = 100.0
 FORGOTTEN_AFTER_S = 600.0
@@ -56,7 +58,7 @@ class Pace:
             self._second = int(now)
             self._let_in.clear()
         count = self._let_in.get(key, 0) + 1
-        if count > most * REQUESTS_FOR_EACH:
+        if count > REQUESTS_FOR_EACH * (most if is_reserved else max(most, QUOTA)):
             kind = (
                 "ReservedFunctionInvocationRateLimitExceeded" if is_reserved else "FunctionInvocationRateLimitExceeded"
             )
