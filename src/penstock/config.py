@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`podman`, `docker` or the path of one, whose images functions may be made of; empty: the first that answers; `off`."""
     function_concurrency: int = 1000
     function_idle_s: float = 300.0
+    function_transition_s: float = 0.0
+    """How long a function is Pending after it was made, and an update of it InProgress."""
     log_level: str = "INFO"
     log_format: str = "text"
     """`text` or `json`."""

@@ -39,6 +39,7 @@ _HELP: dict[str, str] = {
     "function_concurrency": "execution environments at most (default 1000)",
     "function_images": "podman, docker or a path of one, whose images functions are made of; off (default: what answers)",
     "function_folders": "folders whose code functions may run live, by the bucket name hot-reload (default none)",
+    "function_transition_s": "keep new functions Pending and updates InProgress this long, as on AWS (default 0)",
     "function_idle_s": "end an environment that was idle this long (default 300)",
     "log_level": "DEBUG, INFO, WARNING or ERROR (default INFO)",
     "log_format": "text or json (default text)",

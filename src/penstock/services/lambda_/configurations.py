@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, images, records, rules, settings, variables
+from penstock.services.lambda_ import access, images, records, rules, settings, states, variables
 from penstock.store import Transaction
 
 _UNSUPPORTED = {k: v for k, v in settings.UNSUPPORTED.items() if k != "PublishTo"}
@@ -25,6 +25,7 @@ async def update_function_configuration(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> records.Function:
         old = records.read(txn, *where)
+        states.check_changeable(call.node, old)
         records.check_revision(old.revision, params)
         new = records.changed(old, call.now, **changes)
         if "layers" in changes:
@@ -37,4 +38,4 @@ async def update_function_configuration(call: Call, params: Params) -> Result:
         return new
 
     new = await call.store.transact(body)
-    return await variables.shown(call, new, records.updating(new))
+    return await variables.shown(call, new, states.updating(new))

@@ -17,6 +17,7 @@ from penstock.services.lambda_ import (
     records,
     rules,
     settings,
+    states,
     storage,
     variables,
     versions,
@@ -70,7 +71,7 @@ async def create_function(call: Call, params: Params) -> Result:
         package = await packages.of_code(call, params["Code"])
     function = Function(
         name=name, account=account, region=region, package=package, revision=records.new_revision(),
-        modified_at=call.now, incarnation=uuid.uuid4().hex, tags=params.get("Tags", {}), **fields,
+        modified_at=call.now, made_at=call.now, incarnation=uuid.uuid4().hex, tags=params.get("Tags", {}), **fields,
     )  # fmt: skip
     rules.check_unzipped(package, function.layers)
 
@@ -79,11 +80,11 @@ async def create_function(call: Call, params: Params) -> Result:
             raise rules.conflict(f"Function already exist: {name}")
         storage.hold_function(call, txn, function)
         records.write(txn, function)
-        return versions.publish(call, txn, function)[0] if params.get("Publish") else function
+        return versions.publish(call, txn, function, made_at=call.now)[0] if params.get("Publish") else function
 
     made = await call.store.transact(body)
     call.node.own(Ready).prepare(made)
-    return await variables.shown(call, made, records.pending(made))
+    return await variables.shown(call, made, states.pending(made))
 
 
 @operation("lambda:GetFunction", resource=rules.resource, policy=access.load_policy)
@@ -96,7 +97,7 @@ async def get_function(call: Call, params: Params) -> Result:
 
     function, latest = await call.store.transact(body, read_only=True)
     result: Result = {
-        "Configuration": await variables.shown(call, function, records.configuration(function, rules.arn_of(*where))),
+        "Configuration": await variables.shown(call, function, states.document(call, function, rules.arn_of(*where))),
         "Code": await downloads.code(call, function.package),
     }
     if latest.reserved is not None:
@@ -111,7 +112,7 @@ async def get_function_configuration(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
     function = await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)
-    return await variables.shown(call, function, records.configuration(function, rules.arn_of(*where)))
+    return await variables.shown(call, function, states.document(call, function, rules.arn_of(*where)))
 
 
 @operation("lambda:ListFunctions", unsupported={"MasterRegion": ("ALL",)})
@@ -198,6 +199,7 @@ async def update_function_code(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> tuple[Function, Function | None]:
         old = records.read(txn, *where)
+        states.check_changeable(call.node, old)
         records.check_revision(old.revision, params)
         new = records.changed(old, call.now, package=package)
         rules.check_unzipped(package, new.layers)
@@ -206,11 +208,11 @@ async def update_function_code(call: Call, params: Params) -> Result:
         storage.hold(call, txn, *where[:2], package)
         storage.drop(call, txn, *where[:2], old.package)
         records.write(txn, new)
-        return new, versions.publish(call, txn, new)[0] if params.get("Publish") else None
+        return new, versions.publish(call, txn, new, made_at=call.now)[0] if params.get("Publish") else None
 
     new, version = await call.store.transact(body)
     if not dry_run:
         call.node.own(Ready).prepare(version or new)
     if version is not None:
-        return await variables.shown(call, version, records.pending(version, version.qualified_arn))
-    return await variables.shown(call, new, records.updating(new))
+        return await variables.shown(call, version, states.pending(version, version.qualified_arn))
+    return await variables.shown(call, new, states.updating(new))

@@ -18,7 +18,7 @@ from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
 from penstock.runtime.streams import ResponseStream
-from penstock.services.lambda_ import access, events, images, metrics, records, recursion, rules, variables
+from penstock.services.lambda_ import access, events, images, metrics, records, recursion, rules, states, variables
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.concurrency import Gate
 from penstock.services.lambda_.pace import throttled
@@ -56,6 +56,7 @@ async def invoke(call: Call, params: Params) -> Result:
     target = call.seen
     if not isinstance(target, Target):
         raise target
+    states.check_active(call.node, target.function)
     if kind == "Event":
         context = params.get("ClientContext", "")
         await call.store.transact(
@@ -103,6 +104,7 @@ async def run(
     """
     function = target.function
     ready = node.own(Ready)
+    states.check_active(node, function)
     trace, rounds = recursion.step(trace, function, node.clock.now())
     recursion.check(target.latest, rounds)
     spec = await ready.spec(function)

@@ -55,6 +55,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     package: Package
     revision: str
     modified_at: float
+    made_at: float = 0.0
+    """When it was created, or published by the call that changed its code; 0 for other versions: see `states`."""
     incarnation: str
     """Differs between a function and a later one of the same name: environments of one never serve the other."""
     build: str = ""
@@ -250,6 +252,7 @@ def fingerprint(function: Function) -> str:
         revision="",
         build="",
         modified_at=0.0,
+        made_at=0.0,
         version="",
         fingerprint="",
         tags={},
@@ -323,28 +326,6 @@ def configuration(function: Function, arn: str = "") -> Result:
     if function.package.image is None:
         result["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(function)}
     return result
-
-
-def pending(function: Function, arn: str = "") -> Result:
-    """The document as the call that makes a function or version answers it.
-
-    AWS gives another RevisionId once the function is active; so do we, though it is so as soon as the call returns.
-    """
-    result = configuration(function, arn)
-    del result["LastUpdateStatus"]
-    result |= {
-        "State": "Pending", "StateReason": "The function is being created.", "StateReasonCode": "Creating",
-        "RevisionId": new_revision(),
-    }  # fmt: skip
-    return result
-
-
-def updating(function: Function) -> Result:
-    """The document as an update answers it; see `pending` of its RevisionId."""
-    return configuration(function) | {
-        "LastUpdateStatus": "InProgress", "LastUpdateStatusReason": "The function is being created.",
-        "LastUpdateStatusReasonCode": "Creating", "RevisionId": new_revision(),
-    }  # fmt: skip
 
 
 def runtime_version_arn(function: Function) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from penstock.core import paging
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.lambda_ import access, keys, records, rules, storage, variables
+from penstock.services.lambda_ import access, keys, records, rules, states, storage, variables
 from penstock.services.lambda_.invocations import Ready
 from penstock.services.lambda_.records import LATEST, Function
 from penstock.store import Transaction
@@ -17,7 +17,9 @@ from penstock.store import Transaction
 PAGE = 50
 
 
-def publish(call: Call, txn: Transaction, latest: Function, description: str | None = None) -> tuple[Function, bool]:
+def publish(
+    call: Call, txn: Transaction, latest: Function, description: str | None = None, *, made_at: float = 0.0
+) -> tuple[Function, bool]:
     """The version that is like $LATEST, and whether it was made now: only where the newest one is not like it.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-versions.html
@@ -40,6 +42,7 @@ def publish(call: Call, txn: Transaction, latest: Function, description: str | N
         revision=records.new_revision(),
         tags={},
         reserved=None,
+        made_at=made_at,
         **changes,
     )
     storage.hold_function(call, txn, version)
@@ -56,6 +59,7 @@ async def publish_version(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction) -> Function:
         latest = records.read(txn, *where)
+        states.check_changeable(call.node, latest)
         records.check_revision(latest.revision, params)
         wanted = params.get("CodeSha256") or latest.package.sha256
         if wanted != latest.package.sha256:
