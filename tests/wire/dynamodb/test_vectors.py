@@ -92,3 +92,42 @@ def test_permissions_are_of_the_index(server: Served) -> None:
             return False
 
     wait(allowed)
+
+
+def test_items_from_before_an_index_stay_out_of_it_wherever_they_go(server: Served) -> None:
+    """What does not fit an index that was added later is restored and replicated all the same."""
+    client, there = server.client("dynamodb"), server.client("dynamodb", region="eu-west-1")
+    name = f"before-{uuid.uuid4().hex}"
+    client.create_table(
+        TableName=name, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+    )  # fmt: skip
+    client.put_item(TableName=name, Item={"pk": {"S": "odd"}, "v": {"S": "no vector"}, "kind": {"N": "1"}})
+    client.put_item(TableName=name, Item={"pk": {"S": "fit"}, "v": {"L": vector(1)}, "kind": {"S": "k"}})
+    kinds = {
+        "IndexName": "kinds", "KeySchema": [{"AttributeName": "kind", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }  # fmt: skip
+    new = {
+        "AttributeDefinitions": [{"AttributeName": "kind", "AttributeType": "S"}],
+        "GlobalSecondaryIndexUpdates": [{"Create": kinds}],
+    }
+
+    def active(index: str) -> bool:
+        table = client.describe_table(TableName=name)["Table"]
+        found = [*table.get("GlobalSecondaryIndexes", ()), *table.get("VectorIndexes", ())]
+        return any(each["IndexName"] == index and each["IndexStatus"] == "ACTIVE" for each in found)
+
+    client.update_table(TableName=name, **new)
+    wait(lambda: active("kinds"))
+    client.update_table(TableName=name, VectorIndexUpdates=[{"Create": NEAR}])
+    wait(lambda: active("near"))
+    assert nearest(client, name, 1, 10) == ["fit"]
+    client.restore_table_from_backup(TargetTableName=f"{name}-2", BackupArn=back_up(client, name))
+    wait_active(client, f"{name}-2")
+    client.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": "eu-west-1"}}])
+    wait(lambda: client.describe_table(TableName=name)["Table"]["Replicas"][0]["ReplicaStatus"] == "ACTIVE")
+    for at, table in ((client, f"{name}-2"), (there, name)):
+        assert at.scan(TableName=table)["Count"] == 2
+        assert at.scan(TableName=table, IndexName="kinds")["Count"] == 1
+        assert nearest(at, table, 1, 10) == ["fit"]

@@ -48,13 +48,18 @@ def write(txn: Transaction, into: Table, lines: Iterable[bytes], node: Node) -> 
     """Write items, given as JSON, that were items before: nothing is checked again."""
     for line in lines:
         item = records.decode(line)
-        put(txn, into, item, line, check_item(item), node)
+        put(txn, into, item, line, check_item(item), node, checked=True)
 
 
-def put(txn: Transaction, into: Table, item: Item, body: bytes, size: int, node: Node) -> None:
-    """Write one checked item. Raises ValidationException where it does not fit the table's keys or indexes."""
+def put(
+    txn: Transaction, into: Table, item: Item, body: bytes, size: int, node: Node, *, checked: bool = False
+) -> None:
+    """Write one checked item. Raises ValidationException where it does not fit the table's keys or indexes.
+
+    checked: it was an item of such a table before, and what does not fit an index is in none.
+    """
     key = into.key_of(item)
-    writes.save(txn, into, key, txn.get(key), item, body, size, node)
+    writes.save(txn, into, key, txn.get(key), item, body, size, node, checked=checked)
 
 
 def open_table(txn: Transaction, record_key: bytes) -> None:

@@ -130,12 +130,15 @@ class VectorIndex:
             return None
         return self.partition(value) + place
 
-    def keep(self, txn: Transaction, place: bytes, old: Item | None, new: Item | None) -> None:
-        """Bring the index up to date for an item at a place, before and after (None: there is none)."""
+    def keep(self, txn: Transaction, place: bytes, old: Item | None, new: Item | None, *, checked: bool) -> None:
+        """Bring the index up to date for an item at a place, before and after (None: there is none).
+
+        checked: whether `new` fits the index; one that comes from elsewhere and does not stays out.
+        """
         before = None if old is None else self.key_of(old, place)
         if before is not None and txn.get(before) is None:
             before = None  # not filled in yet, or from before the index and unfit for it
-        after = None if new is None else self.key_of(new, place)
+        after = None if new is None or not (checked or self._fits(new)) else self.key_of(new, place)
         if before is None and after is None:
             return
         if before is not None and before == after and old is not None and new is not None and self._same(old, new):
@@ -151,15 +154,18 @@ class VectorIndex:
     def add(self, txn: Transaction, place: bytes, item: Item) -> None:
         """Put an item that is there into an index that is being filled; one whose attributes do not fit stays out."""
         key = self.key_of(item, place)
-        if key is None or txn.get(key) is not None:
-            return
-        try:
-            self.check(item)
-        except AwsError:
+        if key is None or txn.get(key) is not None or not self._fits(item):
             return
         txn.set(key, self._packed(item, key))
         txn.add(self.counted, 1)
         txn.add(self.sized, self.vector_bytes)
+
+    def _fits(self, item: Item) -> bool:
+        try:
+            self.check(item)
+        except AwsError:
+            return False
+        return True
 
     def _same(self, old: Item, new: Item) -> bool:
         return all(old.get(name) == new.get(name) for name in (self.record.attribute, *self.record.filters))

@@ -30,11 +30,12 @@ NO_UNITS: list[IndexUnits] = []
 
 def save(
     txn: Transaction, table: Table, key: bytes, old: bytes | None, item: Item, body: bytes, size: int, node: Node,
-    version: bytes = b"",
+    version: bytes = b"", *, checked: bool = False,
 ) -> list[IndexUnits]:  # fmt: skip
     """Write an item of `size` bytes, whose JSON is `body`, over `old` (as stored). Returns what its indexes took.
 
-    version: of an item that comes from another replica of a global table, where it was checked.
+    version: of an item that comes from another replica of a global table, where it was checked. checked: of one that was an
+    item before: either may have attributes from before an index, which then has no entry of it.
     Raises ValidationException where an attribute cannot be an index's key, ItemCollectionSizeLimitExceededException.
     """
     used = NO_UNITS
@@ -47,13 +48,14 @@ def save(
     if table.unreplicated is not None:
         versions.note(txn, table, key, node.own(Moments).of(txn), gone=False, version=version)
     if table.indexes or table.vectors:
-        if not version:
+        new = not (version or checked)
+        if new:
             table.check_indexes(item)
         old_item = None if old is None else records.item_of(txn, table, key, old)
-        most_bytes = 0 if version else node.settings.item_collection_bytes
+        most_bytes = node.settings.item_collection_bytes if new else 0
         used = _index(txn, table, key, old_item, 0 if old is None else records.size_of(old), item, size, most_bytes)
         for vectors in table.vectors:
-            vectors.keep(txn, key[len(table.prefix) :], old_item, item)
+            vectors.keep(txn, key[len(table.prefix) :], old_item, item, checked=new)
     store(txn, table, key, old, body, size)
     if old is None:
         txn.add(table.counted, 1)
@@ -97,7 +99,7 @@ def remove(
         old_item = records.item_of(txn, table, key, old)
         used = _index(txn, table, key, old_item, records.size_of(old), None, 0)
         for vectors in table.vectors:
-            vectors.keep(txn, key[len(table.prefix) :], old_item, None)
+            vectors.keep(txn, key[len(table.prefix) :], old_item, None, checked=True)
     if records.is_large(old):
         clear_large(txn, table.large_key(key))
     txn.clear(key)
