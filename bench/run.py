@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--save", action="store_true")
     arguments, rest = parser.parse_known_args()
-    sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+    sys.path[:0] = [str(HERE), str(HERE.parent / "src"), str(HERE.parent / "tests")]
     if arguments.part != "load":
         sys.argv = [arguments.part, *rest]
         runpy.run_path(str(HERE / f"{arguments.part}.py"), run_name="__main__")

@@ -65,6 +65,7 @@ def _send(server: Served, events: queue.Queue[int], sent: list[int]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("count", [10_000])
 def test_ten_thousand_events_are_run_through_three_kills(own_server: Served, count: int) -> None:
     _prepare(own_server)
