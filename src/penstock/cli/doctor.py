@@ -116,7 +116,7 @@ def _functions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         runtime = open_runtime(settings, Clock(), Path(folder))
         own = f"python3.{sys.version_info.minor}"
-        for name in sorted({own, "python3.11", "python3.12", "python3.13", "python3.14", "provided.al2023"}):
+        for name in sorted({own, *(f"python3.{minor}" for minor in range(10, 15)), "provided.al2023"}):
             reason = runtime.supports(name)
             yield ("ok", name, "functions of this runtime run here") if not reason else ("note", name, reason)
         yield _images(settings)

@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.runtime.api import RuntimeUnsupported
@@ -19,23 +20,35 @@ PACKAGES = (
     "snapshot_restore_py", "urllib3",
 )  # fmt: skip
 """What AWS's Python runtimes carry, and nothing else of the server's own packages."""
-_ASK = (
-    "import awslambdaric, runtime_client, sys, json, os; print(json.dumps([os.path.realpath(sys.executable),"
-    " sys.base_prefix, os.path.dirname(awslambdaric.__path__[0]), list(sys.version_info[:2])]))"
-)
+_ASK = """
+import json, os, sys
+try:
+    import awslambdaric, runtime_client
+    site = os.path.dirname(awslambdaric.__path__[0])
+except ImportError:
+    site = ""
+print(json.dumps([os.path.realpath(sys.executable), sys.base_prefix, site, list(sys.version_info[:2])]))
+"""
+_CLIENT = Path(__file__).parent / "python" / "runtime_client.py"
+_LENDS_FROM = (3, 10)
+"""The oldest Python that AWS's packages beside Penstock run on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python that can be a zygote. site: the folder its awslambdaric was found in."""
+    """A Python that can be a zygote. site: the folder its awslambdaric was found in.
+
+    borrows: it has none, and runs Penstock's, with a runtime client that is not compiled.
+    """
 
     path: str
     prefix: str
     site: str
     version: tuple[int, int]
+    borrows: bool = False
 
     def packages(self) -> list[str]:
-        """Names in `site` that functions see in /var/runtime."""
+        """Names in `site`, or paths, that functions see in /var/runtime."""
         wanted = set(PACKAGES)
         found = []
         for entry in Path(self.site).iterdir():
@@ -43,6 +56,8 @@ class Interpreter:
             distribution = entry.name.endswith(".dist-info") and name.replace("python_", "") in wanted
             if distribution or (name in wanted and not entry.name.endswith(".dist-info")):
                 found.append(entry.name)
+        if self.borrows:
+            found = [name for name in found if not name.startswith("runtime_client")] + [str(_CLIENT)]
         return sorted(found)
 
 
@@ -67,16 +82,27 @@ class Interpreters:
         if wanted == f"python{sys.version_info[0]}.{sys.version_info[1]}":
             return self.own()
         if wanted not in self._asked:
-            self._asked[wanted] = _ask(wanted)
+            self._asked[wanted] = self._look(wanted)
         found = self._asked[wanted]
         if found is None:
             own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
             raise RuntimeUnsupported(
-                f"this host has no {wanted} with awslambdaric installed, so {runtime} cannot run; {own} can. Install "
-                f"one (and `pip install awslambdaric boto3` into it), or have such functions run on Penstock's own "
-                f"Python with PENSTOCK_FUNCTION_RUNTIMES={runtime}={own}"
+                f"this host has no {wanted} that could run {runtime} functions; {own} can. Install one (older than 3.10, "
+                f"with awslambdaric and boto3), or have such functions run on Penstock's own Python with "
+                f"PENSTOCK_FUNCTION_RUNTIMES={runtime}={own}"
             )
         return found
+
+    def _look(self, wanted: str) -> Interpreter | None:
+        """The first that has AWS's runtime client, or else the first that can run with ours."""
+        lent: Interpreter | None = None
+        for path in _pythons(wanted):
+            found = _ask(path)
+            if found is not None and found.site:
+                return found
+            if found is not None and lent is None and found.version >= _LENDS_FROM:
+                lent = replace(found, site=self.own().site, borrows=True)
+        return lent
 
     def program(self, runtime: str) -> Program | None:
         """What an environment of `runtime` becomes; None: it stays a Python. Raises RuntimeUnsupported."""
@@ -105,10 +131,23 @@ def _find_own() -> Interpreter:
     return Interpreter(str(Path(executable).resolve()), sys.base_prefix, site, sys.version_info[:2])
 
 
-def _ask(name: str) -> Interpreter | None:
-    path = shutil.which(name)
-    if path is None:
-        return None
+def _pythons(wanted: str) -> Iterator[str]:
+    """Where an interpreter may be: on the path, beside others by version, and where version managers put it."""
+    if path := shutil.which(wanted):
+        yield path
+    if "/" in wanted:
+        return
+    version = wanted.removeprefix("python")
+    for folder, pattern in (
+        ("/usr/local", "bin"), ("/opt", f"python*{version}*/bin"), ("~/.pyenv/versions", f"{version}.*/bin"),
+        ("~/.local/share/uv/python", f"cpython-{version}.*/bin"), ("~/.asdf/installs/python", f"{version}.*/bin"),
+    ):  # fmt: skip
+        there = Path(folder).expanduser()
+        if there.is_dir():
+            yield from map(str, sorted(there.glob(f"{pattern}/{wanted}"), reverse=True))
+
+
+def _ask(path: str) -> Interpreter | None:
     try:
         answer = subprocess.run([path, "-c", _ASK], capture_output=True, timeout=10, check=True, cwd="/").stdout
         executable, prefix, site, version = json.loads(answer)

@@ -25,7 +25,7 @@ _PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nsbx_user1051:x:{uid}:{uid}::/hom
 def enter_template(root: str, prefixes: list[str], site: str, packages: list[str], *, network: bool) -> None:
     """Make the root that all environments start from, at the empty folder `root`, and step into it.
 
-    prefixes: folders shown read-only where they are (the interpreter). packages: names in `site`, shown in
+    prefixes: folders shown read-only where they are (the interpreter). packages: names in `site`, or paths, shown in
     /var/runtime. The caller is in a mount namespace of its own. Raises OSError.
     """
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
@@ -42,7 +42,7 @@ def enter_template(root: str, prefixes: list[str], site: str, packages: list[str
         if not prefix.startswith("/usr/"):
             _show(prefix, root + prefix)
     for name in packages:
-        _show(os.path.join(site, name), f"{root}{RUNTIME}/{name}")
+        _show(os.path.join(site, name), f"{root}{RUNTIME}/{os.path.basename(name)}")
     _show(os.path.join(os.path.dirname(__file__), "python", "bootstrap.py"), f"{root}{RUNTIME}/bootstrap.py")
     os.mkdir(f"{root}{RUNTIME}/node_modules")  # what Node.js environments mount
     open(f"{root}{RUNTIME}/bootstrap.mjs", "w").close()

@@ -50,6 +50,9 @@ def main(server: socket.socket, boot: dict[str, Any]) -> None:
     runtime_path = rootfs.RUNTIME if "mount" in namespaces else boot["site"]
     own = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     sys.path[:] = [p for p in sys.path if p not in ("", own)] + [runtime_path]
+    sys.path += [
+        os.path.dirname(name) for name in boot["packages"] if os.path.isabs(name) and "mount" not in namespaces
+    ]
     user_agent, replaceable = _preload(boot["preload"], own_network="net" in namespaces and not boot["host_network"])
     pending = list(boot["services"])
     warmth.make_client(pending.pop(0))  # the first also fills what all clients share
