@@ -121,6 +121,17 @@ async def main():
     out["code"] = str(f.code)
     out["late"] = await bench.error(f, "sleep")
     await bench.answer(f, sys.argv[2])
+    layer = pathlib.Path(sys.argv[1]) / "layer"
+    (layer / "python").mkdir(parents=True)
+    (layer / "python" / "shared.py").write_text("said = 'a layer'")
+    (layer / "wrap").write_text("#!/bin/bash\\nexport WRAPPED=yes\\nexec \\"$@\\"\\n")
+    (layer / "wrap").chmod(0o755)
+    wrapped = bench.function('''
+        import os, shared
+        def handler(event, context):
+            return [os.environ["WRAPPED"], shared.said]
+    ''', layers=(layer,), environment={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrap"})
+    out["wrapped"] = await bench.answer(wrapped)
     if "close" in sys.argv:
         await bench.runtime.close()
     print(json.dumps(out), flush=True)
@@ -145,6 +156,7 @@ def test_without_namespaces_functions_run_and_the_lack_is_said(nobody: bool, end
     assert b"functions are not isolated by mount, pid, net namespaces on this host" in done.stderr
     assert out["look"] == [Path(out["code"]).name, out["code"], ["0" * 16]]
     assert out["late"]["errorType"] == "Sandbox.Timedout"
+    assert out["wrapped"] == ["yes", "a layer"]
     deadline = time.monotonic() + 10
     while (left := having(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)

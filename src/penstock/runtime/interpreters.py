@@ -108,12 +108,14 @@ class Interpreters:
         """What an environment of `runtime` becomes; None: it stays a Python. Raises RuntimeUnsupported."""
         return None if re.fullmatch(r"python3\.\d+", runtime) else self._programs.find(runtime)
 
-    def afresh(self, runtime: str, *, mounted: bool) -> Program:
-        """A Python runtime as a program, for a wrapper to run. Raises RuntimeUnsupported."""
+    def afresh(self, runtime: str, layers: list[str], *, mounted: bool) -> Program:
+        """A Python runtime as a program, for a wrapper to run. layers: on the host. Raises RuntimeUnsupported."""
         interpreter = self.find(runtime)
         script = "/var/runtime/bootstrap.py" if mounted else str(Path(__file__).parent / "python" / "bootstrap.py")
         client = "/var/runtime" if mounted else interpreter.site
-        return Program((interpreter.path, script), (), (("PENSTOCK_RUNTIME_CLIENT", client),), logs=True)
+        shown_layers = "/opt" if mounted else ":".join(reversed(layers))
+        needed = (("PENSTOCK_RUNTIME_CLIENT", client), ("PENSTOCK_LAYERS", shown_layers))
+        return Program((interpreter.path, script), (), needed, logs=True)
 
     def own(self) -> Interpreter:
         """The Python that the server runs on. Raises RuntimeUnsupported if it lacks awslambdaric."""

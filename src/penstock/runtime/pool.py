@@ -318,7 +318,7 @@ class LocalRuntime:
         if spec.image is not None:
             program = Program(spec.image.arguments, variables=spec.image.environment)
         elif wrapper and program is None and session is None:
-            program = self._interpreters.afresh(spec.runtime, mounted=mounted)
+            program = self._interpreters.afresh(spec.runtime, layers, mounted=mounted)
         elif program is not None and not mounted:
             program = program.unmounted()
         arguments = None if program is None else list(program.arguments)
@@ -337,7 +337,7 @@ class LocalRuntime:
             "ephemeral_mb": spec.ephemeral_mb,
             "program": arguments,
             "program_logs": program is not None and program.logs,
-            "wrapper": wrapper if arguments else "",
+            "wrapper": (wrapper if mounted else _on_host(wrapper, code, layers)) if arguments else "",
             "shown": shown,
             "data_bytes": 0 if self._groups and self._groups.how else spec.memory_mb * _MB * 2,
             "environment": variables.environment(
@@ -536,3 +536,11 @@ def memory_is_short() -> bool:
 def _report_failure(task: asyncio.Task[Zygote]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("no zygote, so no functions: %s", error)
+
+
+def _on_host(path: str, code: str, layers: list[str]) -> str:
+    """Where a function's path is on the host, for environments that have no mounts of their own."""
+    if path.startswith("/var/task/"):
+        return code + path.removeprefix("/var/task")
+    places = [layer + path.removeprefix("/opt") for layer in reversed(layers) if path.startswith("/opt/")]
+    return next((place for place in places if Path(place).exists()), path)

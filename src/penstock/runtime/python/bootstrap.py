@@ -7,9 +7,10 @@ import os
 import sys
 
 version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-layers = ["/opt/python/lib/" + version + "/site-packages", "/opt/python"]
-sys.path[0:1] = [os.environ["LAMBDA_TASK_ROOT"], *layers, os.environ["PENSTOCK_RUNTIME_CLIENT"]]
-del os.environ["PENSTOCK_RUNTIME_CLIENT"]
+front = [os.environ["LAMBDA_TASK_ROOT"]]
+for layer in os.environ.pop("PENSTOCK_LAYERS").split(":"):
+    front += [layer + "/python/lib/" + version + "/site-packages", layer + "/python"]
+sys.path[0:1] = [*front, os.environ.pop("PENSTOCK_RUNTIME_CLIENT")]
 
 from awslambdaric.__main__ import main  # noqa: E402
 
