@@ -54,6 +54,9 @@ FEDERATED_BY = "penstock:federated-by"
 MFA_AT = "penstock:mfa-at"
 """In `Principal.session` of a session begun with a code of an MFA device: when, seconds since the epoch."""
 
+EXPIRES_AT = "penstock:expires-at"
+"""In `Principal.session` of temporary credentials: when they end, seconds since the epoch."""
+
 RESTRICTED = "penstock:restricted"
 """In `Principal.session`: what a session is good for, in words of the service that made it. It may do nothing but what a
 policy loader of that service has found to be so, and said in `Call.instead`."""
@@ -84,6 +87,18 @@ class Credential:
     session_token: str = ""
     expires_at: float = 0.0
     active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An account as an issuer of identity tokens. keys: algorithm -> (key id, private key in DER, sealed)."""
+
+    url: str
+    keys: Mapping[str, tuple[str, bytes]]
+
+    def bound_to(self, key_id: str) -> bytes:
+        """What a private key's seal is bound to."""
+        return f"token key {key_id} of {self.url}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +205,10 @@ class Directory(Protocol):
 
     async def issue(self, principal: Principal, duration_s: int) -> Credential:
         """Temporary credentials for a principal: STS's side. Its access key id and time of issue are filled in."""
+        ...
+
+    async def issuer(self, account: str) -> Issuer | None:
+        """What signs the account's identity tokens; None where outbound federation is not enabled."""
         ...
 
     async def role_credential(self, role_arn: str, session_name: str, duration_s: int, service: str) -> Credential:

@@ -160,3 +160,11 @@ async def test_tokens_that_are_none(ask: Ask, provider: IdentityProvider) -> Non
     ):
         with pytest.raises(AwsError, match="InvalidIdentityToken"):
             await assume(ask, token)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://", "https://i[d.example", "http://id.example", "https://id.example?a=b", "ftp://x"]
+)
+async def test_urls_that_no_provider_has(ask: Ask, url: str) -> None:
+    with pytest.raises(AwsError, match="InvalidInput"):
+        await ask("iam:CreateOpenIDConnectProvider", Url=url)

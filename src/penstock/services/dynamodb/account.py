@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb.table_rules import ACCOUNT_MAX_UNITS, TABLE_MAX_UNITS
@@ -25,5 +23,5 @@ async def describe_limits(call: Call, params: Params) -> Result:
 @operation("dynamodb:DescribeEndpoints", action="dynamodb:DescribeEndpoints")
 async def describe_endpoints(call: Call, params: Params) -> Result:
     """The endpoint that the caller is using already."""
-    address = urlsplit(call.endpoint).netloc or f"dynamodb.{call.region}.amazonaws.com"
+    address = call.endpoint.partition("://")[2] or f"dynamodb.{call.region}.amazonaws.com"
     return {"Endpoints": [{"Address": address, "CachePeriodInMinutes": _CACHE_MINUTES}]}

@@ -20,12 +20,13 @@ from penstock.core.identity import (
     Asked,
     Credential,
     Identity,
+    Issuer,
     Kind,
     Principal,
     Uses,
     root,
 )
-from penstock.services.iam import arns, explain, keys, last_used, mfa_devices, seal
+from penstock.services.iam import arns, explain, keys, last_used, mfa_devices, outbound_federation, seal
 from penstock.services.iam.identities import TAKEN_BY, check_trust, identity_of
 from penstock.services.iam.records import AccessKey, Role, User
 from penstock.services.iam.state import State
@@ -145,6 +146,9 @@ class StoreDirectory:
     async def issue(self, principal: Principal, duration_s: int) -> Credential:
         now = self._clock.now()
         return seal.issue(await self.secret(), principal, now, now + duration_s)
+
+    async def issuer(self, account: str) -> Issuer | None:
+        return await self._store.transact(lambda txn: outbound_federation.issuer_of(txn, account), read_only=True)
 
     async def secret(self) -> bytes:
         """The secret that tokens are sealed under; made the first time somebody asks."""

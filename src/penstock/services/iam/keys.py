@@ -10,6 +10,8 @@
 ("iam", account, "accessed", arn, action)                 records.LastUsed: a user's or role's last call of it
 ("iam", account, "reached", arn, action, allowed)         records.Reached: what its calls were about (1) or denied on (0)
 ("iam", account, "signing", certificate_id)               records.SigningCertificate (chunked)
+("iam", account, "issuer")                                records.OutboundIssuer
+("iam", "issuer", issuer_id)                              the account that has the issuer
 ("iam", account, "job", id)                               records.AccessJob: a report asked for
 ("iam", "key", access_key_id)                             records.AccessKey
 ("iam", "used", access_key_id)                            records.LastUsed
@@ -97,6 +99,14 @@ def all_reached(account: str, arn: str) -> bytes:
 
 def signing_certificate(account: str, certificate_id: str) -> bytes:
     return pack(("iam", account, "signing", certificate_id))
+
+
+def issuer(account: str) -> bytes:
+    return pack(("iam", account, "issuer"))
+
+
+def issuer_account(issuer_id: str) -> bytes:
+    return pack(("iam", "issuer", issuer_id))
 
 
 def job(account: str, job_id: str) -> bytes:

@@ -37,7 +37,10 @@ def _get(state: State, params: Params) -> OidcProvider:
 
 def _name(url: str) -> tuple[str, str]:
     """(scheme, the rest). Raises AwsError InvalidInput. http is taken for this very machine only."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise errors.invalid_input("Invalid Open ID Connect Provider URL") from None
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
     if not (parts.scheme == "https" or local) or not parts.hostname or parts.query or parts.fragment:
         raise errors.invalid_input("Invalid Open ID Connect Provider URL")

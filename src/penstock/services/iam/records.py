@@ -176,6 +176,23 @@ class AccessKey(msgspec.Struct, kw_only=True):
     active: bool = True
 
 
+class TokenKey(msgspec.Struct, kw_only=True):
+    """A key that identity tokens are signed with. public: as a JWK; sealed: the private one, under the master key."""
+
+    algorithm: str
+    id: str
+    public: dict[str, str]
+    sealed: bytes
+
+
+class OutboundIssuer(msgspec.Struct, kw_only=True):
+    """The account as an issuer of identity tokens."""
+
+    url: str
+    keys: list[TokenKey]
+    enabled: bool = False
+
+
 class LastUsed(msgspec.Struct, kw_only=True):
     at: float
     action: str

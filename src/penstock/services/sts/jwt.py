@@ -1,4 +1,4 @@
-"""JSON web tokens: taken apart and checked against a provider's public keys (RFC 7515, 7517, 7518, 7519).
+"""JSON web tokens: taken apart and checked against a provider's public keys, and signed (RFC 7515, 7517, 7518, 7519).
 
 Knows no AWS and no network: keys are handed in.
 """
@@ -14,7 +14,8 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 _HASHES: dict[str, type[hashes.SHA256] | type[hashes.SHA384] | type[hashes.SHA512]] = {
     "256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512,
@@ -24,6 +25,8 @@ _CURVES: dict[str, type[ec.SECP256R1] | type[ec.SECP384R1] | type[ec.SECP521R1]]
 }  # fmt: skip
 _CURVE_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", *_CURVE_OF})
+SIGNING = frozenset({"RS256", "ES384"})
+"""Those that tokens of our own are signed by."""
 _RSA_BITS_MIN = 1024
 
 
@@ -69,6 +72,24 @@ def verify(token: Token, keys: list[Mapping[str, Any]]) -> None:
         if _verifies(token, algorithm, key):
             return
     raise BadToken("no key of the provider verifies the token")
+
+
+def signed(claims: Mapping[str, Any], algorithm: str, key_id: str, private_key: bytes) -> str:
+    """A token signed with a private key (PKCS 8, DER) of the algorithm's kind; algorithm: one of `SIGNING`."""
+    header = {"alg": algorithm, "kid": key_id, "typ": "JWT"}
+    text = f"{_text(msgspec.json.encode(header))}.{_text(msgspec.json.encode(claims))}"
+    key = load_der_private_key(private_key, None)
+    if isinstance(key, rsa.RSAPrivateKey):
+        signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    else:
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        r, s = decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA384())))
+        signature = r.to_bytes(48, "big") + s.to_bytes(48, "big")
+    return f"{text}.{_text(signature)}"
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def _verifies(token: Token, algorithm: str, key: Mapping[str, Any]) -> bool:
