@@ -152,3 +152,15 @@ def test_users_need_create_session(server: Served, s3: Any, bucket: str) -> None
     user = client(server, key=key["AccessKeyId"], secret=key["SecretAccessKey"])
     user.put_object(Bucket=bucket, Key="k", Body=b"v")
     assert user.get_object(Bucket=bucket, Key="k")["Body"].read() == b"v"
+
+
+def test_conditions_of_deletes(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"123")
+    at = s3.head_object(Bucket=bucket, Key="k")["LastModified"]
+    for wrong in ({"IfMatchSize": 4}, {"IfMatchLastModifiedTime": "2020-01-01T00:00:00Z"}, {"IfMatch": '"0"'}):
+        assert code_of(s3.delete_object, Bucket=bucket, Key="k", **wrong) == "PreconditionFailed"
+    item = {"Key": "k", "Size": 4}
+    [error] = s3.delete_objects(Bucket=bucket, Delete={"Objects": [item]})["Errors"]
+    assert error["Code"] == "PreconditionFailed"
+    s3.delete_object(Bucket=bucket, Key="k", IfMatchSize=3, IfMatchLastModifiedTime=at)
+    assert code_of(s3.head_object, Bucket=bucket, Key="k") == "404"

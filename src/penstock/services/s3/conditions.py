@@ -91,11 +91,18 @@ def check_undisturbed(params: Params, record: Listed | None, since_ms: int) -> N
         )
 
 
-def check_delete(params: Params, record: Listed | None) -> None:
-    """If-Match on a delete: "*" asks that there be an object at all. Raises AwsError."""
-    for name in ("IfMatchLastModifiedTime", "IfMatchSize"):
-        if name in params:
+def check_delete(params: Params, record: Listed | None, *, directory: bool) -> None:
+    """If-Match on a delete: "*" asks that there be an object at all. directory: of a directory bucket, where there are
+    conditions on size and date, too. Raises AwsError PreconditionFailed, NotImplemented.
+    """
+    for name, header in (("IfMatchLastModifiedTime", "Last-Modified-Time"), ("IfMatchSize", "Size")):
+        if name not in params:
+            continue
+        if not directory:
             raise not_implemented(f"{name}, which AWS has for directory buckets only")
+        wanted = int(params[name])
+        if record is None or wanted != (record.size if name == "IfMatchSize" else record.modified_ms // 1000):
+            raise failed(f"x-amz-if-match-{header.lower()}")
     if "IfMatch" not in params:
         return
     if record is None or (params["IfMatch"] != "*" and not _matches(params["IfMatch"], record.etag)):

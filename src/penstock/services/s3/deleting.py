@@ -57,7 +57,7 @@ def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Par
     if "VersionId" in params:
         return _delete_version(txn, call, name, bucket, params, bypass=bypass)
     old = writing.current(txn, name, key)
-    conditions.check_delete(params, old)
+    conditions.check_delete(params, old, directory=bool(bucket.zone))
     if bucket.versioning:
         marker = writing.mark_deleted(txn, call, bucket, name, key, old)
         _tell(txn, call, name, bucket, "ObjectRemoved:DeleteMarkerCreated", key, marker)
@@ -76,7 +76,7 @@ def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, par
     if not bucket.versioning and version_id != versions.NULL:
         raise versions.invalid_id(version_id)
     located = versions.locate(txn, name, key, version_id)
-    conditions.check_delete(params, None if located is None else located[1])
+    conditions.check_delete(params, None if located is None else located[1], directory=bool(bucket.zone))
     told: Result = {"VersionId": version_id} if bucket.versioning or version_id != versions.NULL else {}
     if located is None:
         return told
@@ -99,6 +99,7 @@ def _tell(txn: Transaction, call: Call, name: str, bucket: Bucket, event: str, k
     "s3:DeleteObjects",
     action="",  # each key is authorized as a DeleteObject of its own
     resource=BUCKET_ARN,
+    policy=load_policy,  # for sessions of directory buckets, which may do nothing unless it says so
     unsupported={"MFA": ()},
 )
 async def delete_objects(call: Call, params: Params) -> Result:
