@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
-from penstock.edge.listener import Connection, Shared
+from penstock.blobs.layout import HOP_BYTES
+from penstock.edge.direct import DIRECT_BYTES
+from penstock.edge.listener import DIRECT_MAX, Connection, Shared
 from penstock.edge.reader import Limits
 from penstock.wire.message import Request, Response
 
@@ -30,6 +35,8 @@ async def echo(request: Request) -> Response:
                 yield b"x" * 10
 
         return Response(200, [], stream=pieces(), length=30 if request.query else None)
+    if request.path == "/sum":
+        return Response(200, [], hashlib.sha256(body).hexdigest().encode())
     text = f"{request.method} {request.path} {len(body)};"
     return Response(200, [("X-Path", request.path)], text.encode())
 
@@ -246,3 +253,65 @@ async def test_connection_close(raw: Raw) -> None:
     assert b"GET /1 0;" in got
     assert b"/2" not in got
     assert got.endswith(b"<closed>")
+
+
+@pytest.fixture
+async def roomy() -> AsyncIterator[Raw]:
+    listener = Raw(Limits())
+    await listener.start()
+    yield listener
+    await listener.stop()
+
+
+def put(path: bytes, body: bytes) -> bytes:
+    return b"PUT %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (path, HOST, len(body), body)
+
+
+SIZES = (DIRECT_BYTES - 1, DIRECT_BYTES, 250_000, 300_000, HOP_BYTES - 1, HOP_BYTES, HOP_BYTES + 1, 3_500_000)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_long_body_ends_where_the_next_message_begins(roomy: Raw, size: int) -> None:
+    bodies = [random.Random(size + i).randbytes(size) for i in range(3)]
+    sums = [hashlib.sha256(body).hexdigest().encode() for body in bodies]
+    stream = b"".join(put(b"/sum", body) for body in bodies) + put(b"/last", b"xy")
+    for cuts in ([], [size // 2], [200, size + 90], [2 * size + 300]):
+        pieces = [stream[a:b] for a, b in pairwise([0, *cuts, len(stream)])]
+        got = await roomy.send(*pieces)
+        assert [got.count(each) for each in sums] == [1, 1, 1]
+        assert got.index(sums[0]) < got.index(sums[1]) < got.index(sums[2]) < got.index(b"PUT /last 2;")
+    assert roomy.shared.direct == 0
+
+
+async def test_a_long_body_that_breaks_off_or_that_nobody_wants(roomy: Raw) -> None:
+    body = bytes(3_000_000)
+    for cut in (100, 300_000, 2_500_000):
+        _, writer = await asyncio.open_connection("127.0.0.1", roomy.port)
+        writer.write(put(b"/sum", body)[:cut])
+        await writer.drain()
+        writer.close()
+    got = await roomy.send(put(b"/none", body))
+    assert got.startswith(b"HTTP/1.1 403")
+    while roomy.shared.connections:
+        await asyncio.sleep(0.01)
+    assert roomy.shared.direct == 0
+    got = await roomy.send(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n" + put(b"/sum", body))
+    assert got.count(b"HTTP/1.1 200") == 2
+
+
+async def test_the_memory_of_long_bodies_is_used_again(roomy: Raw) -> None:
+    for _ in range(6):
+        assert b"200" in await roomy.send(put(b"/sum", bytes(2_500_000)))
+    buffers = roomy.shared.buffers
+    assert 1 <= len(buffers._spare) <= 4
+    assert buffers._lent == {}
+    buffers.shrink()
+    buffers.shrink()
+    assert buffers._spare == [], "nobody needed them in between"
+
+
+async def test_long_bodies_past_the_bound_go_the_usual_way(roomy: Raw) -> None:
+    roomy.shared.direct = DIRECT_MAX
+    body = random.Random(1).randbytes(2_000_000)
+    assert hashlib.sha256(body).hexdigest().encode() in await roomy.send(put(b"/sum", body))
+    assert roomy.shared.direct == DIRECT_MAX

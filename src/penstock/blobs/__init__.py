@@ -3,8 +3,9 @@
 Small bodies do not come here: their owner keeps them inline in the store (`penstock.store.chunked`), so that a small
 write is one group-committed transaction.
 
-Lives here: the seam (`api`), the engine on files (`files`, with `layout` for what is in a file and `ledger` for what
-the store knows of it, and `sealing`: its bytes encrypted), `open`, and running checksums of AWS's algorithms (`checksums`).
+Lives here: the seam (`api`), the engine on files (`files`, with `layout` for what is in a file, `ledger` for what the
+store knows of it, `sealing`: its bytes encrypted, `writing`: one on its way in, and `spares`: files to be written again),
+`open`, running checksums of AWS's algorithms (`checksums`), and memory that is used again (`buffers`).
 """
 
 from penstock.blobs.api import BlobCorrupt, BlobMissing, Blobs, BlobWriter

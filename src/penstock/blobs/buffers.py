@@ -5,18 +5,22 @@ A page that a process touches for the first time costs more than what is then do
 
 from __future__ import annotations
 
+import weakref
+
 from penstock.blobs.layout import HOP_BYTES
 
 SPARE_BUFFERS = 16
 
 
 class Buffers:
-    """Buffers of HOP_BYTES. All of it on the event-loop thread."""
+    """Buffers of HOP_BYTES. On the event-loop thread, but for what comes back by itself."""
 
-    __slots__ = ("_least", "_spare")
+    __slots__ = ("_least", "_lent", "_spare")
 
     def __init__(self) -> None:
         self._spare: list[bytearray] = []
+        self._lent: dict[int, tuple[weakref.ref[memoryview], bytearray]] = {}
+        """By the reference's identity: the memory itself has no hash."""
         self._least = 0
 
     def take(self) -> bytearray:
@@ -35,6 +39,16 @@ class Buffers:
             except BufferError:
                 return
             self._spare.append(buffer)
+
+    def lend(self, buffer: bytearray, size_bytes: int) -> memoryview:
+        """The beginning of a buffer, which comes back by itself when nobody has it any more."""
+        view = memoryview(buffer)[:size_bytes]
+        reference = weakref.ref(view, self._returned)
+        self._lent[id(reference)] = reference, buffer
+        return view
+
+    def _returned(self, view: weakref.ref[memoryview]) -> None:
+        self.give(self._lent.pop(id(view))[1])
 
     def shrink(self) -> None:
         """Let go of what has not been needed since this was last called."""

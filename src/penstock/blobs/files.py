@@ -92,14 +92,14 @@ class FileBlobs:
         if length is not None:
             spare = self._spares.take(file_bytes(length, sealed=bool(key)), self._clock.now())
         if spare is not None:
-            return FileWriter(self, spare[0], taps, key, kept_bytes=spare[1])
+            return FileWriter(self, spare[0], taps, key, length=length or 0, kept_bytes=spare[1])
         batch = self._batches[-1] if self._batches else None
         if batch is None or not batch.names:
             async with self._reserving:
                 batch = self._batches[-1] if self._batches else None
                 if batch is None or not batch.names:
                     batch = await self._reserve()
-        return FileWriter(self, batch.names.pop(), taps, key, batch=batch)
+        return FileWriter(self, batch.names.pop(), taps, key, length=length or 0, batch=batch)
 
     async def _reserve(self) -> Batch:
         batch = Batch(ledger.new_batch())

@@ -24,8 +24,8 @@ class FileWriter:
     """See `penstock.blobs.api.BlobWriter`."""
 
     __slots__ = (
-        "_batch", "_blobs", "_fd", "_file", "_gathered", "_gathered_bytes", "_job", "_kept_bytes", "_sealer", "_state",
-        "_table", "_taps", "_written_bytes", "name", "size_bytes",
+        "_batch", "_blobs", "_fd", "_file", "_gathered", "_gathered_bytes", "_job", "_kept_bytes", "_length", "_sealer",
+        "_state", "_table", "_taps", "_written_bytes", "name", "size_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -35,10 +35,14 @@ class FileWriter:
         taps: tuple[Tap, ...],
         key: bytes,
         *,
+        length: int = 0,
         batch: Batch | None = None,
         kept_bytes: int = 0,
     ) -> None:
-        """batch: which the name is of, and its file not there yet. kept_bytes: of a file that is written again."""
+        """length: how many bytes are expected, if that is known.
+
+        batch: which the name is of, and its file not there yet. kept_bytes: of a file that is written again.
+        """
         self.name = name
         self.size_bytes = 0
         self._blobs = blobs
@@ -53,6 +57,7 @@ class FileWriter:
         self._fd = -1
         self._written_bytes = 0
         self._kept_bytes = kept_bytes
+        self._length = length
         self._state = "open"
         if batch is not None:
             batch.open += 1
@@ -63,7 +68,8 @@ class FileWriter:
         self.size_bytes += len(data)
         self._gathered.append(data)
         self._gathered_bytes += len(data)
-        if self._gathered_bytes > HOP_BYTES:
+        # What may be all that is left goes to its thread together with the end.
+        if self._gathered_bytes > HOP_BYTES or (self._gathered_bytes == HOP_BYTES and self.size_bytes < self._length):
             await self._settle_job()
             self._start(last=False)
 

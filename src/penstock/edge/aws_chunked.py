@@ -57,11 +57,11 @@ class Decoder:
                         "InvalidRequest", "The value specified in the x-amz-trailer header is not supported", 400
                     )
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Payload out of the next coded bytes, in pieces."""
-        pieces: list[bytes] = []
+    def feed(self, data: bytes | memoryview) -> Sequence[bytes | memoryview]:
+        """Payload out of the next coded bytes, in pieces, which are not copied where `data` is a memoryview."""
+        pieces: list[bytes | memoryview] = []
         if self._buffer:
-            data = self._buffer + data
+            data = self._buffer + bytes(data)
             self._buffer = b""
         at = 0
         while at < len(data):
@@ -73,15 +73,16 @@ class Decoder:
                 continue
             if self._state == "end":
                 raise _malformed("bytes after the last chunk")
-            end = data.find(b"\r\n", at)
+            # No line may be longer than this: what is behind it need not be looked at.
+            window = bytes(data[at : at + _TRAILER_BYTES + 2])
+            end = window.find(b"\r\n")
             if end < 0:
-                self._buffer = data[at:]
+                self._buffer = bytes(data[at:])
                 if len(self._buffer) > (_TRAILER_BYTES if self._state == "trailer" else _LINE_BYTES):
                     raise _malformed("a line without end")
                 break
-            line = data[at:end]
-            at = end + 2
-            self._line(line)
+            at += end + 2
+            self._line(window[:end])
         return pieces
 
     def finish(self) -> None:
@@ -96,7 +97,7 @@ class Decoder:
         if self._checksum is not None:
             self._check_sum()
 
-    def _take(self, piece: bytes) -> None:
+    def _take(self, piece: bytes | memoryview) -> None:
         self.decoded_bytes += len(piece)
         if self._length is not None and self.decoded_bytes > self._length:
             raise _incomplete()

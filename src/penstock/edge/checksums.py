@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from awscrt import checksums
 
@@ -15,7 +15,7 @@ from penstock.blobs.checksums import crc32
 class Running(Protocol):
     """A checksum so far."""
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
     def digest(self) -> bytes: ...
 
@@ -23,12 +23,12 @@ class Running(Protocol):
 class _Crc:
     __slots__ = ("_function", "_size", "_value")
 
-    def __init__(self, function: Callable[[bytes, int], int], size_bytes: int) -> None:
+    def __init__(self, function: Callable[[Any, int], int], size_bytes: int) -> None:
         self._function = function
         self._size = size_bytes
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._value = self._function(data, self._value)
 
     def digest(self) -> bytes:

@@ -38,7 +38,7 @@ class IncomingBody:
         self.complete = False
         self.discarding = False
         self.received_bytes = 0
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes | memoryview] = deque()
         self._buffered = 0
         self._paused = False
         self._error: AwsError | None = None
@@ -49,7 +49,7 @@ class IncomingBody:
         """Whether the rest will not come."""
         return self._error is not None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
         """Pieces as they came off the socket. Raises AwsError IncompleteBody or RequestTimeout."""
         pieces = self._pieces
         while True:
@@ -60,6 +60,7 @@ class IncomingBody:
                     self._paused = False
                     self.resume()
                 yield piece
+                del piece  # its memory may be used again
             if self._error is not None:
                 raise self._error
             if self.complete:
@@ -70,7 +71,7 @@ class IncomingBody:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: bytes | memoryview) -> None:
         """More bytes came."""
         self.received_bytes += len(piece)
         if self.discarding:

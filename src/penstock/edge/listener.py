@@ -14,6 +14,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, cast
 
+import httptools
+
+from penstock.blobs.buffers import Buffers
+from penstock.edge.direct import DirectBody
 from penstock.edge.drive import Driven, drive
 from penstock.edge.incoming import IncomingBody
 from penstock.edge.outgoing import BODILESS, CONTINUE, BadResponse, head, plain
@@ -24,6 +28,8 @@ from penstock.wire.message import Request, Response
 log = logging.getLogger(__name__)
 
 App: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+DIRECT_MAX = 64
+"""Bodies that may be on the direct way at once: each has a buffer from its first byte on."""
 MAX_PIPELINED = 16
 """Requests of one connection that may wait behind the one at work before reading stops."""
 LINGER_S = 5.0
@@ -52,6 +58,10 @@ class Shared:
 
     loop: asyncio.AbstractEventLoop
     limits: Limits
+    buffers: Buffers = field(default_factory=Buffers)
+    """Where long bodies are received."""
+    direct: int = 0
+    """How many there are at the moment."""
     constant: str = "Date: \r\nServer: Penstock\r\n"
     """The lines that every response has, renewed once a second."""
     connections: set[AnyConnection] = field(default_factory=set)
@@ -132,6 +142,10 @@ class Connection(RequestReader, asyncio.Protocol):
             self._family.discard(self)
         if self._shared.draining and not self._shared.connections:
             self._shared.emptied.set()
+        if self._direct is not None:
+            self._shared.direct -= 1
+            self._direct.give_up()
+            self._direct = None
         self._waiting.clear()
         if self._body is not None:
             self._body.fail(AwsError("IncompleteBody", INCOMPLETE, 400))
@@ -168,11 +182,34 @@ class Connection(RequestReader, asyncio.Protocol):
             return
         try:
             self._read(data)
+            if self._direct is not None:
+                self._transport.set_protocol(self._direct)
         except Refused as refusal:
             self._refuse(refusal.status, refusal.why)
         except Exception:
             log.exception("the listener failed")
             self._refuse(500, "internal failure")
+
+    def _straight(self, length: int) -> DirectBody | None:
+        if self._secure or self._shared.direct >= DIRECT_MAX:
+            return None
+        self._shared.direct += 1
+        return DirectBody(self, self._shared.buffers, length)
+
+    def direct_end(self) -> None:
+        """The body's last byte has come past the parser: what comes next is another message, for another parser."""
+        self._transport.set_protocol(self)
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self.on_message_complete()
+        except Exception:
+            log.exception("the listener failed")
+            self._refuse(500, "internal failure")
+
+    def on_message_complete(self) -> None:
+        if self._direct is not None:
+            self._shared.direct -= 1
+        super().on_message_complete()
 
     def timed_out(self) -> None:
         """Called by the sweep, once the deadline has passed."""

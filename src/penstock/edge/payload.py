@@ -31,7 +31,7 @@ class Collector:
             raise too_large(kind, limit_bytes, operation)
         if stream is None:
             return
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         size = 0
         try:
             async for piece in stream:
@@ -85,7 +85,7 @@ def settle(request: Request, proof: Proof | None, kind: Family) -> None:
         return
     pieces = decoder.feed(request.body)
     decoder.finish()
-    request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    request.body = pieces[0] if len(pieces) == 1 and type(pieces[0]) is bytes else b"".join(pieces)
     headers.update(decoder.trailers)
 
 
@@ -177,11 +177,12 @@ class _Hashed:
         self.length = stream.length
         self.trailers: dict[str, str] = {}
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
         hashed = hashlib.sha256()
         async for piece in self._stream:
             hashed.update(piece)
             yield piece
+            del piece  # its memory may be used again
         if not hmac.compare_digest(hashed.hexdigest(), self._said.lower()):
             raise refusals.payload_differs(self._kind, self._said, hashed.hexdigest())
 
@@ -195,8 +196,10 @@ class _Decoded:
         self.length: int | None = length
         self.trailers = decoder.trailers
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
         async for coded in self._stream:
             for piece in self._decoder.feed(coded):
                 yield piece
+                del piece  # its memory may be used again
+            del coded
         self._decoder.finish()

@@ -159,7 +159,7 @@ async def _pieces(body: bytes, stream: BodyStream | None) -> AsyncIterator[bytes
         yield body
     else:
         async for piece in stream:
-            yield piece
+            yield bytes(piece)
 
 
 async def _more(reader: _Reader, pieces: AsyncIterator[bytes]) -> None:

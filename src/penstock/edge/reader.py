@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import httptools
 
+from penstock.edge.direct import DIRECT_BYTES, DirectBody
 from penstock.edge.incoming import IncomingBody
 from penstock.wire.errors import AwsError
 from penstock.wire.message import Request, Response
@@ -37,7 +38,7 @@ class Limits:
     url_bytes: int = 16 * 1024
     header_bytes: int = 64 * 1024
     header_count: int = 200
-    whole_body_bytes: int = 1024 * 1024
+    whole_body_bytes: int = 256 * 1024
     body_bytes: int = 5 * 1024**3 + 64 * 1024**2
     header_timeout_s: float = 20.0
     body_timeout_s: float = 60.0
@@ -72,8 +73,9 @@ class RequestReader(abc.ABC):
     """The parser's callbacks. Whoever inherits it has the socket, and does the work."""
 
     __slots__ = (
-        "_body", "_busy", "_chunk_bytes", "_closing", "_head_bytes", "_headers", "_in_head", "_keep_alive", "_limits",
-        "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure", "_url", "deadline",
+        "_body", "_busy", "_chunk_bytes", "_closing", "_direct", "_head_bytes", "_headers", "_in_head", "_keep_alive",
+        "_limits", "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure",
+        "_url", "deadline",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -93,16 +95,22 @@ class RequestReader(abc.ABC):
         self._url = b""
         self._head_bytes = self._chunk_bytes = 0
         self._request: Request | None = None
-        self._parts: list[bytes] | None = None
+        self._parts: list[bytes | memoryview] | None = None
         self._body: IncomingBody | None = None
         self._keep_alive = True
         self._progress = 0
+        self._direct: DirectBody | None = None
+        """The body's way past the parser, where it is long."""
         self.deadline = NEVER
         """When the sweep ends this connection, on the monotonic clock; moved by whatever happens on it."""
 
     @abc.abstractmethod
     def _enqueue(self, waiting: Waiting) -> None:
         """A request is there."""
+
+    @abc.abstractmethod
+    def _straight(self, length: int) -> DirectBody | None:
+        """A way for a long body past the parser, if there is one."""
 
     @abc.abstractmethod
     def _send_continue(self) -> None:
@@ -231,6 +239,8 @@ class RequestReader(abc.ABC):
         self._progress = 0
         if not self._busy:
             self.deadline = now + self._limits.body_timeout_s
+        if length is not None and length >= DIRECT_BYTES:
+            self._direct = self._straight(length)
         if length is not None and length <= self._limits.whole_body_bytes:
             self._parts = []
             if owed:
@@ -255,6 +265,10 @@ class RequestReader(abc.ABC):
         return length
 
     def on_body(self, piece: bytes) -> None:
+        if self._direct is not None:
+            self._direct.take(piece)
+            self.direct_progress(len(piece))
+            return
         body, parts = self._body, self._parts
         if parts is not None:
             parts.append(piece)
@@ -263,7 +277,18 @@ class RequestReader(abc.ABC):
             if body.received_bytes > self._limits.body_bytes:
                 body.fail(AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", 400))
                 raise Refused(413, "the request's body is too large")
-        self._progress += len(piece)
+        self.direct_progress(len(piece))
+
+    def direct_piece(self, piece: memoryview) -> None:
+        """More of a long body."""
+        if self._parts is not None:
+            self._parts.append(piece)
+        elif self._body is not None:
+            self._body.feed(piece)
+
+    def direct_progress(self, size_bytes: int) -> None:
+        """The body comes on."""
+        self._progress += size_bytes
         if self._progress >= PROGRESS_BYTES:
             self._progress = 0
             if not self._closing and self.deadline != NEVER:
@@ -271,7 +296,7 @@ class RequestReader(abc.ABC):
 
     def on_message_complete(self) -> None:
         request, body, parts = self._request, self._body, self._parts
-        self._request = self._body = self._parts = None
+        self._request = self._body = self._parts = self._direct = None
         self._owed_continue = False
         if self._busy:
             self.deadline = NEVER
@@ -283,7 +308,7 @@ class RequestReader(abc.ABC):
         if request is None:
             return
         if parts is not None:
-            request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            request.body = parts[0] if len(parts) == 1 and type(parts[0]) is bytes else b"".join(parts)
         self._enqueue((request, None, self._keep_alive, None))
 
 

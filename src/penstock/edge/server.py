@@ -147,6 +147,7 @@ class Server:
         if shared is None:
             return
         shared.constant = f"Date: {formatdate(self._node.clock.host_now(), usegmt=True)}\r\nServer: Penstock\r\n"
+        shared.buffers.shrink()
         now = time.monotonic()
         for connection in [c for c in shared.connections if c.deadline < now]:
             connection.timed_out()

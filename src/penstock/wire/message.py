@@ -21,7 +21,7 @@ class BodyStream(Protocol):
     """Headers that came behind the payload, lower case, e.g. x-amz-checksum-crc32: there once the iteration has ended,
     and verified by then. (A whole body's trailers are among the request's headers.)"""
 
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]: ...
 
 
 class Request(msgspec.Struct, eq=False):

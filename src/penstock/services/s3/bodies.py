@@ -141,21 +141,26 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
         raise too_large(length)
     writer: BlobWriter | None = None
     gathered = bytearray()
+    updates = [tap.update for tap in taps.values()]
     try:
+        if length is not None and length > inline_bytes:
+            writer = await call.blobs.create(*updates, key=key, length=length)
         if isinstance(source, bytes):
-            writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key, length=length)
+            assert writer is not None, "the caller keeps small ones"
             await writer.write(source)
         else:
             async for piece in source:
                 if writer is None:
                     gathered += piece
-                    if len(gathered) > inline_bytes:
-                        writer = await call.blobs.create(*(tap.update for tap in taps.values()), key=key, length=length)
-                        await writer.write(bytes(gathered))
+                    if len(gathered) <= inline_bytes:
+                        continue
+                    writer = await call.blobs.create(*updates, key=key, length=length)
+                    await writer.write(bytes(gathered))
                 else:
                     await writer.write(piece)
-                    if writer.size_bytes > rules.OBJECT_BYTES_PER_PUT:
-                        raise too_large(writer.size_bytes)
+                    del piece  # its memory may be used again
+                if writer.size_bytes > rules.OBJECT_BYTES_PER_PUT:
+                    raise too_large(writer.size_bytes)
         if writer is None:
             return _whole(bytes(gathered), algorithm)
         await writer.finish()
