@@ -36,6 +36,11 @@ class Telemetry:
         key = (name, labels)
         self._counters[key] = self._counters.get(key, 0) + n
 
+    def forget(self, prefix: str, gone: set[Labels]) -> None:
+        """Drop the counters of a prefix that have exactly these labels: what they were of is no more."""
+        for key in [key for key in self._counters if key[1] in gone and key[0].startswith(prefix)]:
+            del self._counters[key]
+
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         """Have `read` asked at each scrape."""
         self._gauges[name, tuple(sorted(labels.items()))] = read

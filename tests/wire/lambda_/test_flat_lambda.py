@@ -14,6 +14,7 @@ import pytest
 from served import Served
 from wire.lambda_.test_functions import ROLE, RUNTIME, create, package
 from wire.lambda_.test_invocations import advance
+from wire.lambda_.test_metrics import counted
 
 WARM_S = 45
 LOAD_S = 120
@@ -48,6 +49,7 @@ def test_code_of_functions_that_are_gone_is_taken_off_the_disk(own_server: Serve
         advance(own_server, 4000)
         time.sleep(0.3)
     assert client.invoke(FunctionName=kept)["Payload"].read() == b"2"
+    assert counted(own_server, kept)["invocations"] == 3 and counted(own_server, gone) == {}
 
 
 def _turn(client: Any, worker: int, turn: int) -> None:

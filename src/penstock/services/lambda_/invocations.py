@@ -18,7 +18,18 @@ from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome, RuntimeUnsupported, TooManyEnvironments
 from penstock.runtime.streams import ResponseStream
-from penstock.services.lambda_ import access, events, images, metrics, records, recursion, rules, states, variables
+from penstock.services.lambda_ import (
+    access,
+    events,
+    images,
+    keys,
+    metrics,
+    records,
+    recursion,
+    rules,
+    states,
+    variables,
+)
 from penstock.services.lambda_.access import Target
 from penstock.services.lambda_.concurrency import Gate
 from penstock.services.lambda_.pace import throttled
@@ -193,11 +204,17 @@ class Ready:
 
         Returns how many folders were removed.
         """
+        deleted: list[FunctionSpec] = []
         for place, spec in list(self._specs.items()):
-            if not await self._node.store.transact(partial(_is_current, spec), read_only=True):
+            is_there, is_current = await self._node.store.transact(partial(_is_current, spec), read_only=True)
+            if not is_current:
                 if self._specs.get(place) is spec:
                     del self._specs[place]
                 await self._node.runtime.retire(spec.key)
+            if not is_there:
+                deleted.append(spec)
+        if deleted:
+            metrics.forget(self._node, deleted)
         known = {arn for arn, _ in self._specs}
         self.principals = {arn: who for arn, who in self.principals.items() if arn in known}
         self._credentials = {key: made for key, made in self._credentials.items() if key[1] in known}
@@ -250,12 +267,15 @@ class Ready:
         return known
 
 
-def _is_current(spec: FunctionSpec, txn: Transaction) -> bool:
+def _is_current(spec: FunctionSpec, txn: Transaction) -> tuple[bool, bool]:
+    """Whether there is a function of that name, and whether the version is still what the spec says."""
     _, _, _, region, account, *_ = spec.arn.split(":")
+    if txn.get(keys.function(account, region, spec.name)) is None:
+        return False, False
     try:
-        return records.read(txn, account, region, spec.name, spec.version).key == spec.key
+        return True, records.read(txn, account, region, spec.name, spec.version).key == spec.key
     except AwsError:
-        return False
+        return True, False
 
 
 def _session_name(function: Function) -> str:

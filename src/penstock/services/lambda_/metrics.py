@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.core.node import Node
-from penstock.runtime.api import Outcome
+from penstock.runtime.api import FunctionSpec, Outcome
 from penstock.runtime.billing import cost_usd, gb_seconds
 from penstock.services.lambda_.records import Function
 from penstock.telemetry import Labels
@@ -57,6 +57,16 @@ def ran(node: Node, function: Function, outcome: Outcome) -> None:
         add("penstock_lambda_init_duration_ms_total", own, outcome.init_ms)
     if outcome.error:
         add("penstock_lambda_errors_total", own)
+
+
+def forget(node: Node, functions: list[FunctionSpec]) -> None:
+    """Drop the counters of functions that were deleted."""
+    node.telemetry.forget(_PREFIX, {labels(*_place(function.arn)) for function in functions})
+
+
+def _place(arn: str) -> tuple[str, str, str]:
+    _, _, _, region, account, _, name = arn.split(":")
+    return account, region, name
 
 
 def watch(node: Node, gate: Gate) -> None:
