@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import datetime
 import json
 from typing import Any
 
@@ -215,6 +216,28 @@ async def test_the_credential_report(node: Node, ask: Ask) -> None:
     node.clock.advance(5 * 3600)
     with pytest.raises(AwsError, match="ReportExpired"):
         await ask("iam:GetCredentialReport")
+
+
+async def test_the_credential_report_tells_passwords_ages(node: Node, ask: Ask) -> None:
+    async def columns() -> dict[str, str]:
+        await ask("iam:GenerateCredentialReport")
+        text = (await ask("iam:GetCredentialReport"))["Content"].decode()
+        row = {row["user"]: row for row in csv.DictReader(text.splitlines())}["u"]
+        return {name: row["password_" + name] for name in ("enabled", "last_changed", "next_rotation")}
+
+    await ask("iam:CreateUser", UserName="u")
+    assert await columns() == {"enabled": "false", "last_changed": "N/A", "next_rotation": "N/A"}
+    await ask("iam:CreateLoginProfile", UserName="u", Password="Long enough 1!")
+    first = await columns()
+    assert (first["enabled"], first["next_rotation"]) == ("true", "N/A")
+    node.clock.advance(3600)
+    await ask("iam:UpdateLoginProfile", UserName="u", PasswordResetRequired=True)
+    assert await columns() == first
+    await ask("iam:UpdateLoginProfile", UserName="u", Password="Another one 2?")
+    await ask("iam:UpdateAccountPasswordPolicy", MaxPasswordAge=90)
+    then = await columns()
+    changed, due = (datetime.datetime.fromisoformat(then[name]) for name in ("last_changed", "next_rotation"))
+    assert (due - changed).days == 90 and then["last_changed"] > first["last_changed"]
 
 
 async def test_a_user_that_moves_to_another_path_is_known_by_its_new_arn(node: Node, ask: Ask) -> None:

@@ -12,7 +12,7 @@ import io
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.iam import arns, errors, last_used, signing_certificates
-from penstock.services.iam.records import User
+from penstock.services.iam.records import LoginProfile, User
 from penstock.services.iam.state import State, changing, reading
 
 _COLUMNS = (
@@ -23,6 +23,7 @@ _COLUMNS = (
     "access_key_2_last_used_service", "cert_1_active", "cert_1_last_rotated", "cert_2_active", "cert_2_last_rotated",
 )  # fmt: skip
 REPORT_VALID_S = 4 * 3600
+_DAY_S = 86400
 
 
 @operation("iam:GenerateCredentialReport")
@@ -52,17 +53,26 @@ def get_credential_report(state: State, call: Call, params: Params) -> Result:
     settings = state.settings()
     row = [*root, *_key_columns(state, call, settings.root_keys)]
     writer.writerow(row + _certificate_columns(state, settings.root_certificates))
+    max_age_days = int((settings.password_policy or {}).get("MaxPasswordAge", 0))
     for user in state.all(User):
-        writer.writerow(_user_row(state, call, user))
+        writer.writerow(_user_row(state, call, user, max_age_days))
     return {"Content": text.getvalue().encode(), "ReportFormat": "text/csv", "GeneratedTime": report_at}
 
 
-def _user_row(state: State, call: Call, user: User) -> list[str]:
+def _user_row(state: State, call: Call, user: User, max_age_days: int) -> list[str]:
     login = user.login
     row = [user.name, arns.arn(call.account, user), _date(user.created)]
-    row += ["true", "no_information", _date(login.created)] if login else ["false", "N/A", "N/A"]
-    row += ["N/A", "true" if user.mfa else "false", *_key_columns(state, call, user.keys)]
+    row += [*_password_columns(login, max_age_days), "true" if user.mfa else "false"]
+    row += _key_columns(state, call, user.keys)
     return row + _certificate_columns(state, user.certificates)
+
+
+def _password_columns(login: LoginProfile | None, max_age_days: int) -> list[str]:
+    """Whether there is a password, when it was used (nothing here asks for one), set, and has to be set anew."""
+    if login is None:
+        return ["false", "N/A", "N/A", "N/A"]
+    changed = login.changed or login.created
+    return ["true", "no_information", _date(changed), _date(changed + max_age_days * _DAY_S) if max_age_days else "N/A"]
 
 
 def _key_columns(state: State, call: Call, key_ids: list[str]) -> list[str]:

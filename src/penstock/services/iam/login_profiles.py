@@ -35,11 +35,12 @@ def _login(user: User) -> LoginProfile:
     return user.login
 
 
-def _set(state: State, login: LoginProfile, password: str) -> None:
+def _set(state: State, call: Call, login: LoginProfile, password: str) -> None:
     """Give the profile a new password. Raises AwsError PasswordPolicyViolation where it was used too lately."""
     kept = int((state.settings().password_policy or {}).get("PasswordReusePrevention", 0))
     if kept and any(_hashed(password, old[:16]) == old[16:] for old in login.used[-kept:]):
         raise errors.password("Password was used too recently.")
+    login.changed = int(call.now)
     login.salt = secrets.token_bytes(16)
     login.hashed = _hashed(password, login.salt)
     login.used = [*login.used, login.salt + login.hashed][-_REMEMBERED:]
@@ -72,7 +73,7 @@ def create_login_profile(state: State, call: Call, params: Params) -> Result:
     user.login = LoginProfile(
         created=int(call.now), salt=b"", hashed=b"", reset_required=params.get("PasswordResetRequired", False)
     )
-    _set(state, user.login, password)
+    _set(state, call, user.login, password)
     state.save(user)
     return {"LoginProfile": _view(user, user.login)}
 
@@ -91,7 +92,7 @@ def update_login_profile(state: State, call: Call, params: Params) -> Result:
     login = _login(user)
     if "Password" in params:
         _check_strength(state, params["Password"])
-        _set(state, login, params["Password"])
+        _set(state, call, login, params["Password"])
     login.reset_required = params.get("PasswordResetRequired", login.reset_required)
     state.save(user)
     return {}
@@ -115,7 +116,7 @@ def change_password(state: State, call: Call, params: Params) -> Result:
     if not secrets.compare_digest(_hashed(params["OldPassword"], login.salt), login.hashed):
         raise errors.denied("The old password was incorrect.")
     _check_strength(state, params["NewPassword"])
-    _set(state, login, params["NewPassword"])
+    _set(state, call, login, params["NewPassword"])
     login.reset_required = False
     state.save(user)
     return {}

@@ -33,6 +33,8 @@ class LoginProfile(msgspec.Struct, kw_only=True):
     """A console password, kept only as its salted hash; nothing here asks for it."""
 
     created: float
+    changed: float = 0.0
+    """When the password was last set; 0 in records older than this field."""
     salt: bytes
     hashed: bytes
     used: list[bytes] = []
