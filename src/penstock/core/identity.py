@@ -33,7 +33,7 @@ class Principal:
     name ("s3.amazonaws.com"), for a web identity its provider's ARN. id: the unique id that IAM policies see as
     aws:userid. role_arn: of an assumed role. session_policies: inline ones as JSON text, managed ones by ARN. tags: the
     session's own tags (a user's or role's tags come with `Identity`). session: further condition keys that the session
-    carries, e.g. {"aws:SourceIdentity": "x"}. issued_at: 0 for long-term keys.
+    carries, e.g. {"aws:SourceIdentity": "x"}. issued_at, expires_at: seconds since the epoch, 0 for long-term keys.
     """
 
     kind: Kind
@@ -46,6 +46,7 @@ class Principal:
     tags: Mapping[str, str] = field(default_factory=dict)
     issued_at: float = 0.0
     session: Mapping[str, str] = field(default_factory=dict)
+    expires_at: float = 0.0
 
 
 FEDERATED_BY = "penstock:federated-by"
@@ -53,9 +54,6 @@ FEDERATED_BY = "penstock:federated-by"
 
 MFA_AT = "penstock:mfa-at"
 """In `Principal.session` of a session begun with a code of an MFA device: when, seconds since the epoch."""
-
-EXPIRES_AT = "penstock:expires-at"
-"""In `Principal.session` of temporary credentials: when they end, seconds since the epoch."""
 
 RESTRICTED = "penstock:restricted"
 """In `Principal.session`: what a session is good for, in words of the service that made it. It may do nothing but what a

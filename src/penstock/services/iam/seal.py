@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penstock.core import access_key
-from penstock.core.identity import EXPIRES_AT, Credential, Kind, Principal
+from penstock.core.identity import Credential, Kind, Principal
 
 SECRET_BYTES = 64
 _NONCE_BYTES = 12
@@ -69,7 +69,7 @@ def _credential(secret: bytes, session: Session, access_key_id: str, token: str)
     derived = hmac.digest(secret[32:], token.encode(), hashlib.sha256)
     principal = Principal(
         Kind(session.kind), session.account, session.arn, session.id, access_key_id, session.role_arn,
-        tuple(session.policies), session.tags, session.issued_at, {**session.keys, EXPIRES_AT: repr(session.expires_at)},
+        tuple(session.policies), session.tags, session.issued_at, session.keys, session.expires_at,
     )  # fmt: skip
     return Credential(
         access_key_id, base64.b64encode(derived).decode()[:40], principal, token, session.expires_at

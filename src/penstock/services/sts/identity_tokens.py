@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.core.authz import require
 from penstock.core.call import Call
-from penstock.core.identity import EXPIRES_AT, Kind
+from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
 from penstock.services.sts import jwt
 from penstock.services.sts.narrowing import session_tags
@@ -42,9 +42,9 @@ async def get_web_identity_token(call: Call, params: Params) -> Result:
         text = "Outbound web identity federation is not enabled for this account."
         raise AwsError("OutboundWebIdentityFederationDisabledException", text, 403)
     # As long as others will read it by: the host's clock.
-    now, session_ends = call.node.clock.host_now(), caller.session.get(EXPIRES_AT)
+    now, session_ends = call.node.clock.host_now(), caller.expires_at
     expires_at = int(now) + int(params.get("DurationSeconds", DEFAULT_S))
-    if session_ends is not None and call.now + (expires_at - now) > float(session_ends):
+    if session_ends and call.now + (expires_at - now) > session_ends:
         text = "The requested token duration would extend the session beyond its original expiration time."
         raise AwsError("SessionDurationEscalationException", text, 403)
     own: dict[str, Any] = {"aws_account": caller.account, "source_region": call.region}
@@ -52,8 +52,8 @@ async def get_web_identity_token(call: Call, params: Params) -> Result:
         held = await call.node.directory.identity(caller)
         if principal_tags := {**held.tags, **caller.tags}:
             own["principal_tags"] = principal_tags
-    if session_ends is not None:
-        own["original_session_exp"] = _iso(float(session_ends))
+    if session_ends:
+        own["original_session_exp"] = _iso(session_ends)
     if tags:
         own["request_tags"] = tags
     audience = params["Audience"]
