@@ -236,7 +236,7 @@ def _wanted(params: Params, found: Found, result: Result) -> tuple[int, int]:
         if size:
             result["ContentRange"] = f"bytes {begin}-{end - 1}/{size}"
             result["StatusCode"] = 206
-        if with_checksum and (part is None or record.checksum_type == checksums.COMPOSITE):
+        if with_checksum and (record.part_count < 2 or record.checksum_type == checksums.COMPOSITE):  # as on AWS
             value = part.checksum if part is not None else record.checksum_value
             checksums.tell(result, record.checksum, value, record.checksum_type)
         return begin, end

@@ -128,7 +128,7 @@ def check_there(call: Call, params: Params, record: ObjectRecord | None, version
     if record is None:
         if "VersionId" in params:
             raise versions.no_such_version(key, params["VersionId"])
-        raise no_such_key(key)
+        raise no_such_key(f"{params['Bucket']}/{key}" if call.operation.name == "GetObjectTagging" else key)  # as AWS
     if not record.marker:
         return record
     headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version_id}
