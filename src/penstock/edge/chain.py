@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("penstock.access")
 
+_S3 = Family.S3  # asking an enum for a member takes Python 3.11 a fifth of a microsecond
 OPEN = frozenset({"s3", "sns", "sqs"})
 """Services that take unsigned requests and leave it to the resource's policy; elsewhere only what the model says."""
 
@@ -158,7 +159,7 @@ class Chain:
             payload.settle(request, proof, kind)
         if "content-encoding" in headers and kind in payload.COMPRESSIBLE:
             payload.inflate(request, self._body_bytes[kind], kind)
-        if kind is Family.S3 and not coding.streams:
+        if kind is _S3 and not coding.streams:
             payload.check_document(request, name)
         return await self._perform(request, to, coding, principal, region, request_id)
 
