@@ -30,7 +30,7 @@ class Gate:
         self.open = threading.Event()
         self.error: Exception | None = None
         self.write_error: Exception | None = None
-        self.syncs = 0
+        self.syncs = self.writes = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._db, name)
@@ -38,6 +38,7 @@ class Gate:
     def write(self, batch: Any) -> None:
         if self.write_error:
             raise self.write_error
+        self.writes += 1
         self._db.write(batch)
 
     def flush_wal(self, sync: bool) -> None:
@@ -80,6 +81,54 @@ async def test_a_quick_disk_is_synced_by_the_loop_itself_and_a_slow_one_is_not(
     store.sync_s = 1.0
     await store.transact(lambda txn: txn.set(b"slow", b""))
     assert store._thread is not None
+
+
+async def test_a_disk_that_has_become_quick_is_synced_by_the_loop_again(gated: tuple[RocksStore, Gate]) -> None:
+    store, gate = gated
+    gate.open.set()
+    for i in range(200):
+        await store.transact(lambda txn, i=i: txn.set(b"%d" % i, b""))
+        if store.sync_s < 1.0:
+            break
+    assert store._thread is not None and 60 < i < 70, "after 64 rounds of the thread the loop tries"
+    rows = await store.transact(lambda txn: [key for key, _ in txn.scan(b"", b"\xff")])
+    assert len(rows) == i + 1
+
+
+async def test_what_a_turn_has_written_is_read_before_rocksdb_has_it(gated: tuple[RocksStore, Gate]) -> None:
+    """Gets, scans, counters and range clears see what was written a moment ago, and it reaches the disk as one batch."""
+    store, gate = gated
+    gate.open.set()
+    store.sync_s = 0.0
+    await store.transact(lambda txn: [txn.set(b"r%03d" % i, b"old") for i in range(4)])
+    seen: list[Any] = []
+
+    def write(txn: Any) -> None:
+        txn.set(b"a", b"1")
+        txn.add(b"n", 2)
+        txn.clear(b"r001")
+        txn.append(b"log/", b"x")
+
+    def read(txn: Any) -> None:
+        seen.append([txn.get(b"a"), txn.get_often(b"a"), txn.get(b"r001"), txn.get(b"r000"), gate.writes])
+
+    def scan(txn: Any) -> None:
+        txn.set(b"r0005", b"own")
+        seen.append([[k for k, _ in txn.scan(b"r", b"s")], len(list(txn.scan(b"log/", b"log0"))), gate.writes])
+
+    def clear(txn: Any) -> None:
+        txn.add(b"n", 3)
+        txn.clear(b"r", b"s")
+
+    before = gate.writes
+    bodies = (write, read, scan, clear, lambda txn: seen.append([txn.get(b"n"), list(txn.scan(b"r", b"s"))]))
+    await asyncio.gather(*(store.transact(body) for body in bodies))
+    assert seen[0] == [b"1", b"1", None, b"old", before], "nothing has been handed over yet"
+    assert seen[1] == [[b"r000", b"r0005", b"r002", b"r003"], 1, before + 1], "a scan that meets it hands it over"
+    assert seen[2] == [(5).to_bytes(8, "little"), []]
+    assert await store.transact(lambda txn: txn.get_often(b"a")) == b"1"
+    await store.transact(lambda txn: txn.set(b"a", b"2"))
+    assert await store.transact(lambda txn: txn.get_often(b"a")) == b"2"
 
 
 async def test_a_write_returns_only_after_its_sync(gated: tuple[RocksStore, Gate]) -> None:

@@ -49,6 +49,10 @@ _RECLAIM_DELAY_S = 30.0
 _SYNC_HERE_S = 0.001
 """A disk that syncs this quickly is synced on the loop's thread: everybody waits a little, nobody changes threads."""
 _SYNC_WEIGHT = 0.1
+_SYNC_MOST_S = 0.004
+"""No single sync says more than this of the disk: one that takes long may just have waited for a processor."""
+_ROUNDS_FIRST, _ROUNDS_MOST = 64, 8192
+"""After so many rounds of the thread the loop tries how quick the disk is by now; after twice as many where it is slow."""
 _HELD_BYTES = 1 << 20
 """A larger transaction is not held: its batch is as good as many, and its memory counts."""
 _SWITCH_INTERVAL_S = 0.0005
@@ -151,7 +155,9 @@ class RocksStore:
         self._wake_scheduled = False
         self._thread_idle = True
         self.sync_s = 0.0
-        """What a sync takes, lately."""
+        """What a sync takes on the loop's thread, lately."""
+        self._rounds_between = self._rounds_left = _ROUNDS_FIRST
+        """The thread's rounds between two tries of the loop, and until the next one."""
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -286,7 +292,7 @@ class RocksStore:
             self.put_held()
         except EngineFailed:
             return  # those who wait have been told
-        if self._thread_idle and self.sync_s < _SYNC_HERE_S:
+        if self._thread_idle and (self.sync_s < _SYNC_HERE_S or self._rounds_left <= 0):
             self._sync_here()
             return
         if self._thread is None:
@@ -298,27 +304,39 @@ class RocksStore:
             self._requests.put(True)
 
     def _sync_here(self) -> None:
-        """Sync on the loop's own thread: on a quick disk that costs less than handing the round over and back."""
+        """Sync on the loop's own thread, and learn how long that takes on this disk these days.
+
+        On a quick disk that costs less than handing the round over and back. (The thread cannot tell how quick it is: its
+        syncs end with waiting for the interpreter.)
+        """
         taken, self.open_round = self.open_round, Round()
+        began_s = time.perf_counter()
         error = self._sync()
         if error is not None:
             self.syncing = taken
+        took_s = min(time.perf_counter() - began_s, _SYNC_MOST_S)
+        if self._rounds_left > 0:
+            self.sync_s += (took_s - self.sync_s) * _SYNC_WEIGHT
+        else:
+            self.sync_s = took_s
+            slow = took_s >= _SYNC_HERE_S
+            self._rounds_between = min(2 * self._rounds_between, _ROUNDS_MOST) if slow else _ROUNDS_FIRST
+            self._rounds_left = self._rounds_between
         self._end_round(taken, error)
 
     def _sync(self) -> Exception | None:
-        """Sync the log, and learn how long that takes on this disk these days. Returns what went wrong."""
-        began_s = time.perf_counter()
+        """Sync the log. Returns what went wrong."""
         try:
             self.db.flush_wal(True)
         except Exception as error:
             return error
-        self.sync_s += (time.perf_counter() - began_s - self.sync_s) * _SYNC_WEIGHT
         return None
 
     def _sync_rounds(self) -> None:
         """The syncing thread: round after round, without a word from the loop in between, idle when nobody waits."""
         while self._requests.get():
-            while (taken := self.open_round).waiters:
+            while self._rounds_left > 0 and (taken := self.open_round).waiters:
+                self._rounds_left -= 1
                 # In this order: who looks for unsynced keys reads the open round first, and must find it in one of both.
                 self.syncing = taken
                 self.open_round = Round()

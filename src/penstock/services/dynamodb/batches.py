@@ -236,6 +236,9 @@ def _check_writes(call: Call, requested: dict[str, list[dict[str, Any]]]) -> lis
 
 
 def _commits(batch: list[_Write]) -> Iterable[list[_Write]]:
+    if sum([len(write.body) for write in batch]) <= _COMMIT_BYTES:
+        yield batch
+        return
     part: list[_Write] = []
     size = 0
     for write in batch:
