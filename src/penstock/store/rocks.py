@@ -53,6 +53,7 @@ _SYNC_MOST_S = 0.004
 """No single sync says more than this of the disk: one that takes long may just have waited for a processor."""
 _ROUNDS_FIRST, _ROUNDS_MOST = 64, 8192
 """After so many rounds of the thread the loop tries how quick the disk is by now; after twice as many where it is slow."""
+_TURNS_MOST = 4
 _HELD_BYTES = 1 << 20
 """A larger transaction is not held: its batch is as good as many, and its memory counts."""
 _SWITCH_INTERVAL_S = 0.0005
@@ -153,6 +154,8 @@ class RocksStore:
         self.syncing: Round | None = None
         """Taken, and not yet durable."""
         self._wake_scheduled = False
+        self._seen_waiting = self._turns = 0
+        """Who waited when the loop looked last, and the turns that it has given others to join them."""
         self._thread_idle = True
         self.sync_s = 0.0
         """What a sync takes on the loop's thread, lately."""
@@ -288,6 +291,15 @@ class RocksStore:
         self._wake_scheduled = False
         if self.failed is not None:
             return
+        waiting = len(self.open_round.waiters)
+        if waiting > self._seen_waiting and self._turns < _TURNS_MOST and self._loop is not None:
+            # Another turn, as this one brought somebody: its writes share the sync, and would wait behind it otherwise.
+            self._seen_waiting = waiting
+            self._turns += 1
+            self._wake_scheduled = True
+            self._loop.call_soon(self._wake_thread)
+            return
+        self._seen_waiting = self._turns = 0
         try:
             self.put_held()
         except EngineFailed:
