@@ -229,7 +229,7 @@ def test_any_history(steps: list[tuple[str, str, int]]) -> None:
             await step(s3, model, "delete version", "", 0)
         await s3("DeleteBucket", Bucket="bucket")
         await s3.blobs.sweep()
-        s3.clock.advance(60)
+        s3.clock.advance(300)
         await s3.blobs.sweep()
         assert not [path for path in (data / "blobs").rglob("*") if path.is_file() and path.parent.name != "holders"], (
             "blobs are left"

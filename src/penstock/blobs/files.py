@@ -44,7 +44,7 @@ GRACE_S = 20.0
 """How long a released blob's file stays, for readers of other nodes that have just looked its record up.
 
 Short, because a busy bucket overwrites gigabytes a minute."""
-GRACE_ALONE_S = 2.0
+GRACE_ALONE_S = 1.0
 """The same where there are no other nodes: a request of our own says what it reads soon after it has looked."""
 ABANDONED_S = 60.0
 """How long after `finish` an owner may take to adopt."""

@@ -2,7 +2,8 @@
 
 A file that is written over has its blocks, its folder's entry and its pages in memory already: that costs a tenth of
 what a new one does, in processor time and in waiting. So a busy bucket, which overwrites and deletes as it writes, goes
-round in the same files. As many are kept as were asked for lately, so that a quiet server gives its disk back.
+round in the same files. Twice as many are kept as were asked for from one sweep to the next, at the busiest of the last
+two minutes, so that a quiet server gives its disk back.
 
 This file knows names and sizes; what the store knows of them is in `ledger`, and `files` moves them.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-KEEP_S = 30.0
+KEEP_S = 120.0
 """How long ago a write of a size may have been for files of that size to be kept for the next."""
 MOST_BYTES = 1024**3
 """What all spare files together may hold."""
@@ -93,4 +94,4 @@ class Spares:
         return found
 
     def _expected(self, size: int) -> int:
-        return max((wanted[size] for _, wanted in self._lately), default=0)
+        return 2 * max((wanted[size] for _, wanted in self._lately), default=0)

@@ -18,7 +18,7 @@ def test_overwritten_and_deleted_bytes_leave_the_disk(own_server: Served) -> Non
     s3.upload_part(Bucket="space", Key="never", UploadId=upload, PartNumber=1, Body=os.urandom(200_000))
     s3.abort_multipart_upload(Bucket="space", Key="never", UploadId=upload)
     s3.delete_object(Bucket="space", Key="k0")
-    later = urllib.request.Request(f"{own_server.endpoint}/_penstock/clock", b'{"advance_s": 60}', method="POST")
+    later = urllib.request.Request(f"{own_server.endpoint}/_penstock/clock", b'{"advance_s": 300}', method="POST")
     urllib.request.urlopen(later)
     deadline = time.monotonic() + 60
     while (left := sum(path.is_file() for path in (own_server.data / "blobs" / "data").rglob("*"))) > 1:

@@ -9,7 +9,7 @@ from penstock.core.worker import worker
 from penstock.services.s3 import access_logs
 from penstock.services.s3.encryption.service_keys import ServiceKeys
 
-SWEEP_EVERY_S = 2.0
+SWEEP_EVERY_S = 1.0
 ROTATION_LOOK_EVERY_S = 3600.0
 
 
