@@ -13,13 +13,17 @@ from penstock.runtime.api import Credentials
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SOURCE = """
-import os, random, time, uuid
+import os, random, socket, time, uuid
 from snapshot_restore_py import register_before_snapshot, register_after_restore
 time.sleep(0.5)
 random.random()
 MADE = uuid.uuid4().hex
 HOOKS = []
 open("/tmp/left", "w").write("by init")
+os.symlink("/proc/1/root/etc/shadow", "/tmp/link")
+os.mkfifo("/tmp/pipe")
+LISTENING = socket.socket(socket.AF_UNIX)
+LISTENING.bind("/tmp/socket")
 register_before_snapshot(lambda: HOOKS.append("before"))
 register_after_restore(lambda: HOOKS.append("after " + os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]))
 def handler(event, context):
@@ -43,7 +47,7 @@ async def test_forks_share_what_init_made_and_nothing_that_must_differ(bench: Be
     assert len({a["random"] for a in answers}) == len({a["uuid"] for a in answers}) == 5
     hooks = [a["hooks"] for a in answers]
     assert all(h[0] == "before" and h[1].startswith("after 20") for h in hooks) and len({h[1] for h in hooks}) == 5
-    assert all(a["tmp"] == ["left"] and a["kind"] == "snap-start" and a["key"] == "ASIAKEY" for a in answers)
+    assert all(a["tmp"] == ["left", "link"] and a["kind"] == "snap-start" and a["key"] == "ASIAKEY" for a in answers)
     assert all(a["seen"] <= 2 for a in answers)
     outcome = await bench.invoke(f, "write")
     assert b"in the fork" in outcome.log and not outcome.cold

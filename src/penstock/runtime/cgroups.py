@@ -301,15 +301,14 @@ def _open_v1() -> Groups:
     return _Version1(roots)
 
 
-def _open_v2() -> Groups:
+def _open_v2(top: Path = Path("/sys/fs/cgroup")) -> Groups:
     """Beside the server's own group, inside it, or at the top: the first whose controllers may be handed on.
 
     A group with processes in it cannot hand controllers on (all but the top one), so the server's own serves only
     if a service manager delegated it and put the server into a group below.
     """
-    top = Path("/sys/fs/cgroup")
     if not (top / "cgroup.controllers").exists():
-        raise OSError("no cgroup v2 hierarchy is mounted at /sys/fs/cgroup")
+        raise OSError(f"no cgroup v2 hierarchy is mounted at {top}")
     own = top / _own_paths().get("", "/").lstrip("/")
     reasons = []
     for parent in dict.fromkeys((own.parent if own != top else top, own, top)):

@@ -16,6 +16,7 @@ import random
 import shutil
 import signal
 import socket
+import stat
 import sys
 import time
 from typing import Any
@@ -120,10 +121,16 @@ def _furnish(ephemeral_mb: int) -> None:
     options = f"mode=1777,size={ephemeral_mb}m,nr_inodes={ephemeral_mb * 512}"
     linux.mount("tmpfs", _TMP, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
     if left:
-        shutil.copytree(f"/proc/self/fd/{before}", _TMP, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(f"/proc/self/fd/{before}", _TMP, symlinks=True, dirs_exist_ok=True, ignore=_special)
     os.close(before)
     flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
     linux.mount("proc", "/proc", "proc", flags, "hidepid=2")
+
+
+def _special(folder: str, names: list[str]) -> list[str]:
+    """Sockets, pipes and the like: whoever made them is not in the fork."""
+    kept = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+    return [name for name in names if stat.S_IFMT(os.lstat(os.path.join(folder, name)).st_mode) not in kept]
 
 
 def _renew(request: dict[str, Any]) -> None:
