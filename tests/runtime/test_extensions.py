@@ -180,8 +180,9 @@ async def test_telemetry_is_posted_into_the_environment(tmp_path: Path, path: st
     entries = await heard(bench, "platform.report")
     assert ["subscribed", 200, "OK"] in entries
     kinds = [entry[0] for entry in entries]
-    for kind in ("telemetrySubscription", "extension", "initReport", "start", "runtimeDone", "report"):
+    for kind in ("initStart", "telemetrySubscription", "extension", "initReport", "start", "runtimeDone", "report"):
         assert f"platform.{kind}" in kinds
+    assert next(kind for kind in kinds if kind.startswith("platform.")) == "platform.initStart"
     report = next(entry[1] for entry in entries if entry[0] == "platform.report")
     assert report["status"] == "success" and report["metrics"]["memorySizeMB"] == 128
     await bench.runtime.close()

@@ -128,6 +128,8 @@ class Environment:
         self._extensions_log: FunctionLog | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._extensions = Extensions(spec, processes.connect, clock.host_now, self._step, self._extension_failed)
+        kind = "on-demand" if first is not None else "provisioned-concurrency"
+        self._extensions.init_start = clock.host_now(), platform_events.init_record(spec, kind)
         log.tap = self._extensions.line
         processes.launching = self._launching
         processes.extension_exited = self._extension_exited

@@ -57,6 +57,8 @@ class Extensions:
     launched: frozenset[str] = frozenset()
     registered: dict[str, Extension] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    init_start: tuple[float, dict[str, Any]] | None = None
+    """When init began, and what of it a subscriber hears first, however late it subscribes."""
     init_over: bool = False
     shutting_down: bool = False
 
@@ -122,8 +124,7 @@ class Extensions:
             self._record("platform", self.now(), f"platform.{kind}", record)
 
     def _record(self, group: str, at: float, kind: str, record: Any) -> None:
-        when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-        document = encode(when, kind, record)
+        document = encode(_written(at), kind, record)
         for subscription in self.subscriptions.values():
             if group in subscription.types:
                 subscription.add(document)
@@ -209,7 +210,11 @@ class Extensions:
             self.subscriptions[extension.id] = Subscription(body, self.connect, schema="2022" if telemetry else "")
         except BadSubscription as error:
             return _refused(400, "ValidationError", str(error))
-        types = sorted(self.subscriptions[extension.id].types)
+        subscription = self.subscriptions[extension.id]
+        if self.init_start is not None and "platform" in subscription.types:
+            at, record = self.init_start
+            subscription.add(encode(_written(at), "platform.initStart", record))
+        types = sorted(subscription.types)
         self.platform("telemetrySubscription", {"name": extension.name, "state": "Subscribed", "types": types})
         return _response(200, b'"OK"')
 
@@ -232,3 +237,7 @@ def _response(status: int, body: bytes, headers: str = "") -> bytes:
 
 def _refused(status: int, kind: str, message: str) -> bytes:
     return _response(status, msgspec.json.encode({"errorType": kind, "errorMessage": message}))
+
+
+def _written(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

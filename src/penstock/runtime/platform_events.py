@@ -17,17 +17,23 @@ from penstock.runtime.api import FunctionSpec
 _LEVELS = {"DEBUG": 0, "INFO": 1, "WARN": 2}
 
 
-def init_start(spec: FunctionSpec, now: float) -> str:
-    """The first line of an environment."""
+def init_record(spec: FunctionSpec, kind: str = "on-demand") -> dict[str, Any]:
+    """What platform.initStart says. kind: AWS's initialization type."""
     place = ":".join(spec.arn.split(":")[:4])
-    version = spec.runtime.replace("python", "python:") + ".penstock"
-    arn = f"{place}::runtime:{spec.runtime}"
-    if spec.log_format != "JSON":
-        return f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
-    record = {
-        "initializationType": "on-demand", "phase": "init", "runtimeVersion": version, "runtimeVersionArn": arn,
+    return {
+        "initializationType": kind, "phase": "init",
+        "runtimeVersion": spec.runtime.replace("python", "python:") + ".penstock",
+        "runtimeVersionArn": f"{place}::runtime:{spec.runtime}",
         "functionName": spec.name, "functionVersion": spec.version,
     }  # fmt: skip
+
+
+def init_start(spec: FunctionSpec, now: float) -> str:
+    """The first line of an environment."""
+    record = init_record(spec)
+    if spec.log_format != "JSON":
+        version, arn = record["runtimeVersion"], record["runtimeVersionArn"]
+        return f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
     return _event(spec, "INFO", "platform.initStart", record, now)
 
 
