@@ -59,7 +59,8 @@ async def test_retiring_ends_the_snapshot_once_its_forks_have_ended(tmp_path: Pa
     f = bench.function(SOURCE, snap_start=True)
     task = asyncio.ensure_future(bench.answer(f, "sleep"))
     await bench.runtime.snapshot(f, CREDENTIALS)
-    await asyncio.sleep(0.1)
+    while bench.runtime.environments < 2:
+        await asyncio.sleep(0.02)
     await bench.runtime.retire(f.key)
     assert (await task)["kind"] == "snap-start"
     for _ in range(200):
