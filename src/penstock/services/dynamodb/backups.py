@@ -14,7 +14,7 @@ from penstock.core import arn as arns
 from penstock.core.call import Call
 from penstock.core.node import Node
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import history, jobs, keys, names, table, table_keys, tables, vectors
+from penstock.services.dynamodb import descriptions, history, jobs, keys, names, table, table_keys, tables, vectors
 from penstock.services.dynamodb.backup_records import BackupRecord, Part, decode, decode_part, encode, find, made, save
 from penstock.services.dynamodb.errors import invalid
 from penstock.store.api import Transaction
@@ -46,7 +46,7 @@ async def create_backup(call: Call, params: Params) -> Result:
         if found.record.filling:
             raise AwsError("TableInUseException", f"Table is being created: {found.record.name}")
         at_us = moments.of(txn)
-        sized = tables.sizes(txn, found)
+        sized = descriptions.sizes(txn, found)
         record = made(params["BackupName"], at_us / 1e6, stored, sized.items, sized.size_bytes)
         record.at_us = at_us
         txn.set(key, table.encode(history.hold(found.record, record.id, at_us)))
@@ -98,7 +98,7 @@ def details(record: BackupRecord, status: str = "") -> dict[str, Any]:
 def description(record: BackupRecord, status: str = "") -> dict[str, Any]:
     """BackupDescription: the backup, and the table as it was."""
     source = record.table.record
-    shown = tables.describe(tables.Sized(source, record.items, record.size_bytes, {}), "ACTIVE")
+    shown = descriptions.describe(descriptions.Sized(source, record.items, record.size_bytes, {}), "ACTIVE")
     of_table = {
         "TableName": source.name,
         "TableId": source.id,

@@ -14,7 +14,7 @@ from penstock.core import paging
 from penstock.core.call import Call
 from penstock.core.identity import Principal
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import history, job_tokens, jobs, keys, names, table, tables
+from penstock.services.dynamodb import descriptions, history, job_tokens, jobs, keys, names, table
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.export_filter import ExportFilter
 from penstock.services.dynamodb.restores import check_time, recovery_is_off
@@ -117,7 +117,7 @@ async def export_table_to_point_in_time(call: Call, params: Params) -> Result:
         ExportFilter(found, params.get("FilterSpecification"))
         now_us = moments.of(txn)
         record = _made(call, params, found, stored, now_us)
-        record.billed_bytes = 0 if record.incremental else tables.sizes(txn, found).size_bytes
+        record.billed_bytes = 0 if record.incremental else descriptions.sizes(txn, found).size_bytes
         held = history.hold(found.record, record.id, record.from_us or record.to_us)
         txn.set(key, table.encode(table.changed(held, history_after_us=max(held.history_after_us, now_us))))
         txn.set(keys.transfer(call.account, call.region, "export", record.id), encode(record))

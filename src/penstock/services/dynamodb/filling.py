@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from penstock.core.call import Call
 from penstock.core.node import Node
-from penstock.services.dynamodb import encryption, keys, records, table, tables, writes
+from penstock.services.dynamodb import encryption, keys, quotas, records, table, writes
 from penstock.services.dynamodb.attributes import Item, check_item
 from penstock.services.dynamodb.table import Table
 from penstock.services.dynamodb.table_records import TableRecord
@@ -19,8 +19,8 @@ def create(txn: Transaction, call: Call, record: TableRecord, exists: str) -> No
     key = keys.table(call.account, call.region, record.name)
     if txn.get(key) is not None:
         raise AwsError(exists, f"Table already exists: {record.name}")
-    tables.check_count(txn, call, call.region)
-    tables.check_provisioned(txn, call, record)
+    quotas.check_count(txn, call, call.region)
+    quotas.check_provisioned(txn, call, record)
     txn.set(key, table.encode(record))
     encryption.note(txn, key, record)
 

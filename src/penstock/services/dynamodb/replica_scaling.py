@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.dynamodb import names, replicas, resource_policies, table, tables
+from penstock.services.dynamodb import descriptions, names, replicas, resource_policies, table, tables
 from penstock.services.dynamodb.errors import INVALID, invalid, table_missing_by_name
 from penstock.services.dynamodb.scaling import keep, settings_of
 from penstock.services.dynamodb.table_records import TableRecord
@@ -64,7 +64,7 @@ async def _describe(call: Call, record: TableRecord, status: str = "") -> dict[s
         if indexes:
             found["GlobalSecondaryIndexes"] = indexes
         shown.append(found)
-    return {"TableName": record.name, "TableStatus": status or tables.status_of(record), "Replicas": shown}
+    return {"TableName": record.name, "TableStatus": status or descriptions.status_of(record), "Replicas": shown}
 
 
 @operation(

@@ -18,7 +18,18 @@ from penstock.core.call import Call
 from penstock.core.identity import root
 from penstock.core.node import Node
 from penstock.core.operation import find
-from penstock.services.dynamodb import jobs, keys, records, replicas, table, table_keys, tables, versions, writes
+from penstock.services.dynamodb import (
+    descriptions,
+    jobs,
+    keys,
+    records,
+    replicas,
+    table,
+    table_keys,
+    tables,
+    versions,
+    writes,
+)
 from penstock.services.dynamodb.table import Table
 from penstock.services.dynamodb.table_keys import KmsRefused
 from penstock.store.api import Transaction
@@ -224,6 +235,6 @@ def _remove_some(txn: Transaction, step: jobs.Step, pair: _Pair) -> bool:
             return True
     job = step.job
     call = Call(step.node, find("dynamodb", "DeleteTable"), root(job.account), job.account, pair.table.region, job.id)
-    tables.erase(txn, call, pair.key, tables.sizes(txn, pair.table))
+    tables.erase(txn, call, pair.key, descriptions.sizes(txn, pair.table))
     replicas.left(txn, pair.table)
     return False

@@ -20,6 +20,7 @@ from penstock.services.dynamodb import (
     backup_records,
     backups,
     billing,
+    descriptions,
     encryption,
     filling,
     history,
@@ -28,7 +29,6 @@ from penstock.services.dynamodb import (
     names,
     table,
     table_keys,
-    tables,
     vectors,
 )
 from penstock.services.dynamodb.errors import INVALID, invalid
@@ -94,7 +94,7 @@ async def restore_table_from_backup(call: Call, params: Params) -> Result:
 
     target = await call.store.transact(body)
     await jobs.settle(call, "restore", target.id)
-    return {"TableDescription": tables.describe(tables.Sized(target, 0, 0, {}), "CREATING")}
+    return {"TableDescription": descriptions.describe(descriptions.Sized(target, 0, 0, {}), "CREATING")}
 
 
 def _to_point_in_time(call: Call, params: Params) -> list[str]:
@@ -141,7 +141,7 @@ async def restore_table_to_point_in_time(call: Call, params: Params) -> Result:
 
     target = await call.store.transact(body)
     await jobs.settle(call, "restore", target.id)
-    return {"TableDescription": tables.describe(tables.Sized(target, 0, 0, {}), "CREATING")}
+    return {"TableDescription": descriptions.describe(descriptions.Sized(target, 0, 0, {}), "CREATING")}
 
 
 def _region_of(call: Call, name: str) -> str:

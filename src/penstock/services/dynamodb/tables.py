@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -16,12 +16,14 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.dynamodb import (
     billing,
+    descriptions,
     encryption,
     expirations,
     history,
     indexes,
     keys,
     names,
+    quotas,
     replicas,
     resource_policies,
     scaling,
@@ -31,10 +33,8 @@ from penstock.services.dynamodb import (
 )
 from penstock.services.dynamodb.backup_records import keep_deleted
 from penstock.services.dynamodb.errors import INVALID, invalid, table_missing_by_name
-from penstock.services.dynamodb.table_records import Restored, TableRecord
+from penstock.services.dynamodb.table_records import TableRecord
 from penstock.services.dynamodb.table_rules import (
-    ACCOUNT_MAX_UNITS,
-    TABLE_MAX_UNITS,
     check_create,
     check_throughput,
     check_units,
@@ -46,9 +46,6 @@ from penstock.store.tuples import prefix_end, unpack
 from penstock.wire.errors import AwsError
 
 MAX_LISTED = 100
-MAX_TABLES = 2500
-"""AWS's default quota of tables in an account and region."""
-
 _NOT_YET: dict[str, tuple[Any, ...]] = {
     "GlobalTableSettingsReplicationMode": (),
 }
@@ -111,8 +108,8 @@ async def create_table(call: Call, params: Params) -> Result:
     def body(txn: Transaction) -> TableRecord:
         if txn.get(key) is not None:
             raise AwsError("ResourceInUseException", f"Table already exists: {name}")
-        check_count(txn, call, call.region)
-        check_provisioned(txn, call, record)
+        quotas.check_count(txn, call, call.region)
+        quotas.check_provisioned(txn, call, record)
         made = streams.open_stream(txn, key, record, view, call.now) if view else record
         txn.set(key, table.encode(made))
         encryption.note(txn, key, made)
@@ -121,50 +118,10 @@ async def create_table(call: Call, params: Params) -> Result:
             resource_policies.save_first(txn, call, name, policy)
         return made
 
-    described = describe(Sized(await call.store.transact(body), 0, 0, {}), "CREATING")
+    described = descriptions.describe(descriptions.Sized(await call.store.transact(body), 0, 0, {}), "CREATING")
     if "WarmThroughput" not in params:
         del described["WarmThroughput"]  # AWS's answer has none yet (recorded in November 2025)
     return {"TableDescription": described}
-
-
-def check_count(txn: Transaction, call: Call, region: str) -> None:
-    """Raises LimitExceededException where the account has as many tables in the region as it may."""
-    if not call.node.settings.limits:
-        return
-    if sum(1 for _ in txn.scan(*keys.tables(call.account, region))) >= MAX_TABLES:
-        raise AwsError("LimitExceededException", f"Subscriber limit exceeded: There is a limit of {MAX_TABLES} tables")
-
-
-def check_provisioned(txn: Transaction, call: Call, record: TableRecord, before: TableRecord | None = None) -> None:
-    """Raises LimitExceededException for more provisioned units than a table, or an account in a region, may have.
-
-    before: the table as it is now, if there is one: it may keep, or lower, what it has.
-    """
-    if record.on_demand or not call.node.settings.limits:
-        return
-    for kind, units in _provisioned(record).items():
-        was = 0 if before is None else _provisioned(before)[kind]
-        if units <= was:
-            continue
-        _, _, _, region, account, _ = record.arn.split(":", 5)
-        of_all = units - was + sum(
-            _provisioned(table.decode(stored).record)[kind] for _, stored in txn.scan(*keys.tables(account, region))
-        )  # fmt: skip
-        for what, wanted, most in (("table", units, TABLE_MAX_UNITS), ("account", of_all, ACCOUNT_MAX_UNITS)):
-            if wanted > most:
-                raise AwsError(
-                    "LimitExceededException",
-                    f"Subscriber limit exceeded: Provisioned throughput exceeds the {what}-level limit of {most} {kind}. "
-                    f"Requested: {wanted}",
-                )
-
-
-def _provisioned(record: TableRecord) -> dict[str, int]:
-    """The units of a table and its global indexes."""
-    return {
-        "ReadCapacityUnits": record.read_units + sum(each.read_units for each in record.indexes),
-        "WriteCapacityUnits": record.write_units + sum(each.write_units for each in record.indexes),
-    }
 
 
 @operation("dynamodb:DescribeTable", resource=names.resource, policy=resource_policies.load)
@@ -173,117 +130,19 @@ async def describe_table(call: Call, params: Params) -> Result:
     name = params["TableName"]
     key = names.record_key(call, name)
 
-    def body(txn: Transaction) -> Sized:
+    def body(txn: Transaction) -> descriptions.Sized:
         return _read(txn, key, name)
 
     found = await call.store.transact(body, read_only=True)
-    return {"Table": describe(found, status_of(found.record))}
+    return {"Table": descriptions.describe(found, descriptions.status_of(found.record))}
 
 
-def status_of(record: TableRecord) -> str:
-    """The TableStatus of a table that nothing is being done to by this very call."""
-    if record.inaccessible_since and not record.leaving:
-        return "INACCESSIBLE_ENCRYPTION_CREDENTIALS"
-    return "DELETING" if record.leaving else "CREATING" if record.filling else "ACTIVE"
-
-
-class Sized(NamedTuple):
-    """A table's record with the sizes of the table and of its indexes (id -> entries, bytes)."""
-
-    record: TableRecord
-    items: int
-    size_bytes: int
-    indexes: dict[int, tuple[int, int]]
-
-
-def _read(txn: Transaction, key: bytes, name: str) -> Sized:
+def _read(txn: Transaction, key: bytes, name: str) -> descriptions.Sized:
     """The table's record and sizes. Raises ResourceNotFoundException with the name."""
     stored = txn.get(key)
     if stored is None:
         raise table_missing_by_name(name)
-    return sizes(txn, table.decode(stored))
-
-
-def sizes(txn: Transaction, found: table.Table) -> Sized:
-    """A table's record and sizes."""
-    return Sized(
-        found.record,
-        _counter(txn, found.counted),
-        _counter(txn, found.sized),
-        {
-            number: (
-                _counter(txn, keys.index_count(found.id, number)),
-                _counter(txn, keys.index_bytes(found.id, number)),
-            )
-            for number in [each.id for each in found.record.indexes] + [each.id for each in found.record.vectors]
-        },
-    )
-
-
-def _counter(txn: Transaction, key: bytes) -> int:
-    return int.from_bytes(txn.get(key) or b"", "little", signed=True)
-
-
-def describe(sized: Sized, status: str) -> dict[str, Any]:
-    """A TableDescription."""
-    record = sized.record
-    schema = [{"AttributeName": record.hash_key, "KeyType": "HASH"}]
-    if record.range_key:
-        schema.append({"AttributeName": record.range_key, "KeyType": "RANGE"})
-    throughput: dict[str, Any] = {
-        "NumberOfDecreasesToday": record.decreases_today,
-        "ReadCapacityUnits": record.read_units,
-        "WriteCapacityUnits": record.write_units,
-    }
-    if record.increased_at:
-        throughput["LastIncreaseDateTime"] = record.increased_at
-    if record.decreased_at:
-        throughput["LastDecreaseDateTime"] = record.decreased_at
-    found: dict[str, Any] = {
-        "AttributeDefinitions": [
-            {"AttributeName": name, "AttributeType": kind} for name, kind in record.attributes.items()
-        ],
-        "TableName": record.name,
-        "KeySchema": schema,
-        "TableStatus": status,
-        "CreationDateTime": record.created_at,
-        "ProvisionedThroughput": throughput,
-        "TableSizeBytes": sized.size_bytes,
-        "ItemCount": sized.items,
-        "TableArn": record.arn,
-        "TableId": record.id,
-        "DeletionProtectionEnabled": record.deletion_protection,
-    }
-    found.update(billing.describe(record, record.on_demand))
-    found.update(indexes.describe(record, status, sized.indexes))
-    found.update(vectors.describe(record, status, sized.indexes))
-    found.update(streams.describe(record))
-    found.update(replicas.describe(record))
-    found.update(encryption.describe(record))
-    if record.on_demand:
-        summary: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
-        if status != "CREATING":
-            summary["LastUpdateToPayPerRequestDateTime"] = record.on_demand_since
-        found["BillingModeSummary"] = summary
-    elif record.on_demand_since:
-        found["BillingModeSummary"] = {
-            "BillingMode": "PROVISIONED",
-            "LastUpdateToPayPerRequestDateTime": record.on_demand_since,
-        }
-    if record.table_class:
-        found["TableClassSummary"] = {"TableClass": record.table_class}
-    if record.restored is not None:
-        found["RestoreSummary"] = _restore_summary(record.restored, record.filling)
-    return found
-
-
-def _restore_summary(restored: Restored, under_way: bool) -> dict[str, Any]:
-    shown: dict[str, Any] = {"RestoreDateTime": restored.at, "RestoreInProgress": under_way}
-    if restored.backup_arn:
-        shown["SourceBackupArn"] = restored.backup_arn
-    if restored.table_arn:
-        shown["SourceTableArn"] = restored.table_arn
-    return shown
+    return descriptions.sizes(txn, table.decode(stored))
 
 
 def refuse_busy(record: TableRecord) -> None:
@@ -305,7 +164,7 @@ async def delete_table(call: Call, params: Params) -> Result:
     name = params["TableName"]
     key = names.record_key(call, name)
 
-    def body(txn: Transaction) -> Sized:
+    def body(txn: Transaction) -> descriptions.Sized:
         found = _read(txn, key, name)
         replicas.refuse_protected(found.record)
         refuse_busy(found.record)
@@ -315,13 +174,13 @@ async def delete_table(call: Call, params: Params) -> Result:
             erase(txn, call, key, found)
         return found
 
-    shown = describe(await call.store.transact(body), "DELETING")
+    shown = descriptions.describe(await call.store.transact(body), "DELETING")
     for name in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
         del shown[name]
     return {"TableDescription": shown}
 
 
-def erase(txn: Transaction, call: Call, key: bytes, found: Sized) -> None:
+def erase(txn: Transaction, call: Call, key: bytes, found: descriptions.Sized) -> None:
     """Remove a table, whose record is at `key`, and all that belongs to it."""
     record = found.record
     if record.stream_view:
@@ -412,13 +271,13 @@ async def update_table(call: Call, params: Params) -> Result:
             to = await encryption.changed_to(call, before, kms_key)
         of_replicas = await encryption.for_replicas(call, before, params.get("ReplicaUpdates") or [])
 
-    def body(txn: Transaction) -> Sized:
+    def body(txn: Transaction) -> descriptions.Sized:
         sized = _read(txn, key, name)
         if sized.record.filling or sized.record.leaving:
             refuse_busy(sized.record)
         replicas.refuse_streamless(sized.record, params)
         changed = _update(txn, key, sized.record, params, call)
-        check_provisioned(txn, call, changed, sized.record)
+        quotas.check_provisioned(txn, call, changed, sized.record)
         if to is not None and to != changed.encryption:
             changed = encryption.switch(txn, call, key, changed, to)
             streams.encrypted(txn, changed)
@@ -428,14 +287,14 @@ async def update_table(call: Call, params: Params) -> Result:
         if params.get("ReplicaUpdates"):
             replicas.refuse_legacy(changed)
             for region in new_regions:
-                check_count(txn, call, region)
+                quotas.check_count(txn, call, region)
             changed = replicas.change(txn, call, changed, params["ReplicaUpdates"], of_replicas)
             txn.set(key, table.encode(changed))
         return sized._replace(record=changed)
 
     done = await call.store.transact(body)
     await scaling.keep_alike(call, done.record, new_regions)
-    return {"TableDescription": describe(done, "UPDATING")}
+    return {"TableDescription": descriptions.describe(done, "UPDATING")}
 
 
 def _update(txn: Transaction, key: bytes, record: TableRecord, params: Params, call: Call) -> TableRecord:
