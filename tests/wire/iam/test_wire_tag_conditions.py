@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import urllib.request
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -84,6 +85,15 @@ def test_only_what_the_callers_own_team_has(server: Served, user: Any) -> None:
         assert denied(mine("iam").get_role, RoleName=each) is expected
         assert denied(mine("kms").describe_key, KeyId=keys[team]) is expected
         assert denied(mine("sts").assume_role, RoleArn=arns[team], RoleSessionName="sess") is expected
+    who = mine("sts").get_caller_identity()["Arn"]
+    for team in ("blue", "red"):
+        for action, resource in (
+            ("dynamodb:GetItem", f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}-{team}"),
+            ("iam:GetRole", arns[team]), ("kms:Encrypt", f"arn:aws:kms:us-east-1:000000000000:key/{keys[team]}"),
+        ):  # fmt: skip
+            body = json.dumps({"principal": who, "action": action, "resource": resource}).encode()
+            told = json.load(urllib.request.urlopen(f"{server.endpoint}/_penstock/authz/why", body))
+            assert told["allowed"] is (team == "blue"), told
     iam.tag_role(RoleName=f"{name}-red", Tags=[{"Key": "team", "Value": "blue"}])
     assert not denied(mine("iam").get_role, RoleName=f"{name}-red")
     dynamodb.untag_resource(

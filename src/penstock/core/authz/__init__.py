@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from penstock.core.call import Call
     from penstock.core.operation import Params
 
-__all__ = ["Decided", "Decisions", "authorize", "check_pass_role", "require", "resource_tags"]
+__all__ = ["PASS_ROLE", "Decided", "Decisions", "authorize", "check_pass_role", "require", "resource_tags"]
 
 log = logging.getLogger(__name__)
 
 _NOBODY = Identity()
-_PASS_ROLE = "iam:PassRole"
+PASS_ROLE = "iam:PassRole"
 _ROOT = Kind.ROOT
 _IN_IAM = frozenset({Kind.USER, Kind.ROLE, Kind.FEDERATED})
 
@@ -100,7 +100,7 @@ async def check_pass_role(call: Call, role_arn: str, service: str) -> None:
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
     """
-    await require(call, {}, _PASS_ROLE, role_arn, conditions={"iam:PassedToService": service})
+    await require(call, {}, PASS_ROLE, role_arn, conditions={"iam:PassedToService": service})
 
 
 async def _identity(call: Call) -> Identity:
@@ -123,7 +123,7 @@ async def _check(
 ) -> None:
     owner = owner or account_of(resource) or call.account
     facts = CallFacts(call, params, identity, owner, conditions)
-    if action == _PASS_ROLE:
+    if action == PASS_ROLE:
         facts.tags = {}  # "You cannot use the tag on an IAM role to control access to who can pass that role"
     question = Question(
         call.principal, action, resource, owner, facts, identity, policy, must_be_named=must_be_named

@@ -13,8 +13,10 @@ import msgspec
 
 from penstock.clock import Clock
 from penstock.config import Settings
-from penstock.core.arn import parse
+from penstock.core.arn import is_arn, parse
+from penstock.core.authz import PASS_ROLE
 from penstock.core.authz.reach import MOST, Reach
+from penstock.core.authz.resource_tags import tags_of
 from penstock.core.identity import (
     Accesses,
     Asked,
@@ -91,7 +93,12 @@ class StoreDirectory:
 
     async def why(self, asked: Asked) -> dict[str, Any]:
         now = self._clock.now()
-        return await self._store.transact(lambda txn: explain.why(txn, asked, now), read_only=True)
+        tags: dict[str, str] = {}
+        if asked.action != PASS_ROLE:
+            own = parse(asked.resource).service if is_arn(asked.resource) else ""
+            for name, text in (await tags_of(self._store, asked.resource)).items():
+                tags |= {f"aws:resourcetag/{name.lower()}": text, f"{own}:resourcetag/{name.lower()}": text}
+        return await self._store.transact(lambda txn: explain.why(txn, asked, now, tags), read_only=True)
 
     async def credential(self, access_key_id: str, session_token: str = "") -> Credential | None:
         if session_token:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.core import identity
@@ -20,14 +21,14 @@ _AS_CLOSE = 0.88
 """How alike two actions are that differ by a slip and not in what they mean."""
 
 
-def why(txn: Transaction, asked: Asked, now: float) -> dict[str, Any]:
-    """See `core.identity.Directory.why`. now: seconds since the epoch."""
+def why(txn: Transaction, asked: Asked, now: float, tags: Mapping[str, str]) -> dict[str, Any]:
+    """See `core.identity.Directory.why`. now: seconds since the epoch. tags: the resource's, as condition keys."""
     service, colon, name = asked.action.partition(":")
     if not (service and colon and name):
         raise errors.invalid_input(f"{asked.action} is no action: it names its service too, as in s3:GetObject.")
     principal, held = _who(txn, asked.principal)
     policy, required = _resource_policy(txn, asked)
-    facts = explanation.ImaginedFacts(asked.context, principal, held, asked.resource, now)
+    facts = explanation.ImaginedFacts({**tags, **asked.context}, principal, held, asked.resource, now)
     owner = account_of(asked.resource) or principal.account
     told = explanation.told(
         Question(principal, asked.action, asked.resource, owner, facts, held, policy, must_be_named=required)

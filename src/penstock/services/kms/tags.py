@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from penstock.core.arn import Arn
+from penstock.core.authz import resource_tags
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result
 from penstock.core.tags import MAX_TAGS
-from penstock.services.kms import access, finding, listing, rules
-from penstock.services.kms.records import Key
-from penstock.store.api import Transaction
+from penstock.services.kms import access, finding, keys, listing, rules
+from penstock.services.kms.records import Key, decode_key
+from penstock.store.api import Store, Transaction
 from penstock.store.tuples import pack
 from penstock.wire.errors import AwsError
 
 PAGE = 50
+
+
+@resource_tags("kms")
+async def tags_of(store: Store, arn: Arn) -> Mapping[str, str]:
+    """A key's tags, where a decision is explained; real calls find them with the key (`access`)."""
+    where = keys.key(arn.account, arn.region, arn.resource.removeprefix("key/"))
+    stored = await store.transact(lambda txn: txn.get(where), read_only=True)
+    return {} if stored is None else decode_key(stored).tags
 
 
 def checked(given: Iterable[Mapping[str, Any]]) -> dict[str, str]:
