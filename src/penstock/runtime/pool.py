@@ -77,6 +77,7 @@ class LocalRuntime:
         self._debugged: dict[str, DebugSession] = {}
         """By the function's ARN."""
         self._snapshots: dict[str, Snapshot] = {}
+        self._snapshotting = asyncio.Lock()
         self._provisions: dict[str, Provision] = {}
         self._starting = 0
         self._shells: dict[Zygote, Shells] = {}
@@ -281,13 +282,16 @@ class LocalRuntime:
         if WRAPPER in spec.environment:
             return f"a function with {WRAPPER} cannot be snapshotted"
         snapshot = self._snapshots.get(spec.key)
-        if snapshot is None or (snapshot.taken.done() and not snapshot.usable and not snapshot.taken.result()):
+        if snapshot is None or snapshot.lost:
             try:
                 zygote = await asyncio.shield(self._zygote_task(self._interpreters.find(spec.runtime)))
                 weak = [name for name in ("mount", "pid", "net") if zygote.found.get(name)]
                 if weak or self._host_network:
                     return "functions have no namespaces of their own here"
-                snapshot = self._snapshots.get(spec.key) or await self._new_snapshot(zygote, spec, credentials)
+                async with self._snapshotting:  # whoever asks meanwhile gets the same one
+                    snapshot = self._snapshots.get(spec.key)
+                    if snapshot is None or snapshot.lost:
+                        snapshot = await self._new_snapshot(zygote, spec, credentials)
             except (ZygoteFailed, RuntimeUnsupported, OSError) as error:
                 return str(error)
         return await asyncio.shield(snapshot.taken)

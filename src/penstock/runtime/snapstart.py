@@ -59,6 +59,11 @@ class Snapshot:
         """Whether it can be forked."""
         return self.taken.done() and not self.taken.result() and not self._processes.over
 
+    @property
+    def lost(self) -> bool:
+        """Whether it was taken and is gone. One whose init failed would fail again."""
+        return self.taken.done() and not self.taken.result() and self._processes.over
+
     async def take(self) -> Shell:
         """A fork. Raises NotForked, OSError."""
         self._later()
