@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from penstock.edge import checksums, refusals
 from penstock.edge.aws_chunked import Decoder
@@ -168,23 +168,30 @@ def check_document(request: Request, operation: str) -> None:
 
 
 class _Hashed:
-    """A stream whose SHA-256 was signed: it raises at its end where the bytes were others."""
+    """A stream whose SHA-256 was signed: see `wire.message.HashedStream`."""
 
     def __init__(self, stream: BodyStream, said: str, kind: Family) -> None:
         self._stream = stream
         self._said = said
         self._kind = kind
+        self._hash = hashlib.sha256()
         self.length = stream.length
         self.trailers: dict[str, str] = {}
 
     async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
-        hashed = hashlib.sha256()
         async for piece in self._stream:
-            hashed.update(piece)
+            self._hash.update(piece)
             yield piece
             del piece  # its memory may be used again
-        if not hmac.compare_digest(hashed.hexdigest(), self._said.lower()):
-            raise refusals.payload_differs(self._kind, self._said, hashed.hexdigest())
+        self.check()
+
+    def unhashed(self) -> tuple[AsyncIterator[bytes | memoryview], Callable[[bytes | memoryview], object]]:
+        return aiter(self._stream), self._hash.update
+
+    def check(self) -> None:
+        found = self._hash.hexdigest()
+        if not hmac.compare_digest(found, self._said.lower()):
+            raise refusals.payload_differs(self._kind, self._said, found)
 
 
 class _Decoded:

@@ -6,7 +6,7 @@ A request's body is either whole (`body`) or still arriving (`stream`); never bo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
@@ -22,6 +22,18 @@ class BodyStream(Protocol):
     and verified by then. (A whole body's trailers are among the request's headers.)"""
 
     def __aiter__(self) -> AsyncIterator[bytes | memoryview]: ...
+
+
+class HashedStream(BodyStream, Protocol):
+    """A stream whose hash was signed: iterating over it computes that on the spot, and raises AwsError where it differs."""
+
+    def unhashed(self) -> tuple[AsyncIterator[bytes | memoryview], Callable[[bytes | memoryview], object]]:
+        """For who computes it elsewhere: the pieces, and what each is to be given to in order. Then call `check`."""
+        ...
+
+    def check(self) -> None:
+        """Raises AwsError where the bytes that were given are not those that were signed."""
+        ...
 
 
 class Request(msgspec.Struct, eq=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from awscrt.checksums import crc64nvme
 
@@ -18,7 +18,7 @@ from penstock.services.s3.encryption.data_key import DataKey, bound_to
 from penstock.services.s3.records import Segment
 from penstock.store.api import Conflict, Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
-from penstock.wire.message import BodyStream
+from penstock.wire.message import BodyStream, HashedStream
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -142,6 +142,12 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
     writer: BlobWriter | None = None
     gathered = bytearray()
     updates = [tap.update for tap in taps.values()]
+    pieces: Any = source
+    hashed: HashedStream | None = None
+    if hasattr(source, "unhashed") and length is not None and length > inline_bytes:
+        hashed = cast(HashedStream, source)
+        pieces, update = hashed.unhashed()
+        updates.insert(0, update)
     try:
         if length is not None and length > inline_bytes:
             writer = await call.blobs.create(*updates, key=key, length=length)
@@ -149,7 +155,7 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
             assert writer is not None, "the caller keeps small ones"
             await writer.write(source)
         else:
-            async for piece in source:
+            async for piece in pieces:
                 if writer is None:
                     gathered += piece
                     if len(gathered) <= inline_bytes:
@@ -164,6 +170,8 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
         if writer is None:
             return _whole(bytes(gathered), algorithm)
         await writer.finish()
+        if hashed is not None:
+            hashed.check()
     except BaseException as error:
         if writer is not None:
             await writer.abort()
