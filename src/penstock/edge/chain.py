@@ -18,7 +18,7 @@ from penstock.edge import origin, payload, post_form, post_policy, refusals
 from penstock.edge.admin import Admin
 from penstock.edge.authenticate import Authenticator
 from penstock.edge.refusals import Family
-from penstock.edge.route import FORM, Route, place_of, route
+from penstock.edge.route import FORM, Route, place_of, read_host, route
 from penstock.store.api import Conflict, StoreError, TransactionTooLarge, UnknownCommit
 from penstock.wire import models
 from penstock.wire.codec import codec, error_response
@@ -73,13 +73,12 @@ class Chain:
     async def __call__(self, request: Request) -> Response:
         """Answer a request. Raises nothing: what goes wrong is an AWS error."""
         request_id, headers = self._ids.next(), request.headers
-        if request.path[:2] == "/_":
+        host = headers.get("host")
+        found = web.by_host(origin.bare_host(host)) if host else None
+        if found is None and request.path[:2] == "/_":
             if (response := await self._admin(request, request_id)) is not None:
                 return response
-            found = web.by_path(request.path)
-        else:
-            host = headers.get("host")
-            found = web.by_host(origin.bare_host(host)) if host else None
+            found = None if host and read_host(host).bucket else web.by_path(request.path)
         if found is not None:  # it is no call of AWS's API
             return await self._visit(request, found[0], found[1], request_id)
         if request.method == "OPTIONS" and (response := await self._preflight(request, request_id)) is not None:

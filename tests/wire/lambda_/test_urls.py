@@ -51,6 +51,20 @@ def ask(
     return found
 
 
+def test_every_path_of_a_url_is_the_functions(server: Served) -> None:
+    """Also those at which the server itself answers elsewhere; and a bucket's keys may begin so as well."""
+    _, url = url_of(server, ECHO)
+    for path in ("_next/static/a.js", "_penstock/health", "_lambda/test-events/f"):
+        status, _, body = ask(url, path=path)
+        assert (status, json.loads(body)["rawPath"]) == (200, "/" + path)
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="underscored")
+    s3.put_object(Bucket="underscored", Key="_lambda/test-events/f", Body=b"mine")
+    host = f"underscored.localhost:{server.port}"
+    status, _, body = ask(f"http://{host}", path="_lambda/test-events/f")
+    assert status == 403 and b"AccessDenied" in body and b"<Error>" in body, "S3 answers"
+
+
 def test_a_link_to_the_code_works_for_whoever_has_it(own_server: Served) -> None:
     client = own_server.client("lambda")
     name = create(own_server, Code={"ZipFile": package(ECHO)})["FunctionName"]
