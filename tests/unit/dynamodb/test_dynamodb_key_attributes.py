@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dynamodb_calls import Calls
@@ -40,6 +40,9 @@ def value(name: str, number: int) -> dict[str, str]:
 PLACES = st.tuples(*[st.integers(0, 1)] * 2, *[st.integers(0, 3)] * 3)
 
 
+@example(
+    [(0, 0, 0, 0, 0), (0, 0, 1, 0, 0)], 1, "=", (0, 0, 0, 0, 0), False, "ALL"
+)  # "a" is not what "a\0b" begins with
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(PLACES, max_size=25), st.integers(0, 3), st.sampled_from(["=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"]),

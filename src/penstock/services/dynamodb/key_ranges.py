@@ -86,21 +86,26 @@ def _check(name: str, kind: str, conditions: Mapping[str, KeyCondition], values:
     return values[condition.operands[0]]
 
 
+_NO_END = b"\xff"
+"""What follows a NUL that is part of a key value and not its end (`keys.element`): "a" and another element come before it, a
+longer value such as "a\\0b" after."""
+
+
 def _bounds(partition: bytes, operator: str, operands: list[bytes]) -> tuple[bytes, bytes]:
     first = partition + keys.element(operands[0])
     match operator:
         case "=":
-            return first, prefix_end(first)
+            return first, first + _NO_END
         case "<":
             return partition, first
         case "<=":
-            return partition, prefix_end(first)
+            return partition, first + _NO_END
         case ">":
-            return prefix_end(first), prefix_end(partition)
+            return first + _NO_END, prefix_end(partition)
         case ">=":
             return first, prefix_end(partition)
         case "begins_with":
             prefix = partition + keys.element_prefix(operands[0])
             return prefix, prefix_end(prefix)
         case _:
-            return first, prefix_end(partition + keys.element(operands[1]))
+            return first, partition + keys.element(operands[1]) + _NO_END
