@@ -262,6 +262,6 @@ def _end() -> Any:
 
 TestLambdaModel = LambdaModel.TestCase
 TestLambdaModel.settings = settings(
-    max_examples=3, stateful_step_count=25, deadline=None, database=None,
+    max_examples=2, stateful_step_count=18, deadline=None, database=None,
     phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck),
 )  # fmt: skip
