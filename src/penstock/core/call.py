@@ -47,6 +47,8 @@ class Call(msgspec.Struct, eq=False):
     loader has decided that it is allowed."""
     on_end: Callable[[Request, Response, str], None] | None = None
     """Set by a service that wants to see the request and its answer (and the error's code, or ""), e.g. for a log."""
+    request: Request | None = None
+    """The request it came by; None for a service's own call."""
     seen: Any = None
     """What the operation's policy loader read on its way, left for the handler: one look at the store serves both."""
 

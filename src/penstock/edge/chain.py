@@ -197,7 +197,7 @@ class Chain:
             node, operation, principal, principal.account, region or node.settings.region, request_id,
             source_ip=request.peer, secure=request.secure,
             endpoint=f"{'https' if request.secure else 'http'}://{headers.get('host', '')}",
-            user_agent=headers.get("user-agent", ""), context=context,
+            user_agent=headers.get("user-agent", ""), context=context, request=request,
         )  # fmt: skip
         if "x-amzn-trace-id" in headers:
             call.trace = headers["x-amzn-trace-id"]

@@ -24,7 +24,7 @@ from hyperframe.frame import GoAwayFrame
 from penstock.edge.drive import Driven, drive
 from penstock.edge.http2_heads import read_head, response_head
 from penstock.edge.incoming import IncomingBody
-from penstock.edge.listener import LINGER_S, AnyConnection, App, Shared, close_stream
+from penstock.edge.listener import LINGER_S, AnyConnection, App, Shared, close_stream, tls_version
 from penstock.edge.outgoing import BODILESS, BadResponse, plain
 from penstock.edge.reader import INCOMPLETE, NEVER, PROGRESS_BYTES, TIMED_OUT, Refused
 from penstock.wire.errors import AwsError
@@ -106,6 +106,7 @@ class Http2Connection(asyncio.Protocol):
         self._limits = limits = shared.limits
         self._app = app
         self._peer = peer
+        self._tls = ""
         self._secure = False
         self._h2 = h2 = H2Connection(
             H2Configuration(
@@ -154,7 +155,8 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._secure = transport.get_extra_info("sslcontext") is not None
+        self._tls = tls_version(transport)
+        self._secure = self._tls != ""
         if not self._peer:
             name = transport.get_extra_info("peername")
             self._peer = name[0] if isinstance(name, tuple) else ""
@@ -264,7 +266,7 @@ class Http2Connection(asyncio.Protocol):
         exchange = Exchange(self, stream_id, whole=event.stream_ended is not None)
         self._exchanges[stream_id] = exchange
         try:
-            request = read_head(event.headers, self._limits, self._peer, self._secure)
+            request = read_head(event.headers, self._limits, self._peer, self._tls)
             exchange.request = request
             said = request.headers.get("content-length")
             length = int(said) if said is not None else None  # h2 has seen that it is a number, and holds DATA to it

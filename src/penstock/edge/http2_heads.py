@@ -20,7 +20,7 @@ _UNSENDABLE = re.compile(rb"[\r\n\0]").search
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#").search
 
 
-def read_head(fields: Iterable[tuple[bytes, bytes]], limits: Limits, peer: str, secure: bool) -> Request:
+def read_head(fields: Iterable[tuple[bytes, bytes]], limits: Limits, peer: str, tls: str) -> Request:
     """The request that a block of fields begins. Raises Refused, as HTTP/1.1's reader does for the same faults."""
     method = target = authority = ""
     headers: dict[str, str] = {}
@@ -60,7 +60,15 @@ def read_head(fields: Iterable[tuple[bytes, bytes]], limits: Limits, peer: str, 
     if expects is not None and expects.lower() != "100-continue":
         raise Refused(417, "the only expectation met here is 100-continue")
     return Request(
-        method, path, query, headers, peer=peer, secure=secure, http_version="2", received_at=time.monotonic()
+        method,
+        path,
+        query,
+        headers,
+        peer=peer,
+        secure=tls != "",
+        tls=tls,
+        http_version="2",
+        received_at=time.monotonic(),
     )
 
 

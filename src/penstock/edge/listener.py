@@ -129,7 +129,8 @@ class Connection(RequestReader, asyncio.Protocol):
         shared.connections.add(self)
         if self._family is not None:
             self._family.add(self)
-        self._secure = transport.get_extra_info("sslcontext") is not None
+        self._tls = tls_version(transport)
+        self._secure = self._tls != ""
         if not self._peer:
             name = transport.get_extra_info("peername")
             self._peer = name[0] if isinstance(name, tuple) else ""
@@ -457,6 +458,12 @@ class Connection(RequestReader, asyncio.Protocol):
             self._transport.resume_reading()
             if self._body is not None:
                 self.deadline = time.monotonic() + self._limits.body_timeout_s
+
+
+def tls_version(transport: asyncio.BaseTransport) -> str:
+    """TLS's version on a connection, as "TLSv1.3"; empty for a plain one."""
+    secured = transport.get_extra_info("ssl_object")
+    return (secured.version() or "TLS") if secured is not None else ""
 
 
 async def close_stream(stream: AsyncIterator[bytes | memoryview]) -> None:

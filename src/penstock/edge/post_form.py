@@ -66,7 +66,7 @@ class PostForm:
             headers["x-amz-tagging"] = _tagging(self.fields["tagging"])
         path = f"{request.path.rstrip('/')}/{quote(self.fields['key'].encode('latin-1'), safe='/-._~')}"
         return Request(
-            "PUT", path, "", headers, stream=self.content, peer=request.peer, secure=request.secure,
+            "PUT", path, "", headers, stream=self.content, peer=request.peer, secure=request.secure, tls=request.tls,
             http_version=request.http_version, received_at=request.received_at,
         )  # fmt: skip
 

@@ -74,7 +74,7 @@ class RequestReader(abc.ABC):
 
     __slots__ = (
         "_body", "_busy", "_chunk_bytes", "_closing", "_direct", "_head_bytes", "_headers", "_in_head", "_keep_alive",
-        "_limits", "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure",
+        "_limits", "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure", "_tls",
         "_url", "deadline",
     )  # fmt: skip
 
@@ -82,6 +82,7 @@ class RequestReader(abc.ABC):
         self._limits = limits
         self._peer = ""
         self._secure = False
+        self._tls = ""
         self._parser = httptools.HttpRequestParser(self)
         self._busy = False
         """A request is at work, so that the next ones wait."""
@@ -229,6 +230,8 @@ class RequestReader(abc.ABC):
         request = Request(
             method, path, query, headers, peer=self._peer, secure=self._secure, http_version=version, received_at=now
         )
+        if self._secure:
+            request.tls = self._tls
         self._request = request
         if length == 0:
             return

@@ -53,6 +53,8 @@ class Request(msgspec.Struct, eq=False):
     peer: str = ""
     """The client's address; empty where it has none. Never taken from a header."""
     secure: bool = False
+    tls: str = ""
+    """TLS's version, as "TLSv1.3"; empty where it is not secure."""
     http_version: str = "1.1"
     received_at: float = 0.0
 

@@ -156,6 +156,11 @@ _TYPES = {
 _PEOPLE = frozenset({Kind.ROOT, Kind.USER, Kind.ROLE, Kind.FEDERATED})
 
 
+def condition_key(name: str, value: Callable[[CallFacts], str | None]) -> None:
+    """Have every call be asked for a key of a service's own, such as s3:authType. value: None where a call has none."""
+    _GLOBAL[name.lower()] = value
+
+
 def _iso(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
