@@ -262,7 +262,7 @@ class IamModel(RuleBasedStateMachine):
 
     @rule(luck=st.integers(0, 5))
     def crash(self, luck: int) -> None:
-        if luck == 0:
+        if luck == 4:  # not the simplest choice, which Hypothesis tries first and for every step
             served().restart()
             self._connect()
 
@@ -314,10 +314,10 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_an_account_is_what_its_model_says() -> None:
-    run(1, 30)
+    run(5, 40)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_accounts_are_what_their_models_say() -> None:
-    run(8, 50)
+    run(40, 60)

@@ -209,7 +209,7 @@ class KmsModel(RuleBasedStateMachine):
 
     @rule(luck=st.integers(0, 5))
     def crash(self, luck: int) -> None:
-        if luck == 0:
+        if luck == 4:  # not the simplest choice, which Hypothesis tries first and for every step
             served().restart()
             self.kms = served().client("kms")
 
@@ -224,6 +224,8 @@ class KmsModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         ask("/_penstock/reset", {})
+        if self.now:
+            served().restart()  # which brings the clock back too
 
 
 def run(examples: int, steps: int) -> None:
@@ -241,10 +243,10 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_keys_are_what_their_model_says() -> None:
-    run(1, 40)
+    run(6, 40)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_many_keys_are_what_their_models_say() -> None:
-    run(25, 60)
+    run(30, 60)

@@ -142,6 +142,8 @@ async def list_aliases(call: Call, params: Params) -> Result:
             alias = decode_alias(value)
             if key_id is not None and alias.target != key_id:
                 continue
+            if finding.find(txn, call.account, call.region, alias.target, call.now) is None:
+                continue  # the key's waiting period is over, and the worker has yet to come by
             if len(found) == limit:
                 return listing.page("Aliases", found, scope, last)
             found.append(_view(call, str(keys.parts(stored)[-1]), alias))
