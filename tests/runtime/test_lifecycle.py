@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from environments import PYTHON, Bench, make_bench
@@ -129,6 +130,28 @@ async def test_a_caller_that_gives_up_leaves_the_invocation_running(bench: Bench
             await asyncio.wait_for(bench.invoke(f), wait_s)
         await asyncio.sleep(1.5)
     assert await bench.answer(f) == 3
+
+
+async def test_who_gives_up_waiting_for_a_fork_leaves_no_process(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path)
+    f = bench.function(ID)
+    await bench.answer(f)
+    (shells,) = bench.runtime._shells.values()
+    zygote = psutil.Process(shells._zygote.pid)
+    await asyncio.sleep(0.5)  # until what is kept ready is there
+    before = len(zygote.children())
+    for _ in range(10):
+        making = asyncio.create_task(shells.fresh())
+        await asyncio.sleep(0)
+        making.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await making
+    for _ in range(250):
+        await asyncio.sleep(0.02)
+        if len(zygote.children()) == before:
+            break
+    assert len(zygote.children()) == before
+    await bench.runtime.close()
 
 
 async def test_a_zygote_that_dies_takes_its_environments_and_is_replaced(bench: Bench) -> None:

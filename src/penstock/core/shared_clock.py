@@ -19,7 +19,7 @@ from penstock.store.tuples import pack
 if TYPE_CHECKING:
     from penstock.core.node import Node
 
-_KEY = pack(("clock",))
+KEY = pack(("clock",))
 _LOOK_S = 60.0
 
 
@@ -35,7 +35,7 @@ async def advance(node: Node, seconds: float) -> float:
     ahead_s = node.clock.ahead_s
 
     def body(txn: Transaction) -> None:
-        txn.set(_KEY, struct.pack(">d", max(_ahead_s(txn), ahead_s) + seconds))
+        txn.set(KEY, struct.pack(">d", max(_ahead_s(txn), ahead_s) + seconds))
 
     await node.store.transact(body)
     await catch_up(node.store, node.clock)
@@ -46,7 +46,7 @@ async def advance(node: Node, seconds: float) -> float:
 async def follow(node: Node) -> None:
     """Move with the other nodes."""
     while True:
-        watch = asyncio.create_task(node.store.watch(_KEY, _LOOK_S))
+        watch = asyncio.create_task(node.store.watch(KEY, _LOOK_S))
         try:
             await asyncio.sleep(0)
             await catch_up(node.store, node.clock)
@@ -56,5 +56,5 @@ async def follow(node: Node) -> None:
 
 
 def _ahead_s(txn: Transaction) -> float:
-    stored = txn.get(_KEY)
+    stored = txn.get(KEY)
     return 0.0 if stored is None else float(struct.unpack(">d", stored)[0])

@@ -109,6 +109,12 @@ class Shells:
             processes.abandon()
             shell.close()
             raise
+        except asyncio.CancelledError:
+            # The fork is under way: it ends as it finds that nobody holds the other end of its control socket.
+            processes.theirs.close()
+            processes.kill()
+            shell.close()
+            raise
         finally:
             for fd in (writer, *procs):
                 os.close(fd)

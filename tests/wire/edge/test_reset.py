@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import urllib.request
 
 from served import Served
@@ -45,3 +47,17 @@ def test_many_keys(own_server: Served) -> None:
     assert post(own_server, "/_localstack/state/reset") == 200
     s3.create_bucket(Bucket="bucket")
     assert "Contents" not in s3.list_objects_v2(Bucket="bucket")
+
+
+def test_time_does_not_go_back(own_server: Served) -> None:
+    """The process keeps a clock that was moved, so the store must, or the next start would be in the past."""
+    moved = urllib.request.Request(
+        own_server.endpoint + "/_penstock/clock", data=json.dumps({"advance_s": 90_000}).encode(), method="POST"
+    )
+    urllib.request.urlopen(moved).close()
+    assert post(own_server, "/_penstock/reset") == 200
+    own_server.restart()
+    s3 = own_server.client("s3")
+    s3.create_bucket(Bucket="later")
+    made = s3.list_buckets()["Buckets"][0]["CreationDate"]
+    assert made > datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=80_000)
