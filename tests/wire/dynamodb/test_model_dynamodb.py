@@ -135,7 +135,7 @@ class TableModel(RuleBasedStateMachine):
 
     @rule(luck=st.integers(0, 4))
     def crash(self, luck: int) -> None:
-        if luck == 0:
+        if luck == 4:
             served().restart()
             self.client = served().client("dynamodb")
 

@@ -157,7 +157,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(luck=st.integers(0, 2))
     def crash(self, luck: int) -> None:
-        if luck == 0:
+        if luck == 2:
             _running[0].restart()
             self.connect()
 
