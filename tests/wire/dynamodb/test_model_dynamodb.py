@@ -149,7 +149,7 @@ def test_a_table_is_what_its_model_says() -> None:
     try:
         TestCase = TableModel.TestCase
         TestCase.settings = settings(
-            max_examples=5,
+            max_examples=12,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
