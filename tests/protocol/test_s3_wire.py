@@ -93,8 +93,6 @@ def test_a_condition_that_cannot_be_read_is_not_passed_over() -> None:
          "Invalid Encoding Method specified in Request", "encoding-type"),
         ("PutObject", "", {"x-amz-storage-class": "COLD"}, "InvalidStorageClass",
          "The storage class you specified is not valid", ""),
-        ("CopyObject", "", {"x-amz-copy-source": "k"}, "InvalidArgument",
-         "Invalid copy source object key", "x-amz-copy-source"),
         ("PutObject", "", {"x-amz-acl": "mine"}, "InvalidArgument", "", "x-amz-acl"),
     ],
 )  # fmt: skip

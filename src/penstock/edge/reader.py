@@ -233,12 +233,15 @@ class RequestReader(abc.ABC):
         if self._secure:
             request.tls = self._tls
         self._request = request
-        if length == 0:
-            return
         expects = headers.get("expect")
         if expects is not None and expects.lower() != "100-continue":
             raise Refused(417, "the only expectation met here is 100-continue")
         owed = expects is not None and version == "1.1"
+        if length == 0:
+            if owed and not self._busy:
+                # Not needed, but AWS says it, and botocore mistakes the next answer on a connection where it was missing.
+                self._send_continue()
+            return
         self._progress = 0
         if not self._busy:
             self.deadline = now + self._limits.body_timeout_s

@@ -22,6 +22,8 @@ from served import Served
 ALIASES = st.sampled_from(["alias/a", "alias/b", "alias/c/d"])
 NUMBERS = st.integers(0, 4)
 DAY_S = 86400
+ROTATIONS = 25
+"""On demand, of one key."""
 USER = "arn:aws:iam::000000000000:user/u"
 
 _shared: list[Served] = []
@@ -171,8 +173,11 @@ class KmsModel(RuleBasedStateMachine):
     @rule(number=NUMBERS)
     def rotate(self, number: int) -> None:
         key = self.key(number)
-        self.expect(self.usable(key), self.kms.rotate_key_on_demand, KeyId=key.id)
-        key.rotations += key.state == "Enabled"
+        spent = key.rotations >= ROTATIONS
+        self.expect(
+            self.usable(key) or ("LimitExceededException" if spent else ""), self.kms.rotate_key_on_demand, KeyId=key.id
+        )
+        key.rotations += key.state == "Enabled" and not spent
 
     @precondition(lambda self: self.keys)
     @rule(number=NUMBERS, context=st.sampled_from([{}, {"order": "17"}]))
