@@ -74,18 +74,19 @@ class DebugSession:
         task.add_done_callback(self._carrying.discard)
         try:
             inside = await self._connect()
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # Python 3.11's streams log a handler that ends as cancelled
             writer.close()
             return
         there_reader, there_writer = inside
         try:
-            await asyncio.wait(
-                [
-                    asyncio.ensure_future(_carry(reader, there_writer)),
-                    asyncio.ensure_future(_carry(there_reader, writer)),
-                ],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(
+                    [
+                        asyncio.ensure_future(_carry(reader, there_writer)),
+                        asyncio.ensure_future(_carry(there_reader, writer)),
+                    ],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
         finally:
             writer.close()
             there_writer.close()

@@ -40,6 +40,7 @@ def value(name: str, number: int) -> dict[str, str]:
 PLACES = st.tuples(*[st.integers(0, 1)] * 2, *[st.integers(0, 3)] * 3)
 
 
+@example([(0, 0, 0, 0, 0), (0, 0, 1, 0, 0)], 2, ">", (0, 0, 0, 0, 0), False, "ALL")
 @example(
     [(0, 0, 0, 0, 0), (0, 0, 1, 0, 0)], 1, "=", (0, 0, 0, 0, 0), False, "ALL"
 )  # "a" is not what "a\0b" begins with

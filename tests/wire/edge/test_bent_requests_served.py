@@ -42,6 +42,7 @@ def _signed(server: Served, service: str, operation: str, request: Request) -> A
 def _run(server: Served, service: str, rounds: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     protocol = models.service(service).protocols[0]
+    server.log.clear()
     answered = 0
     for owner, name in sorted(REGISTRY):
         if owner != service:

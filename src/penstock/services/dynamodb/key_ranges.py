@@ -39,10 +39,10 @@ def key_range(table: KeySpace, conditions: Mapping[str, KeyCondition], values: V
         _check(table.range_name, table.range_type, conditions, values, required=len(conditions) > 1)
     partition = table.partition_of(hash_value)
     if not table.range_name:
-        return KeyRange(partition, prefix_end(partition), partition, None)
+        return KeyRange(partition, partition + _NO_END, partition, None)
     condition = conditions.get(table.range_name)
     if condition is None:
-        return KeyRange(partition, prefix_end(partition), partition, None)
+        return KeyRange(partition, partition + _NO_END, partition, None)
     operands = [table.range_encode(values[name][table.range_type]) for name in condition.operands]
     if not all(operands) and condition.operator != "begins_with":
         raise table.bad_size(table.range_name, table.range_type, b"")
@@ -67,7 +67,7 @@ def _composite_range(index: CompositeIndex, conditions: Mapping[str, KeyConditio
         raise invalid("Query key condition not supported")
     partition = index.partition_of_parts([encoded[name][0] for name in hashes])
     if not wanted:
-        return KeyRange(partition, prefix_end(partition), partition, None)
+        return KeyRange(partition, partition + _NO_END, partition, None)
     begins = partition + b"".join(keys.element(encoded[name][0]) for name in wanted[:-1])
     last = conditions[wanted[-1]]
     begin, end = _bounds(begins, last.operator, encoded[wanted[-1]])
@@ -101,9 +101,9 @@ def _bounds(partition: bytes, operator: str, operands: list[bytes]) -> tuple[byt
         case "<=":
             return partition, first + _NO_END
         case ">":
-            return first + _NO_END, prefix_end(partition)
+            return first + _NO_END, partition + _NO_END
         case ">=":
-            return first, prefix_end(partition)
+            return first, partition + _NO_END
         case "begins_with":
             prefix = partition + keys.element_prefix(operands[0])
             return prefix, prefix_end(prefix)

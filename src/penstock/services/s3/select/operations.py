@@ -143,6 +143,7 @@ class Selection:
     async def events(self, first: list[bytes], progress: bool) -> AsyncIterator[dict[str, dict[str, Any]]]:
         """The event stream."""
         returned = 0
+        job: asyncio.Future[list[bytes] | None] | None = None
         try:
             some: list[bytes] | None = first
             while some is not None:
@@ -161,6 +162,9 @@ class Selection:
             yield {"Stats": {"Details": details}}
             yield {"End": {}}
         finally:
+            if job is not None and not job.done():  # nobody reads on: what is under way ends before its data goes
+                job.cancel()
+                await asyncio.wait([job])
             self.close()
 
     async def _on_thread(self, work: Any) -> Any:
@@ -172,6 +176,8 @@ class Selection:
             if self._connection is not None:
                 self._connection.interrupt()
             await asyncio.wait([job])
+            if not job.cancelled():
+                job.exception()  # of an interruption; asyncio would log one that nobody has looked at
             raise
 
     def _start(self) -> list[bytes]:
