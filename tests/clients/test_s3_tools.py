@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def test_cli_sync_mv_and_rb(server: Served, bucket: str, tmp_path: Path) -> None
     for i, folder in enumerate(("", "a", "a/b c", "é")):
         (here / folder).mkdir(parents=True, exist_ok=True)
         (here / folder / f"{i}.txt").write_bytes(os.urandom(1000 * i))
+        # S3 tells times in whole seconds: of the same second, the file here would be the newer one and sent again.
+        os.utime(here / folder / f"{i}.txt", (time.time() - 60,) * 2)
     url = f"s3://{bucket}/tree"
     assert aws(server, "s3", "sync", str(here), url).count("upload:") == 4
     assert aws(server, "s3", "sync", str(here), url) == "", "nothing has changed"
