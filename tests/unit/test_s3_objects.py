@@ -182,7 +182,7 @@ async def test_a_damaged_body_is_not_handed_out(s3: S3) -> None:
 async def test_what_is_not_carried_out_is_refused(s3: S3) -> None:
     for params in (
         {"StorageClass": "GLACIER"}, {"ServerSideEncryption": "aws:fsx"},
-        {"WriteOffsetBytes": 1}, {"ChecksumSHA512": "x"},
+        {"WriteOffsetBytes": 1}, {"ObjectLockEventHold": "ON"},
     ):  # fmt: skip
         await refused(s3("PutObject", Bucket="bucket", Key="k", Body=b"", **params), "NotImplemented", 501)
     await refused(

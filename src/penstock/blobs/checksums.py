@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -20,7 +21,10 @@ except ImportError:  # a machine it is not built for
 
 crc32: Callable[[Any, int], int] = _crc32
 CRC64NVME = "CRC64NVME"
-SIZES_BYTES = {"CRC32": 4, "CRC32C": 4, CRC64NVME: 8, "SHA1": 20, "SHA256": 32, "MD5": 16}
+SIZES_BYTES = {
+    "CRC32": 4, "CRC32C": 4, CRC64NVME: 8, "SHA1": 20, "SHA256": 32, "SHA512": 64, "MD5": 16, "XXHASH64": 8, "XXHASH3": 8,
+    "XXHASH128": 16,
+}  # fmt: skip
 """Algorithm as AWS names it -> digest length."""
 COMBINABLE = ("CRC32", "CRC32C", CRC64NVME)
 """Those whose value over a whole follows from the values over its parts."""
@@ -53,24 +57,42 @@ class _Crc:
         return self._value.to_bytes(self._size, "big")
 
 
+class _XxHash:
+    __slots__ = ("_running",)
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._running = make()
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._running.update(bytes(data))  # it takes nothing that could change under it
+
+    def digest(self) -> bytes:
+        value: bytes = self._running.finalize()
+        return value
+
+
 _CRCS: dict[str, Callable[[Any, int], int]] = {"CRC32": crc32, "CRC32C": crt.crc32c, CRC64NVME: crt.crc64nvme}
 _COMBINE: dict[str, Callable[[int, int, int], int]] = {
     "CRC32": crt.combine_crc32, "CRC32C": crt.combine_crc32c, CRC64NVME: crt.combine_crc64nvme,
 }  # fmt: skip
 
+_OTHERS: dict[str, Callable[[], Running]] = {
+    "MD5": functools.partial(hashlib.md5, usedforsecurity=False),
+    "SHA1": functools.partial(hashlib.sha1, usedforsecurity=False),
+    "SHA256": hashlib.sha256,
+    "SHA512": hashlib.sha512,
+    "XXHASH64": functools.partial(_XxHash, crt.XXHash.new_xxhash64),
+    "XXHASH3": functools.partial(_XxHash, crt.XXHash.new_xxhash3_64),
+    "XXHASH128": functools.partial(_XxHash, crt.XXHash.new_xxhash3_128),
+}
+
 
 def running(algorithm: str) -> Running:
-    """A fresh checksum: CRC32, CRC32C, CRC64NVME, SHA1, SHA256 or MD5. Raises KeyError for another name."""
+    """A fresh checksum of an algorithm of SIZES_BYTES. Raises KeyError for another name."""
     crc = _CRCS.get(algorithm)
     if crc is not None:
         return _Crc(crc, SIZES_BYTES[algorithm])
-    if algorithm == "MD5":
-        return hashlib.md5(usedforsecurity=False)
-    if algorithm == "SHA1":
-        return hashlib.sha1(usedforsecurity=False)
-    if algorithm == "SHA256":
-        return hashlib.sha256()
-    raise KeyError(algorithm)
+    return _OTHERS[algorithm]()
 
 
 def digest(algorithm: str, data: bytes) -> bytes:

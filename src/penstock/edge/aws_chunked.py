@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
+from penstock.blobs.checksums import Running
 from penstock.edge import checksums, refusals
 from penstock.edge.refusals import Family
 from penstock.edge.sigv4 import EMPTY_SHA256, STREAMING_UNSIGNED_TRAILER, Proof
@@ -46,7 +47,7 @@ class Decoder:
         self._previous = proof.signature if proof else ""
         self._hash = hashlib.sha256()
         self._ended = False
-        self._checksum: checksums.Running | None = None
+        self._checksum: Running | None = None
         self._checksum_name = ""
         for name in self._declared:
             if name.startswith("x-amz-checksum-"):

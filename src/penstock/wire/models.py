@@ -209,6 +209,14 @@ def load(source: bytes, entry: catalog.Entry) -> ServiceModel:
     return model
 
 
+@functools.cache
+def regions() -> frozenset[str]:
+    """All Regions that AWS has, of every partition."""
+    document = msgspec.json.decode((DATA / "partitions.json").read_bytes())
+    names = {name for partition in document["partitions"] for name in partition["regions"]}
+    return frozenset(name for name in names if not name.endswith("-global"))
+
+
 def by_target(header: str) -> tuple[str, str] | None:
     """(service, operation) of an X-Amz-Target header, or None."""
     prefix, _, operation = header.rpartition(".")

@@ -12,9 +12,11 @@ from uuid import uuid4
 import awscrt.checksums
 import httpx
 import pytest
+from awscrt.checksums import XXHash
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from served import Served
 
@@ -31,7 +33,13 @@ SUMS: dict[str, Callable[[bytes], str]] = {
     "crc64nvme": lambda data: _number(awscrt.checksums.crc64nvme(data), 8),
     "sha1": lambda data: base64.b64encode(hashlib.sha1(data).digest()).decode(),
     "sha256": lambda data: base64.b64encode(hashlib.sha256(data).digest()).decode(),
+    "sha512": lambda data: base64.b64encode(hashlib.sha512(data).digest()).decode(),
+    "md5": lambda data: base64.b64encode(hashlib.md5(data).digest()).decode(),
+    "xxhash64": lambda data: base64.b64encode(XXHash.compute_xxhash64(data)).decode(),
+    "xxhash3": lambda data: base64.b64encode(XXHash.compute_xxhash3_64(data)).decode(),
+    "xxhash128": lambda data: base64.b64encode(XXHash.compute_xxhash3_128(data)).decode(),
 }
+COMPOSITE_ONLY = ("sha1", "sha256", "sha512", "md5", "xxhash64", "xxhash3", "xxhash128")
 
 
 class _Signer(S3SigV4Auth):
@@ -112,3 +120,51 @@ def test_content_md5_and_the_signed_hash(server: Served, bucket: str, http: http
     assert (answer.status_code, code_of(answer)) == (400, "XAmzContentSHA256Mismatch")
     answer = send(http, "PUT", url, data, hashlib.sha256(data).hexdigest(), Content_MD5=right)
     assert (answer.status_code, answer.headers["etag"]) == (200, f'"{hashlib.md5(data).hexdigest()}"')
+
+
+@pytest.mark.parametrize("algorithm", COMPOSITE_ONLY)
+def test_multipart_uploads(server: Served, bucket: str, algorithm: str) -> None:
+    """Of what cannot be combined, the whole has the checksum of its parts' checksums."""
+    s3, name, key = server.client("s3"), algorithm.upper(), f"mp-{algorithm}"
+    member, summed = f"Checksum{name}", SUMS[algorithm]
+    wanted = {"Bucket": bucket, "Key": key, "ChecksumAlgorithm": name}
+    with pytest.raises(ClientError, match="checksum type cannot be used"):
+        s3.create_multipart_upload(**wanted, ChecksumType="FULL_OBJECT")
+    begun = s3.create_multipart_upload(**wanted)
+    assert begun["ChecksumType"] == "COMPOSITE"
+    upload = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+    bodies, parts = [b"1" * 5 * 1024**2, b"the end"], []
+    for number, body in enumerate(bodies, 1):
+        part: dict[str, Any] = {"PartNumber": number, "Body": body}
+        with pytest.raises(ClientError, match="BadDigest"):
+            s3.upload_part(**upload, **part, **{member: summed(body + b"x")})
+        done = s3.upload_part(**upload, **part, **{member: summed(body)})
+        assert done[member] == summed(body)
+        parts.append({"PartNumber": number, "ETag": done["ETag"], member: done[member]})
+    assert [part[member] for part in s3.list_parts(**upload)["Parts"]] == [summed(body) for body in bodies]
+    raw = b"".join(base64.b64decode(summed(body)) for body in bodies)
+    whole = summed(raw)
+    with pytest.raises(ClientError, match="BadDigest"):
+        s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **{member: summed(b"other") + "-2"})
+    done = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **{member: whole + "-2"})
+    assert (done[member], done["ChecksumType"]) == (f"{whole}-2", "COMPOSITE")
+    told = s3.get_object_attributes(Bucket=bucket, Key=key, ObjectAttributes=["Checksum", "ObjectParts"])
+    assert told["Checksum"] == {member: whole, "ChecksumType": "COMPOSITE"}
+    assert [part[member] for part in told["ObjectParts"]["Parts"]] == [summed(body) for body in bodies]
+    assert s3.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"][0]["ChecksumAlgorithm"] == [name]
+    copied = s3.copy_object(Bucket=bucket, Key=f"{key}-copy", CopySource=f"{bucket}/{key}")["CopyObjectResult"]
+    assert (copied[member], copied["ChecksumType"]) == (summed(b"".join(bodies)), "FULL_OBJECT")
+    again = s3.copy_object(Bucket=bucket, Key=key, CopySource=f"{bucket}/{key}-copy", ChecksumAlgorithm="CRC32")
+    assert again["CopyObjectResult"]["ChecksumCRC32"] == SUMS["crc32"](b"".join(bodies))
+
+
+@pytest.mark.parametrize("algorithm", ["SHA512", "XXHASH64", "XXHASH3", "XXHASH128"])
+def test_what_boto3_computes(server: Served, bucket: str, algorithm: str) -> None:
+    s3 = server.client("s3")
+    for key, size in (("small", 10), ("large", len(DATA))):
+        put = s3.put_object(Bucket=bucket, Key=key, Body=DATA[:size], ChecksumAlgorithm=algorithm)
+        got = s3.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        assert got["Body"].read() == DATA[:size]
+        assert got[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"] == SUMS[algorithm.lower()](DATA[:size])
+    gone = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "small"}]}, ChecksumAlgorithm=algorithm)
+    assert [item["Key"] for item in gone["Deleted"]] == ["small"]

@@ -220,7 +220,8 @@ def test_conditional_completion(s3: Any, bucket: str) -> None:
     params = {"Bucket": bucket, "Key": "k", "UploadId": upload_id, "MultipartUpload": {"Parts": parts}}
     assert code_of(s3.complete_multipart_upload, **params, IfNoneMatch="*") == "PreconditionFailed"
     s3.delete_object(Bucket=bucket, Key="k")
-    s3.complete_multipart_upload(**params, IfNoneMatch="*")
+    assert code_of(s3.complete_multipart_upload, **params, IfNoneMatch="*") == "ConditionalRequestConflict"
+    s3.complete_multipart_upload(**params)
 
 
 def test_a_bucket_with_uploads_in_progress_can_be_deleted(s3: Any, bucket: str) -> None:

@@ -17,6 +17,7 @@ from penstock.services.s3.uploads import forget_upload
 from penstock.services.s3.versions import ENABLED
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
+from penstock.wire import models
 from penstock.wire.errors import AwsError
 
 DEFAULT_REGION = "us-east-1"
@@ -42,7 +43,7 @@ def _region_of(call: Call, params: Params) -> str:
         if call.region != DEFAULT_REGION:
             raise _illegal_location("unspecified")
         return DEFAULT_REGION
-    if wanted == DEFAULT_REGION or not rules.REGIONS.fullmatch(wanted):
+    if wanted == DEFAULT_REGION or wanted not in models.regions():
         raise AwsError(
             "InvalidLocationConstraint", "The specified location-constraint is not valid", 400,
             members={"LocationConstraint": wanted},
@@ -156,6 +157,23 @@ def _exists(bucket: Bucket, call: Call, name: str, *, with_tags: bool) -> None:
         )
 
 
+def _listed_region(call: Call, params: Params) -> str:
+    """The Region whose buckets are to be listed, or "". us-east-1 is asked for any, another Region for its own.
+
+    Raises AwsError InvalidArgument.
+    """
+    wanted = params.get("BucketRegion") or ""
+    why = ""
+    if wanted and wanted != call.region:
+        if wanted not in models.regions():
+            why = f"Argument value {wanted} is not a valid AWS Region"
+        elif call.region != DEFAULT_REGION:
+            why = "Requests with bucket-region specified must be made to the corresponding regional endpoint"
+    if why:
+        raise AwsError("InvalidArgument", why, 400, members={"ArgumentName": "bucket-region"})
+    return wanted
+
+
 @operation("s3:ListBuckets", action="s3:ListAllMyBuckets")
 async def list_buckets(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html"""
@@ -166,7 +184,7 @@ async def list_buckets(call: Call, params: Params) -> Result:
             "InvalidArgument", f"MaxBuckets must be between 1 and {_PAGE}", 400,
             members={"ArgumentName": "max-buckets", "ArgumentValue": str(most)},
         )  # fmt: skip
-    wanted_region = params.get("BucketRegion")
+    wanted_region = _listed_region(call, params)
     mine = keys.owned(call.account)
     begin = mine + prefix.encode()
     if params.get("ContinuationToken"):

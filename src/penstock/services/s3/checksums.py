@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.blobs.checksums import CRC64NVME, decode
-from penstock.wire.errors import AwsError, not_implemented
+from penstock.wire.errors import AwsError
 
 FULL_OBJECT = "FULL_OBJECT"
 COMPOSITE = "COMPOSITE"
@@ -19,17 +19,22 @@ MEMBERS = {
     "ChecksumCRC64NVME": CRC64NVME,
     "ChecksumSHA1": "SHA1",
     "ChecksumSHA256": "SHA256",
+    "ChecksumSHA512": "SHA512",
+    "ChecksumMD5": "MD5",
+    "ChecksumXXHASH64": "XXHASH64",
+    "ChecksumXXHASH3": "XXHASH3",
+    "ChecksumXXHASH128": "XXHASH128",
 }
 """Member of the model -> algorithm."""
 MEMBER_OF = {algorithm: member for member, algorithm in MEMBERS.items()}
 _HEADERS = {algorithm: f"x-amz-checksum-{algorithm.lower()}" for algorithm in MEMBER_OF}
 _ALLOWED_TYPES = {
+    **dict.fromkeys(MEMBER_OF, (COMPOSITE,)),
     "CRC32": (COMPOSITE, FULL_OBJECT),
     "CRC32C": (COMPOSITE, FULL_OBJECT),
     CRC64NVME: (FULL_OBJECT,),
-    "SHA1": (COMPOSITE,),
-    "SHA256": (COMPOSITE,),
 }
+"""Of multipart uploads. Only what can be combined can be of the whole object."""
 
 
 def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -67,8 +72,6 @@ def in_trailers(trailers: Mapping[str, str]) -> tuple[str, str] | None:
 def declared(params: Mapping[str, Any]) -> str:
     """The algorithm that x-amz-checksum-algorithm or x-amz-sdk-checksum-algorithm names, or "". Raises AwsError."""
     algorithm = str(params.get("ChecksumAlgorithm") or "").upper()
-    if algorithm in ("SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"):
-        raise not_implemented(f"the checksum algorithm {algorithm}")
     if algorithm and algorithm not in MEMBER_OF:
         raise AwsError(
             "InvalidRequest",

@@ -150,7 +150,6 @@ def _check_whole(params: Params, upload: Upload, record: ObjectRecord) -> None:
     resource=OBJECT_ARN,
     policy=load_policy,
     conditions=write_conditions,
-    unsupported=rules.UNSUPPORTED_CHECKSUMS,
 )
 async def complete_multipart_upload(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
@@ -196,7 +195,7 @@ def _complete(txn: Transaction, call: Call, params: Params) -> tuple[ObjectRecor
     record = _assembled(upload, chosen)
     _check_whole(params, upload, record)
     conditions.check_write(params, old)
-    conditions.check_undisturbed(params, old, upload.initiated_ms)
+    conditions.check_undisturbed(params, old, upload)
     record.upload_id = upload_id
     used = {number for number, _ in chosen}
     for number, part in parts.items():

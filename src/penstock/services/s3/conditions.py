@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 from __future__ import annotations
 
 from penstock.core.operation import Params
-from penstock.services.s3.records import Listed
+from penstock.services.s3.records import Listed, ObjectRecord, Upload
 from penstock.wire.errors import AwsError, not_implemented
 
 
@@ -80,15 +80,30 @@ def check_write(params: Params, record: Listed | None) -> None:
             raise failed("If-Match")
 
 
-def check_undisturbed(params: Params, record: Listed | None, since_ms: int) -> None:
-    """A conditional completion of an upload that began before the object was written. Raises AwsError."""
-    if "IfMatch" in params and record is not None and record.modified_ms >= since_ms:
-        raise AwsError(
-            "ConditionalRequestConflict",
-            "The conditional request cannot succeed due to a conflicting operation against this resource.",
-            409,
-            members={"Condition": "If-Match", "Key": params["Key"]},
-        )
+def check_undisturbed(params: Params, record: Listed | None, upload: Upload) -> None:
+    """A conditional completion of an upload that began before the object was written or deleted. Raises AwsError."""
+    if "IfMatch" in params and record is not None and record.modified_ms >= upload.initiated_ms:
+        raise _conflict(params, "If-Match")
+    if "IfNoneMatch" in params and upload.disturbed:
+        raise _conflict(params, "If-None-Match")
+
+
+def check_unchanged(params: Params, record: ObjectRecord | None, seen: int) -> None:
+    """That nobody wrote the object while a body came in. seen: its sequencer when that began, 0 if there was none.
+
+    Raises AwsError ConditionalRequestConflict where it is another object with the same ETag.
+    """
+    if "IfMatch" in params and record is not None and record.sequencer != seen:
+        raise _conflict(params, "If-Match")
+
+
+def _conflict(params: Params, condition: str) -> AwsError:
+    return AwsError(
+        "ConditionalRequestConflict",
+        "The conditional request cannot succeed due to a conflicting operation against this resource.",
+        409,
+        members={"Condition": condition, "Key": params["Key"]},
+    )
 
 
 def check_delete(params: Params, record: Listed | None, *, directory: bool) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import conditions, events, locks, rules, versions, writing
+from penstock.services.s3 import conditions, events, keys, locks, rules, versions, writing
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.reading import load_policy_and_object
 from penstock.services.s3.records import Bucket, ObjectRecord
+from penstock.services.s3.uploads import disturb
 from penstock.store.api import Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
 
@@ -58,6 +59,8 @@ def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Par
         return _delete_version(txn, call, name, bucket, params, bypass=bypass)
     old = writing.current(txn, name, key)
     conditions.check_delete(params, old, directory=bool(bucket.zone))
+    if old is not None:
+        disturb(txn, name, key)
     if bucket.versioning:
         marker = writing.mark_deleted(txn, call, bucket, name, key, old)
         _tell(txn, call, name, bucket, "ObjectRemoved:DeleteMarkerCreated", key, marker)
@@ -82,6 +85,8 @@ def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, par
         return told
     at, record = located
     locks.check_delete(call, record, bypass=bypass)
+    if at == keys.record(name, key):
+        disturb(txn, name, key)
     writing.remove_version(txn, call, name, key, at, record)
     if record.marker:
         told["DeleteMarker"] = True

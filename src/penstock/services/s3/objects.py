@@ -93,7 +93,7 @@ def write_conditions(call: Call, params: Params) -> dict[str, Any]:
     resource=OBJECT_ARN,
     policy=load_policy,
     conditions=write_conditions,
-    unsupported={**rules.UNSUPPORTED_WRITE, **rules.UNSUPPORTED_CHECKSUMS},
+    unsupported=rules.UNSUPPORTED_WRITE,
 )
 async def put_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
@@ -111,8 +111,9 @@ async def put_object(call: Call, params: Params) -> Result:
             return appended
     tags = parse_header(params["Tagging"]) if "Tagging" in params else []
     headers = system_headers(params)
-    if not isinstance(params.get("Body", b""), bytes):
-        await call.store.transact(lambda txn: _may_write(txn, call, params), read_only=True)
+    streamed, seen = not isinstance(params.get("Body", b""), bytes), 0
+    if streamed:
+        seen = await call.store.transact(lambda txn: _may_write(txn, call, params), read_only=True)
     lock = await locks.asked_for(call, params)
     await acls.check_permission(call, params)
     under = choice.usual(call, params) or await choice.choose(call, params)
@@ -127,6 +128,8 @@ async def put_object(call: Call, params: Params) -> Result:
         bucket = require_bucket(txn, call, params)
         old = writing.current(txn, name, key)
         conditions.check_write(params, old)
+        if streamed:
+            conditions.check_unchanged(params, old, seen)
         record.segments = received.segments
         locks.put_on(call, bucket, record, lock)
         acls.put_on(call, bucket, record, params)
@@ -145,13 +148,19 @@ async def put_object(call: Call, params: Params) -> Result:
     return result
 
 
-def _may_write(txn: Transaction, call: Call, params: Params) -> None:
-    """Refuse before the body is taken what would be refused after it; the writing transaction looks again."""
+def _may_write(txn: Transaction, call: Call, params: Params) -> int:
+    """Refuse before the body is taken what would be refused after it; the writing transaction looks again.
+
+    Gives the sequencer of the object there is, for a write on a condition.
+    """
     bucket = require_bucket(txn, call, params)
     if not bucket.ownership:
         rules.check_acl_parameters(params)
     if "IfMatch" in params or "IfNoneMatch" in params:
-        conditions.check_write(params, writing.current(txn, params["Bucket"], params["Key"]))
+        old = writing.current(txn, params["Bucket"], params["Key"])
+        conditions.check_write(params, old)
+        return old.sequencer if old is not None else 0
+    return 0
 
 
 _READ_ACTION = versions.version_action("s3:GetObject", "s3:GetObjectVersion")

@@ -9,7 +9,7 @@ from penstock.blobs.checksums import CRC64NVME
 from penstock.blobs.checksums import encode as encode_checksum
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, keys, reading, rules
+from penstock.services.s3 import checksums, keys, reading
 from penstock.services.s3.access import OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.bodies import receive
 from penstock.services.s3.copying import (
@@ -83,7 +83,6 @@ def _put(txn: Transaction, call: Call, params: Params, part: PartRecord) -> None
     resource=OBJECT_ARN,
     policy=load_policy,
     conditions=part_conditions,
-    unsupported=rules.UNSUPPORTED_CHECKSUMS,
 )
 async def upload_part(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""

@@ -163,7 +163,10 @@ class Extents(msgspec.Struct, array_like=True):
 
 
 class Upload(msgspec.Struct, array_like=True):
-    """A multipart upload in progress. checksum, checksum_type: as asked for at its creation, or ""."""
+    """A multipart upload in progress. checksum, checksum_type: as asked for at its creation, or "".
+
+    disturbed: an object of its key was deleted since, so that it cannot be completed on a condition.
+    """
 
     initiated_ms: int
     initiator: str
@@ -177,6 +180,7 @@ class Upload(msgspec.Struct, array_like=True):
     owner: str = ""
     acl: tuple[Grant, ...] | None = None
     storage_class: str = ""
+    disturbed: bool = False
 
 
 class PartRecord(msgspec.Struct, array_like=True):

@@ -38,7 +38,6 @@ _RESERVED = {
     "Object": "Your TagKey cannot be prefixed with aws:",
 }
 _TAG = re.compile(r"[\w\s+\-=.:/@]*", re.UNICODE)
-REGIONS = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 def check_new_bucket_name(name: str) -> None:
@@ -194,13 +193,6 @@ UNSUPPORTED_WRITE: dict[str, tuple[Any, ...]] = {
     "ObjectLockEventHoldDurationYears": (),
 }
 """What a write may ask for and this server does not do (see docs/services/s3.md)."""
-UNSUPPORTED_CHECKSUMS: dict[str, tuple[Any, ...]] = {
-    "ChecksumSHA512": (),
-    "ChecksumMD5": (),
-    "ChecksumXXHASH64": (),
-    "ChecksumXXHASH3": (),
-    "ChecksumXXHASH128": (),
-}
 
 
 def malformed_xml() -> AwsError:

@@ -119,6 +119,16 @@ async def abort_multipart_upload(call: Call, params: Params) -> Result:
     return {}
 
 
+def disturb(txn: Transaction, name: str, key: str) -> None:
+    """An object of that key goes: what is being uploaded to it cannot be completed on a condition any more."""
+    begin = keys.uploads(name) + keys.upload_suffix(key)
+    for at, raw in list(txn.scan(begin, prefix_end(begin))):
+        upload = decode_upload(raw)
+        if not upload.disturbed:
+            upload.disturbed = True
+            txn.set(at, encode(upload))
+
+
 def forget_upload(txn: Transaction, call: Call, name: str, key: str, upload_id: str) -> None:
     """Take an upload and all its parts away."""
     begin = keys.parts(upload_id)
