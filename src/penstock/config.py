@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`memory://`, `rocks://PATH` or `postgresql://…`; empty: RocksDB inside `data`."""
     blobs: str = ""
     """`file://PATH`; empty: inside `data`. Nodes that share a store must share it."""
+    blob_cache_mib: int = 64
+    """Memory for large objects that are read again and again, in MiB; 0 keeps none."""
     limits: bool = True
     """Enforce AWS's quotas and rates. Off for load tests; permissions and sizes hold regardless."""
     item_collection_bytes: int = 10 * 1024**3

@@ -102,6 +102,14 @@ class Blobs(Protocol):
         """
         ...
 
+    def at_hand(self, name: str, begin: int, end: int, *, key: bytes = b"", keep: bool = False) -> memoryview | None:
+        """Bytes begin <= i < end, verified, where they are had at once; None: `lend_all` reads them.
+
+        keep: bytes of that blob may be kept in memory, to be given again to whoever comes with the same key. What is given
+        is not changed; its memory is used again once nobody has it. Raises what `read` does.
+        """
+        ...
+
     async def sweep(self) -> int:
         """Remove what is due: released blobs past their grace, intents nobody adopted. Returns how many files went."""
         ...

@@ -40,9 +40,9 @@ class Buffers:
                 return
             self._spare.append(buffer)
 
-    def lend(self, buffer: bytearray, size_bytes: int) -> memoryview:
-        """The beginning of a buffer, which comes back by itself when nobody has it any more."""
-        view = memoryview(buffer)[:size_bytes]
+    def lend(self, buffer: bytearray, begin: int, end: int) -> memoryview:
+        """Its bytes begin <= i < end; it comes back by itself when nobody has them any more."""
+        view = memoryview(buffer)[begin:end]
         reference = weakref.ref(view, self._returned)
         self._lent[id(reference)] = reference, buffer
         return view

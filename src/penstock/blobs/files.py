@@ -4,8 +4,8 @@
     <root>/holders/<id>                    locked for as long as the process that was given names lives
 
 A file is written under its own name, because nobody reads a name that no record holds: that saves a rename and a
-second sync of its folder. Reads and writes run on threads in pieces of up to 1 MiB. When a process dies, its lock goes
-with it, and the next sweep of any process removes what the dead one left unadopted.
+second sync of its folder. Writes, and reads that may wait for the disk, run on threads in pieces of up to 1 MiB. When a
+process dies, its lock goes with it, and the next sweep of any process removes what the dead one left unadopted.
 
 A process that has the folder to itself does not remove all files whose blobs are gone: it writes some again, under new
 names (see `spares`). Where others share the folder nothing is written again, as they may be reading it.
@@ -28,6 +28,7 @@ from typing import ParamSpec, TypeVar
 
 from penstock.blobs import ledger
 from penstock.blobs.api import BlobCorrupt, BlobMissing, BlobWriter, Tap
+from penstock.blobs.at_hand import AtHand
 from penstock.blobs.buffers import Buffers
 from penstock.blobs.layout import HOP_BYTES, HOP_CHUNKS, ChunkReader, file_bytes
 from penstock.blobs.sealing import CHUNK_BYTES
@@ -58,7 +59,16 @@ _PAGE = 1000
 class FileBlobs:
     """See `penstock.blobs.api.Blobs`. `fsync` is an argument so that a test can see what a failing disk does."""
 
-    def __init__(self, root: Path, store: Store, clock: Clock, fsync: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        clock: Clock,
+        fsync: Callable[[int], None] | None = None,
+        *,
+        cache_bytes: int = 0,
+    ) -> None:
+        """cache_bytes: how much of what is read again and again is kept in memory (see `at_hand`)."""
         self.root = root
         self._data = str(root / "data")
         self.sync_file: Callable[[int], None] = fsync or SYNC_DATA
@@ -77,6 +87,7 @@ class FileBlobs:
         self._sweeping = asyncio.Lock()
         self._pins: Counter[str] = Counter()
         self._buffers = Buffers()
+        self.near = AtHand(cache_bytes, self._buffers)
         (root / "data").mkdir(parents=True, exist_ok=True)
         (root / "holders").mkdir(exist_ok=True)
         for folder in (root, root.parent):
@@ -148,6 +159,9 @@ class FileBlobs:
         return ledger.release_all(txn, after, limit, self._clock.now() + GRACE_S)
 
     # reading
+
+    def at_hand(self, name: str, begin: int, end: int, *, key: bytes = b"", keep: bool = False) -> memoryview | None:
+        return self.near.read(self.file_of(name), name, begin, end, key, keep)
 
     def read(self, name: str, begin: int, end: int, *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         return self.read_all([(name, begin, end)], key=key)
@@ -232,6 +246,7 @@ class FileBlobs:
 
         kept = await self._store.transact(body)
         for name in kept:
+            self.near.drop(name)
             self._spares.give(ledger.next_name(name), sizes[name])
         return kept
 
@@ -284,6 +299,8 @@ class FileBlobs:
 
     async def _remove(self, entries: list[tuple[bytes, str]]) -> int:
         """Remove condemned files first and then what is known of them: cut short or in doubt, it is simply done again."""
+        for _, name in entries:
+            self.near.drop(name)
         removed = await self.on_thread(self._unlink, [name for _, name in entries])
         settled = await self._store.transact(functools.partial(ledger.forget, entries=entries))
         await self.on_thread(self._remove_empty, settled)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import TypeAlias
 
 from awscrt.checksums import crc64nvme
 
@@ -28,6 +29,8 @@ HOP_CHUNKS = HOP_BYTES // CHUNK_BYTES
 MAGIC = b"PNSTBLB1"
 SEALED_MAGIC = b"PNSTBLB2"
 FOOTER_BYTES = 24
+Identity: TypeAlias = tuple[int, int, int]
+"""A file's inode, size and time of change in nanoseconds: what differs has been written since, or is another one."""
 _MASK = (1 << 64) - 1
 
 
@@ -51,6 +54,11 @@ def seed(name: str) -> int:
 def file_bytes(size_bytes: int, *, sealed: bool) -> int:
     """How large the file of a payload is."""
     return size_bytes + (8 + (TAG_BYTES if sealed else 0)) * -(-size_bytes // CHUNK_BYTES) + FOOTER_BYTES
+
+
+def identity(found: os.stat_result) -> Identity:
+    """Of what `os.stat` has found."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class ChunkTable:
@@ -95,12 +103,16 @@ class ChunkTable:
 
 
 class ChunkReader:
-    """A blob being read. Blocking: for worker threads. `open` it, or `begin`; and close it."""
+    """A blob being read. Blocking: for worker threads. `open` it, or `begin`; and close it.
 
-    __slots__ = ("_cipher", "_extra_bytes", "_fd", "_name", "_path", "_seed", "size_bytes")
+    With `wait=False` it is for the event-loop thread: BlockingIOError is raised where reading would wait for the disk.
+    """
 
-    def __init__(self, path: str, name: str, key: bytes = b"") -> None:
+    __slots__ = ("_cipher", "_extra_bytes", "_fd", "_flags", "_name", "_path", "_seed", "identity", "size_bytes")
+
+    def __init__(self, path: str, name: str, key: bytes = b"", *, wait: bool = True) -> None:
         """key: the data key it was written under, if any."""
+        self._flags = 0 if wait else os.RWF_NOWAIT
         self._path = path
         self._name = name
         self._cipher = cipher_of(key, name) if key else None
@@ -108,9 +120,12 @@ class ChunkReader:
         self._seed = seed(name)
         self._fd = -1
         self.size_bytes = 0
+        self.identity: Identity = (0, 0, 0)
 
     def open(self) -> None:
         """Raises BlobMissing where there is no finished file, OSError where it cannot be read."""
+        if self._fd >= 0:
+            return
         try:
             self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -120,15 +135,20 @@ class ChunkReader:
     def begin(self, buffer: bytearray, begin: int, end: int) -> None:
         """Open it, and put the first chunks of the payload's bytes begin <= i < end there: see `read_into`."""
         self.open()
-        if not 0 <= begin <= end <= self.size_bytes:
-            raise BlobMissing(f"blob {self._name} has {self.size_bytes} bytes, {begin}-{end} were asked for")
+        self.check(begin, end)
         first = begin // CHUNK_BYTES
         if begin < end:
             self.read_into(buffer, first, min(first + HOP_CHUNKS, -(-end // CHUNK_BYTES)))
 
+    def check(self, begin: int, end: int) -> None:
+        """Raises BlobMissing where it has not all of these bytes."""
+        if not 0 <= begin <= end <= self.size_bytes:
+            raise BlobMissing(f"blob {self._name} has {self.size_bytes} bytes, {begin}-{end} were asked for")
+
     def _read_size(self) -> int:
-        file_bytes = os.fstat(self._fd).st_size
-        footer = os.pread(self._fd, FOOTER_BYTES, max(0, file_bytes - FOOTER_BYTES))
+        self.identity = identity(os.fstat(self._fd))
+        file_bytes = self.identity[1]
+        footer = self._some(FOOTER_BYTES, max(0, file_bytes - FOOTER_BYTES))
         if len(footer) != FOOTER_BYTES or footer[:8] not in (MAGIC, SEALED_MAGIC):
             raise BlobMissing(f"blob {self._name} is not whole")
         self._extra_bytes = TAG_BYTES if footer[:8] == SEALED_MAGIC else 0
@@ -138,7 +158,7 @@ class ChunkReader:
             raise BlobMissing(f"blob {self._name} is not whole")
         return size_bytes
 
-    def read_into(self, buffer: bytearray, first: int, last: int) -> None:
+    def read_into(self, buffer: bytearray | memoryview, first: int, last: int) -> None:
         """Put the payload's chunks first <= i < last there, verified and opened: HOP_CHUNKS at most.
 
         A chunk that is opened is verified by its tag: its CRC tells nothing more. Raises BlobCorrupt, OSError.
@@ -165,18 +185,28 @@ class ChunkReader:
 
     def _fill(self, into: memoryview, offset: int, begin: int) -> None:
         """Read as many bytes as there is room for, from there in the file. begin: where that is in the payload."""
-        done = os.preadv(self._fd, [into], offset)
+        done = os.preadv(self._fd, [into], offset, self._flags)
         while done < len(into):
-            more = os.preadv(self._fd, [into[done:]], offset + done)
+            more = os.preadv(self._fd, [into[done:]], offset + done, self._flags)
             if not more:
                 raise BlobCorrupt(f"blob {self._name}: the bytes from {begin} on are not there")
             done += more
+
+    def _some(self, size_bytes: int, offset: int) -> bytes:
+        """As many bytes from there in the file, fewer where there are no more."""
+        into = memoryview(bytearray(size_bytes))
+        done = 0
+        while more := os.preadv(self._fd, [into[done:]], offset + done, self._flags):
+            done += more
+            if done == size_bytes:
+                break
+        return bytes(into[:done])
 
     def _compare(self, stored: memoryview, first: int, last: int) -> None:
         """See that these are the chunks as they were written. Raises BlobCorrupt."""
         extra = self._extra_bytes
         count = -(-self.size_bytes // CHUNK_BYTES)
-        table = os.pread(self._fd, 8 * (last - first), self.size_bytes + extra * count + 8 * first)
+        table = self._some(8 * (last - first), self.size_bytes + extra * count + 8 * first)
         for i in range(last - first):
             piece = stored[i * (CHUNK_BYTES + extra) : (i + 1) * (CHUNK_BYTES + extra)]
             if crc64nvme(piece, (self._seed + first + i) & _MASK).to_bytes(8, "big") != table[8 * i : 8 * i + 8]:

@@ -78,6 +78,7 @@ class FileWriter:
         self._start(last=True)
         await self._settle_job()
         self._leave("finished")
+        self._blobs.near.remember(self.name)
 
     async def abort(self) -> None:
         if self._state == "aborted":

@@ -25,6 +25,7 @@ _HELP: dict[str, str] = {
     "data": "directory that keeps everything (default ./penstock-data; made if missing)",
     "store": "where records live: rocks://PATH (default), postgresql://USER@HOST/DB, memory:// (kept nowhere)",
     "blobs": "where large bodies live: file://PATH (default, inside --data); nodes on one store must share it",
+    "blob_cache_mib": "MiB of memory for large objects that are read again and again (default 64; 0: none)",
     "item_collection_bytes": "bytes that items of one partition key may take in a DynamoDB table with local indexes (10 GB)",
     "limits": "on|off: enforce AWS's rates and quotas (default on; sizes and permissions hold either way)",
     "region": "region of requests whose signature names none (default us-east-1)",

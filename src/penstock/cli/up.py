@@ -97,7 +97,8 @@ async def node_of(settings: Settings) -> AsyncIterator[Node]:
         kept_nowhere = settings.store.startswith("memory:")
         master_keys = MasterKeys(settings, store, None if kept_nowhere else data)
         await master_keys.verify(shared=settings.store.startswith("postgres"))
-        blobs = open_blobs(settings.blobs, data, store, clock)
+        cache_bytes = settings.blob_cache_mib * 1024**2
+        blobs = open_blobs(settings.blobs, data, store, clock, cache_bytes=cache_bytes, telemetry=telemetry)
         parts.push_async_callback(blobs.close)
         runtime = open_runtime(settings, clock, data / "runtime")
         parts.push_async_callback(runtime.close)

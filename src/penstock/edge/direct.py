@@ -71,7 +71,7 @@ class DirectBody(asyncio.BufferedProtocol):
         size, self._filled = self._filled, 0
         buffer = self._buffer
         self._buffer = self._buffers.take() if self.left else bytearray()
-        self._owner.direct_piece(self._buffers.lend(buffer, size))
+        self._owner.direct_piece(self._buffers.lend(buffer, 0, size))
 
     def give_up(self) -> None:
         """The rest will not come."""

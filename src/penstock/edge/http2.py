@@ -581,5 +581,5 @@ class Http2Connection(asyncio.Protocol):
                 self._transport.abort()
 
 
-async def _whole(body: bytes) -> AsyncIterator[bytes]:
+async def _whole(body: bytes | memoryview) -> AsyncIterator[bytes | memoryview]:
     yield body

@@ -62,15 +62,39 @@ class Request(msgspec.Struct, eq=False):
 class OutgoingStream:
     """A streaming blob of a result: `length` bytes from `chunks` (None: as many as come, sent chunked).
 
-    `lent` is the same without a copy, for who passes the pieces on and keeps none. Iterate over one of the two.
+    `lent` is the same without a copy, for who passes the pieces on and keeps none. Iterate over one of the two. `whole`
+    is all of it, lent as well, where it is in memory already.
     """
 
-    __slots__ = ("chunks", "length", "lent")
+    __slots__ = ("_chunks", "_lent", "length", "whole")
 
-    def __init__(self, chunks: AsyncGenerator[bytes | memoryview, None], length: int | None) -> None:
-        self.lent = chunks
-        self.chunks = _copied(chunks)
+    def __init__(
+        self,
+        chunks: AsyncGenerator[bytes | memoryview, None] | None,
+        length: int | None,
+        whole: memoryview | None = None,
+    ) -> None:
+        self._lent = chunks
+        self._chunks: AsyncGenerator[bytes, None] | None = None
         self.length = length
+        self.whole = whole
+
+    @property
+    def lent(self) -> AsyncGenerator[bytes | memoryview, None]:
+        if self._lent is None:
+            self._lent = _one(self.whole)
+        return self._lent
+
+    @property
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        if self._chunks is None:
+            self._chunks = _copied(self.lent)
+        return self._chunks
+
+
+async def _one(piece: memoryview | None) -> AsyncGenerator[bytes | memoryview, None]:
+    if piece is not None:
+        yield piece
 
 
 async def _copied(lent: AsyncGenerator[bytes | memoryview, None]) -> AsyncGenerator[bytes, None]:
@@ -87,6 +111,7 @@ class Response(msgspec.Struct, eq=False):
 
     status: int = 200
     headers: list[tuple[str, str]] = msgspec.field(default_factory=list)
-    body: bytes = b""
+    body: bytes | memoryview = b""
+    """Only of an S3 object is it a view, of memory that is used again once nobody has it."""
     stream: AsyncIterator[bytes | memoryview] | None = None
     length: int | None = None

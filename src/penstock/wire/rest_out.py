@@ -175,7 +175,10 @@ class RestWriter:
 
 def _stream(response: Response, value: Any) -> None:
     if isinstance(value, OutgoingStream):
-        response.stream, response.length = value.lent, value.length
+        if value.whole is not None:
+            response.body = value.whole
+        else:
+            response.stream, response.length = value.lent, value.length
     elif isinstance(value, str):
         response.body = value.encode("utf-8")
     elif value is not None:

@@ -27,7 +27,7 @@ from penstock.services.s3.access import (
     no_such_key,
 )
 from penstock.services.s3.encryption import opening
-from penstock.services.s3.encryption.data_key import bound_to
+from penstock.services.s3.encryption.data_key import SSE_C, bound_to
 from penstock.services.s3.records import Bucket, Grant, ObjectRecord, PartShape, Segment
 from penstock.services.s3.rules import check_key
 from penstock.store.api import Transaction
@@ -255,8 +255,15 @@ async def bytes_of(call: Call, params: Params, found: Found, begin: int, end: in
         return b""
     if not found.segments:
         raise damaged(call, "an inline body is not there")
-    pieces = call.blobs.lend_all(spans(found.segments, begin, end), key=under.key if under is not None else b"")
+    key = b"" if under is None else under.key
+    wanted = spans(found.segments, begin, end)
     try:
+        if len(wanted) == 1:
+            keep = encryption is None or encryption.mode != SSE_C
+            whole = call.blobs.at_hand(*wanted[0], key=key, keep=keep)
+            if whole is not None:
+                return OutgoingStream(None, end - begin, whole)
+        pieces = call.blobs.lend_all(wanted, key=key)
         first = await anext(pieces)
     except (BlobMissing, OSError) as error:
         raise damaged(call, str(error)) from error
