@@ -143,7 +143,11 @@ class Chain:
         service, name, kind, headers = to.service, to.operation, to.family, request.headers
         coding = codec(service, name, to.protocol) if name else None
         limit_bytes = self._body_bytes[kind]
-        if (coding is None or not coding.streams) and (request.stream is not None or len(request.body) > limit_bytes):
+        # Who waits to be asked for a body is asked once it is known who that is; outside of S3 the body is signed, too.
+        if (coding is None or not coding.streams) and (
+            (request.stream is not None and (kind is not _S3 or "expect" not in headers))
+            or len(request.body) > limit_bytes
+        ):
             await self._collect(request, limit_bytes, kind, name)
         principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
         if coding is None:
@@ -159,6 +163,8 @@ class Chain:
         if "content-encoding" in headers and kind in payload.COMPRESSIBLE:
             payload.inflate(request, self._body_bytes[kind], kind)
         if kind is _S3 and not coding.streams:
+            if request.stream is not None:
+                await self._collect(request, limit_bytes, kind, name)
             payload.check_document(request, name)
         return await self._perform(request, to, coding, principal, region, request_id)
 

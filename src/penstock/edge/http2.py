@@ -281,10 +281,8 @@ class Http2Connection(asyncio.Protocol):
             return
         owed = "expect" in request.headers
         self._expect_progress(exchange)
-        if length is not None and length <= self._limits.whole_body_bytes:
+        if length is not None and length <= self._limits.whole_body_bytes and not owed:
             exchange.parts = []
-            if owed:
-                self._send_continue(exchange)
             return
         started = (lambda: self._send_continue(exchange)) if owed else None
         exchange.body = request.stream = IncomingBody(length, exchange.pause, exchange.resume, started)

@@ -423,9 +423,6 @@ class Connection(RequestReader, asyncio.Protocol):
             else self._limits.header_timeout_s if self._in_head
             else self._limits.idle_timeout_s
         )  # fmt: skip
-        if self._owed_continue:
-            self._owed_continue = False
-            self._send_continue()
 
     def _next(self) -> None:
         """Go through the requests that wait, up to one that has to wait itself: their answers leave together."""

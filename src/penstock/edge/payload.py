@@ -44,6 +44,7 @@ class Collector:
                 parts.append(piece)
         finally:
             self.held_bytes -= size
+        request.headers.update(stream.trailers)
         request.body, request.stream = b"".join(parts), None
 
 

@@ -3,7 +3,8 @@
 Strictness is llhttp's (bare LF, obs-fold, space before a colon, several Content-Length, both framings, bad chunk sizes:
 all refused) and ours where it is silent: one Host, "chunked" alone as transfer coding, no absolute or fragment targets.
 
-A request whose body is small is handed over whole; one that is large, or of unknown length, at the end of its headers.
+A request whose body is small is handed over whole; one that is large, or of unknown length, at the end of its headers, and
+so is one whose client waits for "100 Continue": it is asked for the body by whoever wants to have it, or told why not.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class RequestReader(abc.ABC):
 
     __slots__ = (
         "_body", "_busy", "_chunk_bytes", "_closing", "_direct", "_head_bytes", "_headers", "_in_head", "_keep_alive",
-        "_limits", "_owed_continue", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure", "_tls",
+        "_limits", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure", "_tls",
         "_url", "deadline",
     )  # fmt: skip
 
@@ -88,7 +89,6 @@ class RequestReader(abc.ABC):
         """A request is at work, so that the next ones wait."""
         self._closing = False
         """Nothing that arrives from now on is of interest."""
-        self._owed_continue = False
         self._in_head = False
         self._headers: dict[str, str] | None = None
         """Of the request whose head is arriving."""
@@ -247,13 +247,8 @@ class RequestReader(abc.ABC):
             self.deadline = now + self._limits.body_timeout_s
         if length is not None and length >= DIRECT_BYTES:
             self._direct = self._straight(length)
-        if length is not None and length <= self._limits.whole_body_bytes:
+        if length is not None and length <= self._limits.whole_body_bytes and not owed:
             self._parts = []
-            if owed:
-                if self._busy:
-                    self._owed_continue = True
-                else:
-                    self._send_continue()
             return
         self._body = body = IncomingBody(length, self._pause, self._resume, self._send_continue if owed else None)
         request.stream = body
@@ -303,7 +298,6 @@ class RequestReader(abc.ABC):
     def on_message_complete(self) -> None:
         request, body, parts = self._request, self._body, self._parts
         self._request = self._body = self._parts = self._direct = None
-        self._owed_continue = False
         if self._busy:
             self.deadline = NEVER
         if body is not None:
