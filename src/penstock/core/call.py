@@ -9,13 +9,29 @@ import msgspec
 from penstock.core.identity import Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from penstock.blobs.api import Blobs
     from penstock.core.node import Node
     from penstock.core.operation import Operation
     from penstock.store.api import Store
     from penstock.wire.message import Request, Response
+
+
+_IN_CHAIN = frozenset({"dynamodb"})
+"""Services here that aws:CalledVia names."""
+
+
+def forwarded(service: str, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The condition keys of a call that a service makes in the name of whoever called it.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
+    """
+    keys: dict[str, Any] = {**(context or {}), "aws:ViaAWSService": "true"}
+    if service in _IN_CHAIN:
+        name = f"{service}.amazonaws.com"
+        keys |= {"aws:CalledVia": [name], "aws:CalledViaFirst": name, "aws:CalledViaLast": name}
+    return keys
 
 
 class Call(msgspec.Struct, eq=False):
@@ -64,8 +80,8 @@ class Call(msgspec.Struct, eq=False):
         return self.node.blobs
 
     async def invoke(self, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Call another service with this call's principal, account and region. Raises what it raises."""
+        """Call another service in the name of this call's principal, account and region. Raises what it raises."""
         return await self.node.call(
             service, operation, params, principal=self.principal, account=self.account, region=self.region,
-            context=self.context, trace=self.trace,
+            context=forwarded(self.operation.service, self.context), trace=self.trace,
         )  # fmt: skip

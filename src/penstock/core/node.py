@@ -76,7 +76,7 @@ class Node:
         principal: Principal,
         account: str,
         region: str,
-        context: Mapping[str, str] | None = None,
+        context: Mapping[str, Any] | None = None,
         trace: str = "",
     ) -> dict[str, Any]:
         """Carry out an operation for a principal, as if it had come over the wire: authorized and measured alike.

@@ -17,6 +17,7 @@ from penstock.services.application_autoscaling.records import (
     NAMESPACE,
     Place,
     Policy,
+    conditions,
     decode,
     encode,
     invalid,
@@ -31,7 +32,7 @@ MAX_POLICIES = 50
 _KIND = "TargetTrackingScaling"
 
 
-@operation("application-autoscaling:PutScalingPolicy", resource=ANY_TARGET)
+@operation("application-autoscaling:PutScalingPolicy", resource=ANY_TARGET, conditions=conditions)
 async def put_scaling_policy(call: Call, params: Params) -> Result:
     """Make a policy, or change one of that name. No alarms are made: consumption is watched without them."""
     place = place_of(call, params)
@@ -110,7 +111,7 @@ async def describe_scaling_policies(call: Call, params: Params) -> Result:
     )  # fmt: skip
 
 
-@operation("application-autoscaling:DeleteScalingPolicy", resource=ANY_TARGET)
+@operation("application-autoscaling:DeleteScalingPolicy", resource=ANY_TARGET, conditions=conditions)
 async def delete_scaling_policy(call: Call, params: Params) -> Result:
     """Forget a policy."""
     place = place_of(call, params)

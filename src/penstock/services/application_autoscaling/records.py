@@ -197,4 +197,14 @@ def target_arn(account: str, region: str, id: str) -> str:
 
 
 ANY_TARGET = "arn:{partition}:application-autoscaling:{region}:{account}:scalable-target/*"
+
+
+def conditions(_: Call, params: Params) -> dict[str, Any]:
+    """Condition keys of what is about one dimension of one service, tags apart."""
+    return {
+        "application-autoscaling:service-namespace": params.get("ServiceNamespace"),
+        "application-autoscaling:scalable-dimension": params.get("ScalableDimension"),
+    }
+
+
 """For the permission check of what names a target by its resource."""

@@ -16,6 +16,7 @@ from penstock.services.application_autoscaling.records import (
     ANY_TARGET,
     NAMESPACE,
     Action,
+    conditions,
     decode,
     encode,
     invalid,
@@ -35,7 +36,7 @@ def next_due(action: Action, after: float) -> float:
     return 0.0 if due is None or (action.ends_at and due > action.ends_at) else due
 
 
-@operation("application-autoscaling:PutScheduledAction", resource=ANY_TARGET)
+@operation("application-autoscaling:PutScheduledAction", resource=ANY_TARGET, conditions=conditions)
 async def put_scheduled_action(call: Call, params: Params) -> Result:
     """Make a scheduled action, or change one of that name: what is not given stays as it is."""
     place = place_of(call, params)
@@ -115,7 +116,7 @@ async def describe_scheduled_actions(call: Call, params: Params) -> Result:
     )  # fmt: skip
 
 
-@operation("application-autoscaling:DeleteScheduledAction", resource=ANY_TARGET)
+@operation("application-autoscaling:DeleteScheduledAction", resource=ANY_TARGET, conditions=conditions)
 async def delete_scheduled_action(call: Call, params: Params) -> Result:
     """Forget a scheduled action."""
     place = place_of(call, params)

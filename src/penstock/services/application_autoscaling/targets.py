@@ -18,6 +18,7 @@ from penstock.services.application_autoscaling.records import (
     ROLE_NAME,
     ROLE_SERVICE,
     Target,
+    conditions,
     encode,
     invalid,
     load_target,
@@ -29,7 +30,7 @@ from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
 
-@operation("application-autoscaling:RegisterScalableTarget", resource=ANY_TARGET)
+@operation("application-autoscaling:RegisterScalableTarget", resource=ANY_TARGET, conditions=conditions)
 async def register_scalable_target(call: Call, params: Params) -> Result:
     """Say between what capacity is to be kept, or change that. RoleARN is ignored, as AWS does for DynamoDB: the
     service-linked role is made, where there is none yet, with the caller's permission."""
@@ -110,7 +111,7 @@ async def describe_scalable_targets(call: Call, params: Params) -> Result:
     )  # fmt: skip
 
 
-@operation("application-autoscaling:DeregisterScalableTarget", resource=ANY_TARGET)
+@operation("application-autoscaling:DeregisterScalableTarget", resource=ANY_TARGET, conditions=conditions)
 async def deregister_scalable_target(call: Call, params: Params) -> Result:
     """Forget a target with its policies and scheduled actions. The capacity stays as it is."""
     place = place_of(call, params)

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.call import forwarded
 from penstock.services.dynamodb import history, ion, jobs, keys, records, table_keys
 from penstock.services.dynamodb.attributes import Item
 from penstock.services.dynamodb.export_filter import ExportFilter
@@ -94,8 +95,9 @@ async def _put(step: jobs.Step, record: ExportRecord, name: str, body: bytes, ki
         params["SSEKMSKeyId"] = record.params["S3SseKmsKeyId"]
     job = step.job
     result = await step.node.call(
-        "s3", "PutObject", params, principal=record.principal, account=job.account, region=job.region
-    )
+        "s3", "PutObject", params, principal=record.principal, account=job.account, region=job.region,
+        context=forwarded("dynamodb"),
+    )  # fmt: skip
     return str(result["ETag"]).strip('"')
 
 

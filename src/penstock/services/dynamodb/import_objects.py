@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.call import forwarded
 from penstock.services.dynamodb import filling, jobs, keys, records, table, table_keys
 from penstock.services.dynamodb.attributes import MAX_ITEM_BYTES, Item, check_item
 from penstock.services.dynamodb.errors import invalid
@@ -75,8 +76,9 @@ class _Import:
         job = self.step.job
         try:
             return await self.step.node.call(
-                service, operation, params, principal=self.record.principal, account=job.account, region=job.region
-            )
+                service, operation, params, principal=self.record.principal, account=job.account, region=job.region,
+                context=forwarded("dynamodb"),
+            )  # fmt: skip
         except AwsError as error:
             if error.status >= 500 and error.status != 501:
                 raise

@@ -47,7 +47,8 @@ async def batch_resources(call: Call, params: Params) -> list[str]:
 async def get_resources(call: Call, params: Params) -> list[str]:
     """The ARNs of all tables that a TransactGetItems reads."""
     gets = [each["Get"] for each in params["TransactItems"]]
-    _note(call, {**_merged([await facts(call, get["TableName"], [get]) for get in gets]), **_plain(params)})
+    noted = _merged([await facts(call, get["TableName"], [get]) for get in gets])
+    _note(call, {**noted, **enclosing(call, params)})
     return list(dict.fromkeys(names.resource(call, get) for get in gets))
 
 
@@ -75,6 +76,14 @@ async def facts(call: Call, name: str, parts: Iterable[Mapping[str, Any]]) -> di
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     listed = ("Select", "ReturnValues", "ReturnConsumedCapacity")
     return {f"dynamodb:{name}": params[name] for name in listed if name in params}
+
+
+def enclosing(call: Call, params: Params) -> dict[str, Any]:
+    """What a transaction says of all its parts.
+
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+    """
+    return {"dynamodb:EnclosingOperation": call.operation.name, **_plain(params)}
 
 
 def _merged(noted: list[dict[str, Any]]) -> dict[str, Any]:

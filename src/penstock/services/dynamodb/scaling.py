@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from penstock.core.call import Call
+from penstock.core.call import Call, forwarded
 from penstock.core.identity import Principal, root
 from penstock.services.dynamodb.errors import invalid
 from penstock.services.dynamodb.table_records import TableRecord
@@ -21,7 +21,7 @@ async def ask(call: Call, region: str, name: str, *, principal: Principal | None
     """Call Application Auto Scaling in a region, as the caller unless it says otherwise. Raises AwsError."""
     return await call.node.call(
         _SERVICE, name, {"ServiceNamespace": "dynamodb", **params}, principal=principal or call.principal,
-        account=call.account, region=region, context=call.context,
+        account=call.account, region=region, context=forwarded("dynamodb", call.context) if principal is None else None,
     )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from penstock.core.call import Call
-from penstock.core.identity import Principal, service
+from penstock.core.call import Call, forwarded
+from penstock.core.identity import Kind, Principal, service
 from penstock.core.master_key import MasterKeyError
 from penstock.core.node import Node
 from penstock.core.operation import NotReady
@@ -179,10 +179,11 @@ async def ask_kms(
     node: Node, region: str, operation: str, principal: Principal, account: str, **params: Any
 ) -> dict[str, Any]:
     """KMS's answer to somebody who asks through DynamoDB. Raises AccessDeniedException for all that it refuses."""
+    via = {} if principal.kind is Kind.SERVICE else forwarded("dynamodb")
     try:
         return await node.call(
             "kms", operation, params, principal=principal, account=account, region=region,
-            context={"kms:ViaService": f"dynamodb.{region}.amazonaws.com"},
+            context=via | {"kms:ViaService": f"dynamodb.{region}.amazonaws.com"},
         )  # fmt: skip
     except AwsError as error:
         if error.status is not None and error.status >= 500:

@@ -147,7 +147,7 @@ async def _require_permissions(call: Call, params: Params) -> None:
     for each in params["TransactItems"]:
         for kind, part in each.items():
             name = part["TableName"]
-            noted = await permissions.facts(call, name, [part])
+            noted = {**await permissions.facts(call, name, [part]), **permissions.enclosing(call, params)}
             await require_permission(
                 call, params, _ACTIONS[kind], names.resource(call, part), policy=policies.get(name),
                 even_root=True, conditions=noted,

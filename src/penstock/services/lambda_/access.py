@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from penstock.core.arn import account_of
 from penstock.core.call import Call
 from penstock.core.operation import Params
 from penstock.services.lambda_ import keys, records, rules
@@ -65,6 +66,7 @@ async def load_policy(call: Call, params: Params) -> Mapping[str, Any] | None:
     """
     text = params.get("FunctionName") or params["Resource"]
     if "Resource" in params and ":function:" not in text:
+        call.account = account_of(text) or call.account
         return None
     account, region, name, qualifier = rules.reference(call, text, params.get("Qualifier"))
     call.account = account

@@ -11,7 +11,11 @@ _UNSUPPORTED = {k: v for k, v in settings.UNSUPPORTED.items() if k != "PublishTo
 
 
 @operation(
-    "lambda:UpdateFunctionConfiguration", resource=rules.resource, policy=access.load_policy, unsupported=_UNSUPPORTED
+    "lambda:UpdateFunctionConfiguration",
+    resource=rules.resource,
+    policy=access.load_policy,
+    conditions=settings.conditions,
+    unsupported=_UNSUPPORTED,
 )
 async def update_function_configuration(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html"""

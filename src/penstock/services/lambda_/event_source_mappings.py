@@ -129,9 +129,17 @@ def _resource(call: Call, params: Params) -> str:
     return f"arn:aws:lambda:{call.region}:{call.account}:event-source-mapping:{params.get('UUID', '*')}"
 
 
+async def _load_function(call: Call, params: Params) -> None:
+    """A mapping has no policy. Leaves the ARN of the function that it is for in `call.seen`."""
+    raw = await call.store.transact(
+        lambda txn: txn.get(keys.mapping(call.account, call.region, params["UUID"])), read_only=True
+    )
+    call.seen = None if raw is None else decode(raw).function_arn
+
+
 def _conditions(call: Call, params: Params) -> dict[str, Any]:
     if "FunctionName" not in params:
-        return {}
+        return {"lambda:FunctionArn": call.seen}
     return {"lambda:FunctionArn": rules.resource(call, {"FunctionName": params["FunctionName"]})}
 
 
@@ -246,13 +254,16 @@ async def create_event_source_mapping(call: Call, params: Params) -> Result:
 
 
 async def _function(call: Call, where: tuple[str, str, str, str]) -> Function:
+    """The function of a mapping, which must be of the mapping's own account. Raises InvalidParameterValueException."""
     try:
+        if where[0] != call.account:
+            raise rules.not_found(rules.arn_of(*where))
         return await call.store.transact(lambda txn: records.read(txn, *where), read_only=True)
     except AwsError:
         raise rules.invalid("Function does not exist") from None
 
 
-@operation("lambda:GetEventSourceMapping", resource=_resource)
+@operation("lambda:GetEventSourceMapping", resource=_resource, policy=_load_function, conditions=_conditions)
 async def get_event_source_mapping(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_GetEventSourceMapping.html"""
 
@@ -288,7 +299,13 @@ async def list_event_source_mappings(call: Call, params: Params) -> Result:
     return result
 
 
-@operation("lambda:UpdateEventSourceMapping", resource=_resource, conditions=_conditions, unsupported=UNSUPPORTED)
+@operation(
+    "lambda:UpdateEventSourceMapping",
+    resource=_resource,
+    policy=_load_function,
+    conditions=_conditions,
+    unsupported=UNSUPPORTED,
+)
 async def update_event_source_mapping(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html"""
     old = await call.store.transact(lambda txn: _read(txn, call.account, call.region, params["UUID"]), read_only=True)
@@ -311,7 +328,7 @@ async def update_event_source_mapping(call: Call, params: Params) -> Result:
     return _document(new, state, result)
 
 
-@operation("lambda:DeleteEventSourceMapping", resource=_resource)
+@operation("lambda:DeleteEventSourceMapping", resource=_resource, policy=_load_function, conditions=_conditions)
 async def delete_event_source_mapping(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_DeleteEventSourceMapping.html"""
 

@@ -42,7 +42,11 @@ def _check_architectures(params: Params) -> None:
 
 
 @operation(
-    "lambda:CreateFunction", resource=rules.resource, policy=access.load_policy, unsupported=settings.UNSUPPORTED
+    "lambda:CreateFunction",
+    resource=rules.resource,
+    policy=access.load_policy,
+    conditions=settings.conditions,
+    unsupported=settings.UNSUPPORTED,
 )
 async def create_function(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"""

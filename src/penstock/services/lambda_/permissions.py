@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.core.call import Call
@@ -13,7 +14,31 @@ from penstock.store import Transaction
 from penstock.wire.errors import AwsError
 
 
-@operation("lambda:AddPermission", resource=rules.resource, policy=access.load_policy)
+async def _load_statement(call: Call, params: Params) -> Mapping[str, Any] | None:
+    """The function's policy; leaves the statement that is to be removed in `call.seen`."""
+    policy = await access.load_policy(call, params)
+    statements = () if policy is None else policy["Statement"]
+    call.seen = next((each for each in statements if each["Sid"] == params["StatementId"]), None)
+    return policy
+
+
+def _added(call: Call, params: Params) -> dict[str, Any]:
+    return {"lambda:Principal": params["Principal"], "lambda:FunctionUrlAuthType": params.get("FunctionUrlAuthType")}
+
+
+def _removed(call: Call, params: Params) -> dict[str, Any]:
+    statement = call.seen
+    if statement is None:
+        return {}
+    who = statement["Principal"]
+    conditions = statement.get("Condition", {}).get("StringEquals", {})
+    return {
+        "lambda:Principal": who if isinstance(who, str) else list(who.values()),
+        "lambda:FunctionUrlAuthType": conditions.get("lambda:FunctionUrlAuthType"),
+    }
+
+
+@operation("lambda:AddPermission", resource=rules.resource, policy=access.load_policy, conditions=_added)
 async def add_permission(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
@@ -40,7 +65,7 @@ async def add_permission(call: Call, params: Params) -> Result:
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
 
 
-@operation("lambda:RemovePermission", resource=rules.resource, policy=access.load_policy)
+@operation("lambda:RemovePermission", resource=rules.resource, policy=_load_statement, conditions=_removed)
 async def remove_permission(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_RemovePermission.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))

@@ -30,6 +30,11 @@ _FIELDS = {
 }  # fmt: skip
 
 
+def conditions(_: Call, params: Params) -> dict[str, Any]:
+    """Condition keys of what a function may be made of."""
+    return {"lambda:Layer": params["Layers"]} if params.get("Layers") else {}
+
+
 async def asked(call: Call, params: Params, where: rules.Where, old: Function | None) -> dict[str, Any]:
     """The fields that the parameters set. old: the function as it is, None for a new one. Raises AwsError."""
     changes: dict[str, Any] = {field: params[member] for member, field in _FIELDS.items() if member in params}

@@ -56,7 +56,7 @@ async def _policy(call: Call, params: Params) -> Mapping[str, Any] | None:
 
 INVOKE_URL = Operation(
     "lambda", "InvokeFunctionUrl", _never, "lambda:InvokeFunctionUrl", lambda call, params: params["Arn"], _policy,
-    lambda call, params: {"lambda:FunctionUrlAuthType": params["AuthType"]}, {},
+    lambda call, params: {"lambda:FunctionUrlAuthType": params["AuthType"], "lambda:FunctionArn": params["Arn"]}, {},
 )  # fmt: skip
 """An action without an operation: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"""
 

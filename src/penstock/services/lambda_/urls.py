@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -105,7 +106,24 @@ def _check_cors(cors: dict[str, Any] | None) -> dict[str, Any] | None:
     return cors or None
 
 
-@operation("lambda:CreateFunctionUrlConfig", resource=rules.resource, policy=access.load_policy)
+async def _load_policy(call: Call, params: Params) -> Mapping[str, Any] | None:
+    """The function's policy; leaves the function's ARN and its URL's AuthType, as it is or is to be, in `call.seen`."""
+    policy = await access.load_policy(call, params)
+    where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
+    auth_type = params.get("AuthType")
+    if auth_type is None:
+        url = await call.store.transact(lambda txn: read(txn, *where), read_only=True)
+        auth_type = None if url is None else url.auth_type
+    call.seen = rules.arn_of(*where), auth_type
+    return policy
+
+
+def _conditions(call: Call, params: Params) -> dict[str, Any]:
+    arn, auth_type = call.seen
+    return {"lambda:FunctionArn": arn, "lambda:FunctionUrlAuthType": auth_type}
+
+
+@operation("lambda:CreateFunctionUrlConfig", resource=rules.resource, policy=_load_policy, conditions=_conditions)
 async def create_function_url_config(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunctionUrlConfig.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
@@ -136,7 +154,7 @@ async def create_function_url_config(call: Call, params: Params) -> Result:
     return result
 
 
-@operation("lambda:UpdateFunctionUrlConfig", resource=rules.resource, policy=access.load_policy)
+@operation("lambda:UpdateFunctionUrlConfig", resource=rules.resource, policy=_load_policy, conditions=_conditions)
 async def update_function_url_config(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionUrlConfig.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
@@ -165,14 +183,14 @@ def _existing(txn: Transaction, account: str, region: str, name: str, qualifier:
     return url
 
 
-@operation("lambda:GetFunctionUrlConfig", resource=rules.resource, policy=access.load_policy)
+@operation("lambda:GetFunctionUrlConfig", resource=rules.resource, policy=_load_policy, conditions=_conditions)
 async def get_function_url_config(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionUrlConfig.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
     return _document(await call.store.transact(lambda txn: _existing(txn, *where), read_only=True))
 
 
-@operation("lambda:DeleteFunctionUrlConfig", resource=rules.resource, policy=access.load_policy)
+@operation("lambda:DeleteFunctionUrlConfig", resource=rules.resource, policy=_load_policy, conditions=_conditions)
 async def delete_function_url_config(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_DeleteFunctionUrlConfig.html"""
     where = rules.reference(call, params["FunctionName"], params.get("Qualifier"))
@@ -186,7 +204,7 @@ async def delete_function_url_config(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("lambda:ListFunctionUrlConfigs", resource=rules.resource, policy=access.load_policy)
+@operation("lambda:ListFunctionUrlConfigs", resource=rules.resource, policy=_load_policy, conditions=_conditions)
 async def list_function_url_configs(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/lambda/latest/api/API_ListFunctionUrlConfigs.html"""
     account, region, name = rules.unqualified(call, params["FunctionName"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.core.call import Call
+from penstock.core.call import Call, forwarded
 from penstock.core.identity import Principal
 from penstock.core.node import Node
 from penstock.core.operation import Result
@@ -44,13 +44,24 @@ async def seal(call: Call, arn: str, variables: dict[str, str], key_arn: str) ->
         master = await call.node.master_keys.get()
         return Sealed("", master.seal(text, _bound_to(arn)))
     if not variables:
-        await call.invoke("kms", "DescribeKey", {"KeyId": key_arn})
+        await _ask_kms(call, "DescribeKey", {"KeyId": key_arn})
         return Sealed(key_arn, b"")
-    made = await call.invoke(
-        "kms", "Encrypt",
-        {"KeyId": key_arn, "Plaintext": text, "EncryptionContext": {"aws:lambda:FunctionArn": arn}},
-    )  # fmt: skip
+    made = await _ask_kms(
+        call, "Encrypt", {"KeyId": key_arn, "Plaintext": text, "EncryptionContext": {"aws:lambda:FunctionArn": arn}}
+    )
     return Sealed(key_arn, made["CiphertextBlob"])
+
+
+async def _ask_kms(call: Call, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+    """KMS's answer to the call's principal, asked through Lambda."""
+    return await call.node.call(
+        "kms", operation, params, principal=call.principal, account=call.account, region=call.region,
+        context={**(call.context or {}), **_through(call.region)},
+    )  # fmt: skip
+
+
+def _through(region: str) -> dict[str, Any]:
+    return {**forwarded("lambda"), "kms:ViaService": f"lambda.{region}.amazonaws.com"}
 
 
 async def opened(node: Node, function: Function, principal: Principal) -> dict[str, str]:
@@ -62,7 +73,7 @@ async def opened(node: Node, function: Function, principal: Principal) -> dict[s
         answer = await node.call(
             "kms", "Decrypt",
             {"CiphertextBlob": sealed.box, "EncryptionContext": {"aws:lambda:FunctionArn": function.arn}},
-            principal=principal, account=principal.account, region=function.region,
+            principal=principal, account=principal.account, region=function.region, context=_through(function.region),
         )  # fmt: skip
         return dict(msgspec.json.decode(answer["Plaintext"]))
     known = node.own(Opened).known

@@ -155,7 +155,7 @@ async def may(call: Call, operation: str, params: Params, load: LoadPolicy = loa
     other = Call(
         call.node, find("s3", operation), call.principal, principal_account, call.region, call.request_id,
         source_ip=call.source_ip, secure=call.secure, endpoint=call.endpoint, user_agent=call.user_agent,
-        context=call.context,
+        context=call.context, request=call.request,
     )  # fmt: skip
     await load(other, params)  # first, so that the account is the owner's when it is decided who is root
     await authorize(other, params)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.authz import require
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import acls, grants, keys, rules, zones
@@ -76,6 +77,12 @@ def _create_conditions(call: Call, params: Params) -> dict[str, Any]:
     if constraint:
         found["s3:LocationConstraint"] = constraint
     found.update(grants.conditions(params))
+    if "ObjectOwnership" in params:
+        found["s3:x-amz-object-ownership"] = params["ObjectOwnership"]
+    tags = _request_tags(params)
+    if tags:
+        found.update((f"aws:RequestTag/{tag.get('Key')}", tag.get("Value", "")) for tag in tags)
+        found["aws:TagKeys"] = [tag.get("Key", "") for tag in tags]
     return found
 
 
@@ -101,6 +108,8 @@ async def create_bucket(call: Call, params: Params) -> Result:
     constraint = (params.get("CreateBucketConfiguration") or {}).get("LocationConstraint")
     configuration = params.get("CreateBucketConfiguration") or {}
     tags = rules.tag_set(configuration.get("Tags") or [], rules.BUCKET_TAGS, what="New bucket")
+    if not zone:
+        await _require_settings(call, params)
 
     def body(txn: Transaction) -> None:
         raw = txn.get(keys.bucket(name))
@@ -132,6 +141,28 @@ async def create_bucket(call: Call, params: Params) -> Result:
     await call.store.transact(body)
     location = f"/{name}" if region == DEFAULT_REGION else f"http://{name}.s3.amazonaws.com/"
     return {"Location": location, "BucketArn": f"arn:aws:s3:::{name}"}
+
+
+async def _require_settings(call: Call, params: Params) -> None:
+    """Demand what it takes to make a bucket with settings that have permissions of their own. Raises AwsError AccessDenied.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html ("Permissions")
+    """
+    asked = {
+        "s3:PutBucketAcl": grants.conditions(params),
+        "s3:PutBucketObjectLockConfiguration": params.get("ObjectLockEnabledForBucket"),
+        "s3:PutBucketVersioning": params.get("ObjectLockEnabledForBucket"),
+        "s3:PutBucketOwnershipControls": params.get("ObjectOwnership"),
+        "s3:TagResource": _request_tags(params),
+    }
+    for action, wanted in asked.items():
+        if wanted:
+            found = _create_conditions(call, params)
+            await require(call, params, action, _new_bucket_arn(call, params), owner=call.account, conditions=found)
+
+
+def _request_tags(params: Params) -> list[dict[str, str]]:
+    return (params.get("CreateBucketConfiguration") or {}).get("Tags") or []
 
 
 def _count(txn: Transaction, prefix: bytes) -> int:

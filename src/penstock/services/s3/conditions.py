@@ -9,6 +9,11 @@ from penstock.core.operation import Params
 from penstock.services.s3.records import Listed, ObjectRecord, Upload
 from penstock.wire.errors import AwsError, not_implemented
 
+CREATES = "s3:ObjectCreationOperation"
+"""Condition key of s3:PutObject: whether the request makes an object, as those that only prepare a multipart upload do not.
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+"""
+
 
 def failed(condition: str) -> AwsError:
     return AwsError(

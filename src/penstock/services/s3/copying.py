@@ -19,7 +19,7 @@ from penstock.services.s3.encryption import headers as encryption_headers
 from penstock.services.s3.encryption.data_key import AES256, DataKey
 from penstock.services.s3.objects import system_headers, write_conditions
 from penstock.services.s3.records import Bucket, ObjectRecord
-from penstock.services.s3.tagging import parse_header
+from penstock.services.s3.tagging import parse_header, require_permission
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 from penstock.wire.message import OutgoingStream
@@ -187,6 +187,7 @@ async def copy_object(call: Call, params: Params) -> Result:
     for _ in range(_ATTEMPTS):
         source = await find_source(call, params)
         _check_itself(params, source, bucket)
+        await _may_tag(call, params, source)
         record, received = await _copied(call, params, source, under)
 
         def body(
@@ -217,6 +218,18 @@ async def copy_object(call: Call, params: Params) -> Result:
         if received is not None:
             await received.discard()
     raise busy()
+
+
+async def _may_tag(call: Call, params: Params, source: Source) -> None:
+    """Copied or replaced, tags take permissions of their own: to read them there and to write them here."""
+    if params.get("TaggingDirective", "COPY") == "REPLACE":
+        tags = parse_header(params.get("Tagging", ""))
+    else:
+        tags = source.found.record.tags
+        if tags:
+            await may(call, "GetObjectTagging", source.params, reading.load_policy_and_object)
+    if tags:
+        await require_permission(call, params, tags)
 
 
 def _check_itself(params: Params, source: Source, bucket: Bucket) -> None:

@@ -8,7 +8,19 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import acls, checksums, conditions, events, grants, locks, rules, versions, writing, zones
+from penstock.services.s3 import (
+    acls,
+    checksums,
+    conditions,
+    events,
+    grants,
+    locks,
+    rules,
+    tagging,
+    versions,
+    writing,
+    zones,
+)
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.appending import append
 from penstock.services.s3.bodies import receive
@@ -24,7 +36,6 @@ from penstock.services.s3.reading import (
     part_range,
 )
 from penstock.services.s3.records import ObjectRecord
-from penstock.services.s3.tagging import parse_header
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
@@ -66,8 +77,7 @@ def system_headers(params: Params) -> dict[str, str]:
 
 def write_conditions(call: Call, params: Params) -> dict[str, Any]:
     """Condition keys of writes that policies speak of."""
-    found: dict[str, Any] = {}
-    found.update(grants.conditions(params))
+    found = {conditions.CREATES: call.operation.name != "CreateMultipartUpload", **grants.conditions(params)}
     if "WebsiteRedirectLocation" in params:
         found["s3:x-amz-website-redirect-location"] = params["WebsiteRedirectLocation"]
     if "StorageClass" in params:
@@ -81,8 +91,9 @@ def write_conditions(call: Call, params: Params) -> dict[str, Any]:
         if "MetadataDirective" in params:
             found["s3:x-amz-metadata-directive"] = params["MetadataDirective"]
     found.update(encryption_headers.conditions(params))
+    found.update(locks.conditions(call, params))
     if "Tagging" in params:
-        tags = parse_header(params["Tagging"])
+        tags = tagging.parse_header(params["Tagging"])
         found["s3:RequestObjectTagKeys"] = [key for key, _ in tags]
         found.update({f"s3:RequestObjectTag/{key}": value for key, value in tags})
     return found
@@ -109,7 +120,7 @@ async def put_object(call: Call, params: Params) -> Result:
         appended = await append(call, params)
         if appended is not None:
             return appended
-    tags = parse_header(params["Tagging"]) if "Tagging" in params else []
+    tags = await tagging.asked_for(call, params) if "Tagging" in params else []
     headers = system_headers(params)
     streamed, seen = not isinstance(params.get("Body", b""), bytes), 0
     if streamed:

@@ -9,7 +9,7 @@ from penstock.blobs.checksums import CRC64NVME
 from penstock.blobs.checksums import encode as encode_checksum
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import checksums, keys, reading
+from penstock.services.s3 import checksums, conditions, keys, reading
 from penstock.services.s3.access import OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.bodies import receive
 from penstock.services.s3.copying import (
@@ -48,7 +48,7 @@ def check_number(number: int) -> None:
 
 def part_conditions(_: Call, params: Params) -> dict[str, Any]:
     """Condition keys of an uploaded part."""
-    found = encryption_headers.conditions(params)
+    found = {conditions.CREATES: False, **encryption_headers.conditions(params)}
     if "CopySource" in params:
         found["s3:x-amz-copy-source"] = params["CopySource"]
     return found

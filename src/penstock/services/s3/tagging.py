@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from penstock.core.authz import require
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import events, keys, versions, writing
@@ -31,6 +32,35 @@ def parse_header(text: str) -> list[tuple[str, str]]:
     if any("," in value for _, value in pairs):
         raise _bad_header(text)
     return tag_set([{"Key": key, "Value": value} for key, value in pairs], OBJECT_TAGS, what="Object")
+
+
+async def asked_for(call: Call, params: Params) -> list[tuple[str, str]]:
+    """The tags that a write gives its object, which takes a permission of its own.
+
+    Raises AwsError InvalidArgument, InvalidTag, AccessDenied.
+    """
+    if "Tagging" not in params:
+        return []
+    tags = parse_header(params["Tagging"])
+    await require_permission(call, params, tags)
+    return tags
+
+
+async def require_permission(call: Call, params: Params, tags: list[tuple[str, str]]) -> None:
+    """Demand what it takes to write an object with tags. Raises AwsError AccessDenied.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+    """
+    await require(
+        call, params, "s3:PutObjectTagging", f"arn:aws:s3:::{params['Bucket']}/{params['Key']}", owner=call.account,
+        policy=await load_policy(call, params), even_root=True, conditions=_of_request(tags),
+    )  # fmt: skip
+
+
+def _of_request(tags: list[tuple[str, str]]) -> dict[str, Any]:
+    """The condition keys of tags that a request gives an object."""
+    found: dict[str, Any] = {f"s3:RequestObjectTag/{key}": value for key, value in tags}
+    return {**found, "s3:RequestObjectTagKeys": [key for key, _ in tags]}
 
 
 def _bad_header(text: str) -> AwsError:
@@ -129,9 +159,8 @@ def find_version(txn: Transaction, call: Call, params: Params) -> tuple[Bucket, 
 
 
 def _tagging_conditions(call: Call, params: Params) -> dict[str, Any]:
-    tags = params["Tagging"].get("TagSet") or []
-    found: dict[str, Any] = {f"s3:RequestObjectTag/{tag.get('Key')}": tag.get("Value", "") for tag in tags}
-    return {**existing_tags(call, params), **found, "s3:RequestObjectTagKeys": [tag.get("Key") for tag in tags]}
+    tags = [(tag.get("Key", ""), tag.get("Value", "")) for tag in params["Tagging"].get("TagSet") or []]
+    return {**existing_tags(call, params), **_of_request(tags)}
 
 
 @operation(

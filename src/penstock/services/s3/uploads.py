@@ -8,7 +8,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import acls, checksums, keys, locks, rules
+from penstock.services.s3 import acls, checksums, keys, locks, rules, tagging
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.encryption import choice
 from penstock.services.s3.encryption import headers as encryption_headers
@@ -16,7 +16,6 @@ from penstock.services.s3.grants import allowing
 from penstock.services.s3.listing import encoder, list_conditions, page_size
 from penstock.services.s3.objects import system_headers, write_conditions
 from penstock.services.s3.records import Upload, decode_part, decode_upload, encode
-from penstock.services.s3.tagging import parse_header
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
 from penstock.wire.errors import AwsError
@@ -62,7 +61,7 @@ async def create_multipart_upload(call: Call, params: Params) -> Result:
     upload = Upload(
         int(call.now * 1000), call.principal.arn, algorithm, checksums.upload_type(algorithm, params.get("ChecksumType")),
         headers=system_headers(params), metadata=metadata,
-        tags=parse_header(params["Tagging"]) if "Tagging" in params else [], lock=await locks.asked_for(call, params),
+        tags=await tagging.asked_for(call, params), lock=await locks.asked_for(call, params),
         encryption=under.record, storage_class=rules.storage_class(params),
     )  # fmt: skip
     await acls.check_permission(call, params)

@@ -11,7 +11,7 @@ import binascii
 import json
 from typing import Any
 
-from penstock.core.call import Call
+from penstock.core.call import Call, forwarded
 from penstock.core.identity import Kind
 from penstock.core.node import Node
 from penstock.services.s3.encryption.data_key import DSSE, DataKey
@@ -116,7 +116,7 @@ async def _ask(call: Call, region: str, operation: str, params: dict[str, Any]) 
     """KMS's answer to the call's principal, asked through S3."""
     if call.principal.kind is Kind.ANONYMOUS:
         raise AwsError("AccessDenied", "Anonymous users cannot use KMS keys", 403)
-    context = {**(call.context or {}), "kms:ViaService": f"s3.{region}.amazonaws.com"}
+    context = {**forwarded("s3", call.context), "kms:ViaService": f"s3.{region}.amazonaws.com"}
     try:
         return await call.node.call(
             "kms", operation, params, principal=call.principal, account=call.principal.account or call.account,
