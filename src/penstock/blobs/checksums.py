@@ -5,7 +5,6 @@ Values are AWS's wire form: base64 of the digest, CRCs big-endian.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import hashlib
@@ -116,13 +115,13 @@ def combine(algorithm: str, parts: Iterable[tuple[bytes, int]]) -> bytes:
 
 def encode(value: bytes) -> str:
     """A digest in wire form."""
-    return base64.b64encode(value).decode()
+    return binascii.b2a_base64(value, newline=False).decode()
 
 
 def decode(algorithm: str, text: str) -> bytes | None:
     """The digest a client wrote, or None where it is not base64 of that algorithm's length."""
     try:
-        value = base64.b64decode(text, validate=True)
+        value = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         return None
     return value if len(value) == SIZES_BYTES[algorithm] else None

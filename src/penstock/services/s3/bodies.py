@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from awscrt.checksums import crc64nvme
@@ -35,14 +35,24 @@ class Received:
 
     __slots__ = ("algorithm", "checksum", "crc", "inline", "md5", "size", "writer")
 
-    def __init__(self, md5: bytes, size: int, algorithm: str, checksum: str) -> None:
+    def __init__(
+        self,
+        md5: bytes,
+        size: int,
+        algorithm: str,
+        checksum: str,
+        crc: int,
+        *,
+        inline: bytes | None = None,
+        writer: BlobWriter | None = None,
+    ) -> None:
         self.md5 = md5
         self.size = size
         self.algorithm = algorithm
         self.checksum = checksum
-        self.crc = 0
-        self.inline: bytes | None = None
-        self.writer: BlobWriter | None = None
+        self.crc = crc
+        self.inline = inline
+        self.writer = writer
 
     @property
     def segments(self) -> list[Segment]:
@@ -54,8 +64,12 @@ class Received:
         if self.writer is not None:
             await self.writer.abort()
 
-    async def commit(self, call: Call, body: Callable[[Transaction], T]) -> T:
-        """Run the transaction that makes a record name these bytes; if it certainly did not happen, they go.
+    def commit(self, call: Call, body: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Run the transaction that makes a record name these bytes. What is kept in the store is a part of it."""
+        return call.store.transact(body) if self.writer is None else self._commit(call, body)
+
+    async def _commit(self, call: Call, body: Callable[[Transaction], T]) -> T:
+        """If the transaction certainly did not happen, the blob goes.
 
         After anything else (an unknown commit, a failed sync, a cancellation while the commit was under way) a record
         may name them, now or after a restart: then the sweep finds out, and takes only what nobody names.
@@ -77,7 +91,30 @@ async def receive(
     under: None leaves it as it is, for the part of an upload that was begun so.
     Raises AwsError InvalidDigest, BadDigest, InvalidRequest, EntityTooLarge, InternalError (disk).
     """
-    expected = checksums.given(params)
+    source = params.get("Body", b"")
+    if isinstance(source, bytes) and len(source) <= inline_bytes:
+        return take(params, source, under, wanted)
+    algorithm, expected, expected_md5 = _expected(params, wanted)
+    received = await _streamed(call, source, algorithm, inline_bytes, under.key if under is not None else b"")
+    try:
+        _verify(received, params, expected, expected_md5, getattr(source, "trailers", None))
+    except BaseException:
+        await received.discard()
+        raise
+    return _sealed(received, params, under)
+
+
+def take(params: Params, data: bytes, under: DataKey | None, wanted: str = "") -> Received:
+    """As `receive`, of a small body that is here whole: nothing is waited for."""
+    algorithm, expected, expected_md5 = _expected(params, wanted)
+    received = _whole(data, algorithm)
+    _verify(received, params, expected, expected_md5, None)
+    return _sealed(received, params, under)
+
+
+def _expected(params: Params, wanted: str) -> tuple[str, str | None, bytes | None]:
+    """The checksum to compute; its value and the MD5, where the client says them. Raises AwsError."""
+    given = checksums.given(params)
     expected_md5 = None
     if "ContentMD5" in params:
         expected_md5 = decode("MD5", params["ContentMD5"])
@@ -86,17 +123,12 @@ async def receive(
                 "InvalidDigest", "The Content-MD5 you specified was invalid.", 400,
                 members={"Content-MD5": params["ContentMD5"]},
             )  # fmt: skip
-    algorithm = expected[0] if expected else wanted or checksums.declared(params) or CRC64NVME
-    source = params.get("Body", b"")
-    if isinstance(source, bytes) and len(source) <= inline_bytes:
-        received = _whole(source, algorithm)
-    else:
-        received = await _streamed(call, source, algorithm, inline_bytes, under.key if under is not None else b"")
-    try:
-        _verify(received, params, expected, expected_md5, getattr(source, "trailers", None))
-    except BaseException:
-        await received.discard()
-        raise
+    if given is not None:
+        return given[0], given[1], expected_md5
+    return wanted or checksums.declared(params) or CRC64NVME, None, expected_md5
+
+
+def _sealed(received: Received, params: Params, under: DataKey | None) -> Received:
     if received.inline is not None and under is not None:
         received.inline = under.bodies.seal(received.inline, bound_to(params["Bucket"], params["Key"]))
     return received
@@ -106,16 +138,13 @@ def _whole(data: bytes, algorithm: str) -> Received:
     md5 = hashlib.md5(data, usedforsecurity=False).digest()
     crc: int = crc64nvme(data)
     value = crc.to_bytes(8, "big") if algorithm == CRC64NVME else digest(algorithm, data)
-    received = Received(md5, len(data), algorithm, encode(value))
-    received.crc = crc
-    received.inline = data
-    return received
+    return Received(md5, len(data), algorithm, encode(value), crc, inline=data)
 
 
 def _verify(
     received: Received,
     params: Params,
-    expected: tuple[str, str] | None,
+    expected: str | None,
     expected_md5: bytes | None,
     trailers: dict[str, str] | None,
 ) -> None:
@@ -125,8 +154,8 @@ def _verify(
             "BadDigest", "The Content-MD5 you specified did not match what we received.", 400,
             members={"ExpectedDigest": told, "CalculatedDigest": encode(received.md5)},
         )  # fmt: skip
-    if expected is not None and expected[1] != received.checksum:
-        raise checksums.mismatch(expected[0])
+    if expected is not None and expected != received.checksum:
+        raise checksums.mismatch(received.algorithm)
     trailing = checksums.in_trailers(trailers) if trailers else None
     if trailing is not None and expected is None:
         if trailing[0] == received.algorithm and trailing[1] != received.checksum:
@@ -179,10 +208,10 @@ async def _streamed(call: Call, source: bytes | BodyStream, algorithm: str, inli
             log.error("a body could not be kept: %s", error)
             raise _internal() from error
         raise
-    received = Received(taps["MD5"].digest(), writer.size_bytes, algorithm, encode(taps[algorithm].digest()))
-    received.crc = int.from_bytes(taps[CRC64NVME].digest(), "big")
-    received.writer = writer
-    return received
+    crc = int.from_bytes(taps[CRC64NVME].digest(), "big")
+    return Received(
+        taps["MD5"].digest(), writer.size_bytes, algorithm, encode(taps[algorithm].digest()), crc, writer=writer
+    )
 
 
 def too_large(size: int) -> AwsError:

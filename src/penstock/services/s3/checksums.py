@@ -26,6 +26,7 @@ MEMBERS = {
     "ChecksumXXHASH128": "XXHASH128",
 }
 """Member of the model -> algorithm."""
+_MEMBERS = frozenset(MEMBERS)
 MEMBER_OF = {algorithm: member for member, algorithm in MEMBERS.items()}
 _HEADERS = {algorithm: f"x-amz-checksum-{algorithm.lower()}" for algorithm in MEMBER_OF}
 _ALLOWED_TYPES = {
@@ -39,7 +40,7 @@ _ALLOWED_TYPES = {
 
 def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
     """(algorithm, base64 value) that the request carries, or None. Raises AwsError for two, or for a broken one."""
-    names = MEMBERS.keys() & params.keys()
+    names = _MEMBERS.intersection(params)
     if not names:
         return None
     if len(names) > 1:
@@ -48,7 +49,7 @@ def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
             400,
         )
-    name = names.pop()
+    (name,) = names
     found = (MEMBERS[name], params[name])
     check_value(*found)
     declared = params.get("ChecksumAlgorithm")

@@ -98,11 +98,11 @@ def objects(name: str) -> bytes:
 
 
 def record(name: str, key: str) -> bytes:
-    return b"%b%b\0%b" % (_OBJECT, name.encode(), key.encode())
+    return _OBJECT + f"{name}\0{key}".encode()
 
 
 def body(name: str, key: str) -> bytes:
-    return b"%b%b\0%b" % (_BODY, name.encode(), key.encode())
+    return _BODY + f"{name}\0{key}".encode()
 
 
 def extents(name: str, key: str) -> bytes:

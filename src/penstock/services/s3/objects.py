@@ -23,7 +23,7 @@ from penstock.services.s3 import (
 )
 from penstock.services.s3.access import OBJECT_ARN, load_policy, require_bucket
 from penstock.services.s3.appending import append
-from penstock.services.s3.bodies import receive
+from penstock.services.s3.bodies import INLINE_BYTES, receive, take
 from penstock.services.s3.encryption import choice, opening
 from penstock.services.s3.encryption import headers as encryption_headers
 from penstock.services.s3.reading import (
@@ -44,6 +44,10 @@ SYSTEM_HEADERS = (
     "WebsiteRedirectLocation",
 )  # fmt: skip
 """Headers of an object that its writer sets and its readers get back."""
+_PLAIN = frozenset((
+    "Bucket", "Key", "Body", "ContentLength", "ContentMD5", "ChecksumAlgorithm", *checksums.MEMBERS, "ContentType", "Metadata",
+))  # fmt: skip
+"""Parameters of a write of which most have no other, so that these need not be asked for one by one."""
 DEFAULT_TYPE = "binary/octet-stream"
 _OVERRIDES = {
     "ResponseCacheControl": "CacheControl",
@@ -110,7 +114,9 @@ async def put_object(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
-    conditions.check_write_parameters(params)
+    plain = params.keys() <= _PLAIN
+    if not plain:
+        conditions.check_write_parameters(params)
     metadata = rules.metadata_of(params)
     directory = name.endswith(zones.ENDING)
     storage_class = rules.storage_class(params) if directory or "StorageClass" in params else ""
@@ -122,28 +128,33 @@ async def put_object(call: Call, params: Params) -> Result:
             return appended
     tags = await tagging.asked_for(call, params) if "Tagging" in params else []
     headers = system_headers(params)
-    streamed, seen = not isinstance(params.get("Body", b""), bytes), 0
+    source, seen, lock = params.get("Body", b""), 0, None
+    streamed = not isinstance(source, bytes)
     if streamed:
         seen = await call.store.transact(lambda txn: _may_write(txn, call, params), read_only=True)
-    lock = await locks.asked_for(call, params)
-    await acls.check_permission(call, params)
+    if not plain:
+        lock = await locks.asked_for(call, params)
+        await acls.check_permission(call, params)
     under = choice.usual(call, params) or await choice.choose(call, params)
-    received = await receive(call, params, under)
+    small = not streamed and len(source) <= INLINE_BYTES
+    received = take(params, source, under) if small else await receive(call, params, under)
     etag = under.etag(received.md5)
     record = ObjectRecord(
         etag, received.size, int(call.now * 1000), received.algorithm, checksums.FULL_OBJECT, storage_class,
-        received.checksum, crc=received.crc, headers=headers, metadata=metadata, tags=tags, encryption=under.record,
+        received.checksum, crc=received.crc, segments=received.segments, headers=headers, metadata=metadata, tags=tags,
+        encryption=under.record,
     )  # fmt: skip
 
     def body(txn: Transaction) -> str:
         bucket = require_bucket(txn, call, params)
         old = writing.current(txn, name, key)
-        conditions.check_write(params, old)
-        if streamed:
-            conditions.check_unchanged(params, old, seen)
-        record.segments = received.segments
+        if not plain:
+            conditions.check_write(params, old)
+            if streamed:
+                conditions.check_unchanged(params, old, seen)
         locks.put_on(call, bucket, record, lock)
-        acls.put_on(call, bucket, record, params)
+        if bucket.ownership or not plain:
+            acls.put_on(call, bucket, record, params)
         writing.replace(txn, call, bucket, name, key, old, record, received.inline)
         if bucket.has_notification:
             by_form = call.context is not None and call.context.get("s3:authType") == "POST"

@@ -82,8 +82,8 @@ def replace(
     if not adopted:
         for segment in new.segments:
             call.blobs.adopt(txn, segment[0])
-    if old is not None:
-        _release(txn, call.blobs, name, key, old, keep_body=inline is not None and old.order == new.order)
+    if old is not None and (inline is None or old.segments or old.far or old.order != new.order):
+        _release(txn, call.blobs, name, key, old)
     if len(new.segments) > NEAR or len(new.parts) > NEAR:
         set_large(txn, _extents_key(name, key, new), encode(Extents(new.segments, new.parts)))
         txn.set(keys.record(name, key), encode(msgspec.structs.replace(new, segments=[], parts=[], far=True)))
@@ -103,13 +103,13 @@ def _make_way(
     if bucket.versioning == versions.SUSPENDED:
         hidden = versions.take_null(txn, name, key)
         if hidden is not None and not hidden.marker:
-            _release(txn, call.blobs, name, key, hidden, keep_body=False)
+            _release(txn, call.blobs, name, key, hidden)
     return old
 
 
 def remove(txn: Transaction, call: Call, name: str, key: str, old: ObjectRecord) -> None:
     """Take the object away, of a bucket that never had versions."""
-    _release(txn, call.blobs, name, key, old, keep_body=False)
+    _release(txn, call.blobs, name, key, old)
     txn.clear(keys.record(name, key))
 
 
@@ -121,7 +121,7 @@ def mark_deleted(
     if old is not None:
         gone = _make_way(txn, call, bucket, name, key, old)
         if gone is not None:
-            _release(txn, call.blobs, name, key, gone, keep_body=False)
+            _release(txn, call.blobs, name, key, gone)
         txn.clear(keys.record(name, key))
     else:
         _make_way(txn, call, bucket, name, key, None)
@@ -136,7 +136,7 @@ def mark_deleted(
 def remove_version(txn: Transaction, call: Call, name: str, key: str, at: bytes, record: ObjectRecord) -> None:
     """Take one version away for good; the newest of the others becomes current if this one was. at: where its record is."""
     if not record.marker:
-        _release(txn, call.blobs, name, key, record, keep_body=False)
+        _release(txn, call.blobs, name, key, record)
     current_place = keys.record(name, key)
     if at == current_place:
         txn.clear(at)
@@ -147,11 +147,11 @@ def remove_version(txn: Transaction, call: Call, name: str, key: str, at: bytes,
         versions.promote(txn, name, key)
 
 
-def _release(txn: Transaction, blobs: Blobs, name: str, key: str, old: ObjectRecord, *, keep_body: bool) -> None:
+def _release(txn: Transaction, blobs: Blobs, name: str, key: str, old: ObjectRecord) -> None:
     if old.far or old.segments:
         for segment in extents(txn, name, key, old)[0]:
             blobs.release(txn, segment[0])
         if old.far:
             clear_large(txn, _extents_key(name, key, old))
-    elif not keep_body:
+    else:
         txn.clear(body_key(name, key, old))

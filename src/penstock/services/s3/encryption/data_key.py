@@ -35,4 +35,4 @@ class DataKey:
 
 def bound_to(bucket: str, key: str) -> bytes:
     """What an object's body is bound to."""
-    return b"%b/%b" % (bucket.encode(), key.encode())
+    return f"{bucket}/{key}".encode()
