@@ -130,6 +130,12 @@ class Store(Protocol):
         """
         ...
 
+    def known(self, key: bytes) -> bytes | None:
+        """What is durable at `key`, where the engine has it in memory for `Transaction.get_often`; else None, and it
+        takes a transaction to know. As good as a read-only transaction of its own, and costs next to nothing.
+        """
+        ...
+
     async def watch(self, key: bytes, timeout_s: float) -> None:
         """Return when `key` may have changed since the call, or after `timeout_s` of real time. May return early.
 

@@ -92,6 +92,10 @@ class FaultyStore:
             raise UnknownCommit("an injected loss of the connection; everything was written")
         return result
 
+    def known(self, key: bytes) -> bytes | None:
+        """See `Store.known`. Nothing is, so that every read can go wrong."""
+        return None
+
     async def watch(self, key: bytes, timeout_s: float) -> None:
         """See `Store.watch`."""
         await self.inner.watch(key, timeout_s)

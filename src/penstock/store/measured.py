@@ -18,6 +18,7 @@ class MeasuredStore:
     def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self.limits: Limits = store.limits
         self.inner = store
+        self.known = store.known
         self._telemetry = telemetry
         self._reads = _Tally()
         self._writes = _Tally()

@@ -38,6 +38,10 @@ class MemoryStore:
         self._apply(txn)
         return result
 
+    def known(self, key: bytes) -> bytes | None:
+        """See `Store.known`."""
+        return None if self.closed else self.data.get(key)
+
     async def watch(self, key: bytes, timeout_s: float) -> None:
         """See `Store.watch`."""
         await self._watchers.wait(key, timeout_s)

@@ -72,8 +72,20 @@ class OverlayTransaction:
         return self._merged(begin, end, limit, reverse)
 
     def set(self, key: bytes, value: bytes) -> None:
-        """See `Transaction.set`."""
-        self._admit(key, value)
+        """See `Transaction.set`. (`_admit` and what it is for in one: nothing else is called as often.)"""
+        size_bytes = len(key) + len(value)
+        if (
+            size_bytes > _KEY_BYTES  # or only the value is large
+            or type(key) is not bytes
+            or type(value) is not bytes
+            or key >= ENGINE_KEYS
+            or self.read_only
+            or not self.open
+        ):
+            self._check(key, value)
+        self.size_bytes = size_bytes = self.size_bytes + size_bytes
+        if size_bytes > _TRANSACTION_BYTES:
+            raise _too_large()
         self.writes[key] = value
 
     def clear(self, begin: bytes, end: bytes | None = None) -> None:
@@ -107,23 +119,13 @@ class OverlayTransaction:
 
     def _admit(self, key: bytes, value: bytes) -> None:
         """Check what every write must meet, and count its size."""
-        key_bytes, value_bytes = len(key), len(value)
-        if (
-            not self.open
-            or self.read_only
-            or type(key) is not bytes
-            or type(value) is not bytes
-            or key >= ENGINE_KEYS
-            or key_bytes > _KEY_BYTES
-            or value_bytes > _VALUE_BYTES
-        ):
-            self._refuse(key, value)
-        self.size_bytes += key_bytes + value_bytes
+        self._check(key, value)
+        self.size_bytes += len(key) + len(value)
         if self.size_bytes > _TRANSACTION_BYTES:
-            raise TransactionTooLarge(f"the transaction exceeds {_TRANSACTION_BYTES} bytes")
+            raise _too_large()
 
-    def _refuse(self, key: bytes, value: bytes) -> None:
-        """Raise what `_admit` has found."""
+    def _check(self, key: bytes, value: bytes) -> None:
+        """Raises StoreError, TransactionTooLarge or TypeError for a write that cannot be."""
         if not self.open:
             raise used_after_body()
         if self.read_only:
@@ -134,7 +136,8 @@ class OverlayTransaction:
             raise engine_key()
         if len(key) > _KEY_BYTES:
             raise TransactionTooLarge(f"a key of {len(key)} bytes; the limit is {_KEY_BYTES}")
-        raise TransactionTooLarge(f"a value of {len(value)} bytes; the limit is {_VALUE_BYTES}")
+        if len(value) > _VALUE_BYTES:
+            raise TransactionTooLarge(f"a value of {len(value)} bytes; the limit is {_VALUE_BYTES}")
 
     def _clear_range(self, begin: bytes, end: bytes) -> None:
         self._forget(begin, end)
@@ -178,6 +181,10 @@ class OverlayTransaction:
                 taken += 1
                 if taken == limit:
                     return
+
+
+def _too_large() -> TransactionTooLarge:
+    return TransactionTooLarge(f"the transaction exceeds {_TRANSACTION_BYTES} bytes")
 
 
 def used_after_body() -> StoreError:

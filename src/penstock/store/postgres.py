@@ -129,6 +129,10 @@ class PostgresStore:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._run, body, read_only)
 
+    def known(self, key: bytes) -> bytes | None:
+        """See `Store.known`. Nothing is: another node may write it."""
+        return None
+
     async def watch(self, key: bytes, timeout_s: float) -> None:
         """See `Store.watch`."""
         await self._watch.wait(key, timeout_s)

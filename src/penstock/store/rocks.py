@@ -188,6 +188,16 @@ class RocksStore:
             await self._synced(txn.barrier)
         return result
 
+    def known(self, key: bytes) -> bytes | None:
+        """See `Store.known`."""
+        value = self.hot.get(key)
+        if value is None or self.failed is not None:
+            return None
+        latest = self.open_round
+        if key in latest.keys or latest.ranges or self.syncing is not None:
+            return None  # it may rest on what is not synced
+        return value
+
     async def watch(self, key: bytes, timeout_s: float) -> None:
         """See `Store.watch`."""
         await self._watchers.wait(key, timeout_s)

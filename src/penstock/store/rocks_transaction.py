@@ -121,7 +121,9 @@ class RocksTransaction(OverlayTransaction):
         hot = self._store.hot
         value = hot.get(key)
         if value is not None and key not in self.writes and not self.cleared and self.open:
-            self._rest_on(key)
+            latest = self._open_round
+            if key in latest.keys or latest.ranges or self._syncing is not None:
+                self._rest_on(key)
             return value
         value = self.get(key)
         if value is not None and not self.writes and not self.cleared:

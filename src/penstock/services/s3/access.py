@@ -126,7 +126,10 @@ async def load_policy(call: Call, params: Params) -> str | None:
         found = get_bucket(txn, name)
         return found, get_policy(txn, name, found), get_grants(txn, name, found)
 
-    found, document, grants = await call.store.transact(body, read_only=True)
+    raw = call.store.known(keys.bucket(name))
+    found, document, grants = None if raw is None else records.decode_bucket(raw), None, None
+    if found is None or found.has_policy or found.ownership:
+        found, document, grants = await call.store.transact(body, read_only=True)
     call.seen = found
     log_lines.watch(call, params, found)
     if found is not None and found.zone:
