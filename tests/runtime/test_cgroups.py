@@ -34,7 +34,7 @@ def hierarchy(request: pytest.FixtureRequest) -> Path:
 def test_what_a_dead_server_left_is_killed_and_removed(hierarchy: Path) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    left = hierarchy / f"penstock-{secrets.token_hex(4)}-{gone.pid}-12345"
+    left = hierarchy / f"penstock-{secrets.token_hex(4)}-{cgroups._pid_namespace()}-{gone.pid}-12345"
     child = left / "environment"
     left.mkdir()
     child.mkdir()
@@ -57,6 +57,19 @@ def test_what_a_server_that_lives_has_is_let_alone(hierarchy: Path) -> None:
         assert own.exists()
     finally:
         assert cgroups._removed(own)
+
+
+def test_what_a_server_of_another_container_has_is_let_alone(hierarchy: Path) -> None:
+    """Its process ids say nothing here, where the hierarchy is shared."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    other = hierarchy / f"penstock-{secrets.token_hex(4)}-1-{gone.pid}-12345"
+    other.mkdir()
+    try:
+        cgroups._sweep(hierarchy)
+        assert other.exists()
+    finally:
+        assert cgroups._removed(other)
 
 
 def test_version_2_without_its_controllers_is_refused_and_another_way_is_found() -> None:

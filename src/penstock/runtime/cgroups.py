@@ -1,8 +1,9 @@
 """Limits on what an environment's processes use together: memory, number of processes, share of the CPU.
 
-One subtree a server, `penstock-<random>-<pid>-<start time>`, with one group an environment. Both cgroup versions; a host where
-neither can be written gives `NoGroups`, and the environment's own watch and rlimits are what is left. Subtrees of
-servers that died are removed when the next one starts.
+One subtree a server, `penstock-<random>-<pid namespace>-<pid>-<start time>`, with one group an environment. Both cgroup
+versions; a host where neither can be written gives `NoGroups`, and the environment's own watch and rlimits are what is left.
+Subtrees of servers that died are removed when the next one starts in the same namespace of process ids: elsewhere, as
+in another container that shares the hierarchy, nobody can tell who lives.
 """
 
 from __future__ import annotations
@@ -77,7 +78,15 @@ def open_groups() -> Groups:
 
 
 def _own_name() -> str:
-    return f"{_PREFIX}{secrets.token_hex(4)}-{os.getpid()}-{_start_time(os.getpid())}"
+    return f"{_PREFIX}{secrets.token_hex(4)}-{_pid_namespace()}-{os.getpid()}-{_start_time(os.getpid())}"
+
+
+def _pid_namespace() -> str:
+    """What tells this process's namespace of process ids from others; "0" where there are none."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "0"
 
 
 def _start_time(pid: int) -> str:
@@ -89,7 +98,7 @@ def _start_time(pid: int) -> str:
 
 
 def _sweep(parent: Path) -> None:
-    for left in parent.glob(_PREFIX + "*-*-*"):
+    for left in parent.glob(f"{_PREFIX}*-{_pid_namespace()}-*-*"):
         _, pid, began = left.name.rsplit("-", 2)
         if pid.isdigit() and _start_time(int(pid)) == began:
             continue
