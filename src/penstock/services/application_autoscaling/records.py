@@ -197,6 +197,7 @@ def target_arn(account: str, region: str, id: str) -> str:
 
 
 ANY_TARGET = "arn:{partition}:application-autoscaling:{region}:{account}:scalable-target/*"
+"""For the permission check of what names a target by its resource."""
 
 
 def conditions(_: Call, params: Params) -> dict[str, Any]:
@@ -205,6 +206,3 @@ def conditions(_: Call, params: Params) -> dict[str, Any]:
         "application-autoscaling:service-namespace": params.get("ServiceNamespace"),
         "application-autoscaling:scalable-dimension": params.get("ScalableDimension"),
     }
-
-
-"""For the permission check of what names a target by its resource."""
