@@ -84,7 +84,7 @@ def _own_name() -> str:
 def _pid_namespace() -> str:
     """What tells this process's namespace of process ids from others; "0" where there are none."""
     try:
-        return str(os.stat("/proc/self/ns/pid").st_ino)
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:
         return "0"
 
