@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.core.identity import ANONYMOUS, Credential, Principal, root
 from penstock.edge import post_policy, refusals, sigv2, sigv4
@@ -28,6 +29,8 @@ _ACCOUNT = re.compile(r"[0-9]{12}").fullmatch
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
+Found: TypeAlias = tuple[Principal, Proof | None, str]
+"""(principal, proof for a streamed payload, region)"""
 INSIDE = "169.254.76.1"
 """The peer's address of what a function's execution environment sends: link-local, as inside AWS's own."""
 
@@ -50,21 +53,25 @@ class Authenticator:
         self._key_id = settings.access_key_id
         self._secret = settings.secret_access_key
 
-    async def __call__(
-        self, request: Request, kind: Family, service: str, region: str
-    ) -> tuple[Principal, Proof | None, str]:
-        """(principal, proof for a streamed payload, region).
+    async def __call__(self, request: Request, kind: Family, service: str, region: str) -> Found:
+        """Who sent the request.
 
         service: the signing name that the scope must hold, "" for any. region: the one that the host names, "" for
         none; the request's region is the scope's. Raises AwsError in the family's own words.
         """
-        if kind is _S3 and (old := sigv2.read(request)) is not None:
-            principal, secret, owner = await self._key(request, kind, old.access_key_id, old.token)
-            bucket = read_host(request.headers.get("host", "")).bucket
-            sigv2.verify(old, request, secret, bucket, self._node.clock.host_now())
-            self._check_session(owner, old.token, kind)
-            return principal, None, region
-        claim = sigv4.read(request, kind)
+        found = self.begin(request, kind, service, region, None)
+        return found if isinstance(found, tuple) else await found
+
+    def begin(
+        self, request: Request, kind: Family, service: str, region: str, signed: sigv4.Header | None
+    ) -> Found | Coroutine[Any, Any, Found]:
+        """As a call, for the path of every request: at once, but for keys of the directory, which are to be awaited.
+
+        signed: the Authorization header, where it was read before.
+        """
+        if kind is _S3 and request.query and (old := sigv2.read(request)) is not None:
+            return self._presigned_before(request, old, kind, region)
+        claim = sigv4.read(request, kind, signed)
         if claim is None:
             return ANONYMOUS, None, region
         scope = claim.scope
@@ -72,17 +79,27 @@ class Authenticator:
             raise refusals.wrong_service(kind, scope.service, service)
         if region and scope.region != region:
             raise refusals.wrong_region(kind, scope.region, region)
-        credential = None
-        known = self._well_known(request, kind, scope.access_key_id)
-        if known is not None:
-            principal, secret = known, self._secret
-        else:
-            principal, secret, credential = await self._of_directory(kind, scope.access_key_id, claim.token)
+        principal = self._well_known(request, kind, scope.access_key_id)
+        if principal is None:
+            return self._by_directory(request, kind, claim)
+        sigv4.check_time(claim, self._node.clock.host_now(), kind)
+        return principal, sigv4.verify(claim, request, self._secret, kind), scope.region
+
+    async def _by_directory(self, request: Request, kind: Family, claim: sigv4.Claim) -> Found:
+        scope = claim.scope
+        principal, secret, credential = await self._of_directory(kind, scope.access_key_id, claim.token)
         sigv4.check_time(claim, self._node.clock.host_now(), kind)
         proof = sigv4.verify(claim, request, secret, kind)
-        if credential is not None:
-            self._check_session(credential, claim.token, kind)
+        self._check_session(credential, claim.token, kind)
         return principal, proof, scope.region
+
+    async def _presigned_before(self, request: Request, old: sigv2.Claim, kind: Family, region: str) -> Found:
+        """By a URL of signature version 2."""
+        principal, secret, owner = await self._key(request, kind, old.access_key_id, old.token)
+        bucket = read_host(request.headers.get("host", "")).bucket
+        sigv2.verify(old, request, secret, bucket, self._node.clock.host_now())
+        self._check_session(owner, old.token, kind)
+        return principal, None, region
 
     async def form(self, request: Request, fields: dict[str, str], region: str) -> tuple[Principal, str]:
         """(principal, region) of whoever signed the policy of an upload by form. Raises AwsError in S3's words."""

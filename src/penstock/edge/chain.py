@@ -149,7 +149,8 @@ class Chain:
             or len(request.body) > limit_bytes
         ):
             await self._collect(request, limit_bytes, kind, name)
-        principal, proof, region = await self._authenticate(request, kind, to.signing, to.region)
+        found = self._authenticate.begin(request, kind, to.signing, to.region, to.signed)
+        principal, proof, region = found if isinstance(found, tuple) else await found
         if coding is None:
             raise to.problem or AwsError("UnknownOperationException", "", 404)
         if (

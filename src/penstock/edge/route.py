@@ -14,6 +14,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import msgspec
+
 from penstock.core.web import Place
 from penstock.edge import sigv4
 from penstock.edge.origin import bare_host
@@ -38,8 +40,11 @@ _DOMAINS = (
 )  # fmt: skip
 
 
-class Route(NamedTuple):
-    """Where a request goes. Known before anything in it is verified."""
+class Route(msgspec.Struct, frozen=True, eq=False):
+    """Where a request goes. Known before anything in it is verified.
+
+    (A Struct because that is made in C: every request to S3 makes one.)
+    """
 
     service: str
     """botocore's name."""
@@ -53,6 +58,8 @@ class Route(NamedTuple):
     """The region that the host names, "" for none."""
     problem: AwsError | None = None
     """Why there is no operation."""
+    signed: sigv4.Header | None = None
+    """What the Authorization header says, where it was looked at."""
 
 
 class Host(NamedTuple):
@@ -88,22 +95,28 @@ def route(request: Request) -> Route:
         found = _by_path(request.path, host.region) if len(request.path) <= TARGET_BYTES else None
         if found is not None:
             return found
-    signed = sigv4.peek(request)
-    service = (models.by_signing_name(signed[0]) if signed else "") or host.service or _unsigned(request)
-    if signed and host.service and host.region and signed[0] != models.S3_EXPRESS:
+    signing, signed = sigv4.peek(request)
+    service = (models.by_signing_name(signing) if signing else "") or host.service or _unsigned(request)
+    if signing and host.service and host.region and signing != models.S3_EXPRESS:
         # A regional endpoint's own name: what is signed for another service is that endpoint's to refuse.
-        service = service if models.service(host.service).signing_name == signed[0] else host.service
+        service = service if models.service(host.service).signing_name == signing else host.service
     if target is not None and service != "s3":
         problem = AwsError("UnknownOperationException", "", 400)
         return _to(service, "", "json", host.region, {}, problem)
-    protocols = models.service(service).protocols
-    for protocol in protocols:
-        if protocol == "rest-xml" or protocol == "rest-json":
-            return _rest(request, service, protocol, host)
-        if protocol == "query":
-            return _query(request, service, host)
+    protocol = _protocol(service)
+    if protocol == "query":
+        return _query(request, service, host)
+    if protocol == "rest-xml" or protocol == "rest-json":
+        return _rest(request, service, protocol, host, signing, signed)
     problem = AwsError("UnknownOperationException", "", 404)
-    return _to(service, "", protocols[0], host.region, {}, problem)
+    return _to(service, "", protocol, host.region, {}, problem)
+
+
+@functools.cache
+def _protocol(service: str) -> str:
+    """The first of a service's protocols that needs no X-Amz-Target; where it has none, its first."""
+    protocols = models.service(service).protocols
+    return next((p for p in protocols if p in ("rest-xml", "rest-json", "query")), protocols[0])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -133,7 +146,9 @@ def _by_path(path: str, region: str) -> Route | None:
     return _to(service, operation, "smithy-rpc-v2-cbor", region, {})
 
 
-def _rest(request: Request, service: str, protocol: str, host: Host) -> Route:
+def _rest(
+    request: Request, service: str, protocol: str, host: Host, signing: str, signed: sigv4.Header | None
+) -> Route:
     path = request.path
     region = host.region
     if service == "s3" and host.bucket:
@@ -143,10 +158,11 @@ def _rest(request: Request, service: str, protocol: str, host: Host) -> Route:
     except AwsError as error:
         return _to(service, "", protocol, region, {}, error)
     if found is not None:
-        operation = found[0]
-        if operation == "ListBuckets" and (signed := sigv4.peek(request)) and signed[0] == models.S3_EXPRESS:
+        operation, labels = found
+        if operation == "ListBuckets" and signing == models.S3_EXPRESS:
             operation = "ListDirectoryBuckets"  # the same request; only the signing name tells them apart
-        return _to(service, operation, protocol, region, found[1])
+        kind, name = _spoken(service, protocol)
+        return Route(service, operation, protocol, kind, name, labels, region, None, signed)
     if service == "s3" and request.method == "POST" and path.count("/", 1) <= path.endswith("/") and not request.query:
         problem = AwsError(
             "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412,

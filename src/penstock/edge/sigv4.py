@@ -15,7 +15,8 @@ import operator
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from itertools import filterfalse
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -34,7 +35,8 @@ STREAMING_SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 STREAMING_UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 STREAMING = frozenset({STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER})
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-_HEX = "0123456789abcdefABCDEF"
+_WORDS = STREAMING | {UNSIGNED}
+_HASH = re.compile("[0-9a-fA-F]{64}").fullmatch
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*").fullmatch
 _UNRESERVED = "-._~"
 _DAY = re.compile("[0-9]{8}").fullmatch
@@ -85,25 +87,36 @@ class Proof(msgspec.Struct, eq=False):
     scope: str
     signature: str
     payload: str
-    """What stands for the payload: a hash, UNSIGNED-PAYLOAD or one of STREAMING-…; "" where the body was hashed."""
+    """What stands for the payload: a hash, UNSIGNED-PAYLOAD or one of STREAMING-…; "" where the body is what was signed."""
 
 
-def peek(request: Request) -> tuple[str, str] | None:
-    """(service, region) that the credential scope names, without checking anything; None for an unsigned request."""
+Header: TypeAlias = tuple[Scope | str, str]
+"""(scope, or why there is none; signature) of an Authorization header. Nothing of it is verified."""
+
+
+def peek(request: Request) -> tuple[str, Header | None]:
+    """(the service that the credential scope names, the Authorization header as far as it was read).
+
+    Nothing is checked; the service is "" for an unsigned request.
+    """
     header = request.headers.get("authorization")
     if header is not None:
-        scope, _ = _read_header(header)
-        return (scope.service, scope.region) if isinstance(scope, Scope) else None
+        read = read_header(header)
+        scope = read[0]
+        return (scope.service if type(scope) is Scope else ""), read
     if "X-Amz-Credential=" in request.query:
         for name, value in query_pairs(request.query):
             if name == "X-Amz-Credential":
                 parts = value.split("/")
-                return (parts[-2], parts[-3]) if len(parts) >= 5 else None
-    return None
+                return (parts[-2] if len(parts) >= 5 else ""), None
+    return "", None
 
 
-def read(request: Request, kind: Family) -> Claim | None:
-    """The request's claim; None where it makes none. Raises AwsError for one that cannot be read."""
+def read(request: Request, kind: Family, peeked: Header | None = None) -> Claim | None:
+    """The request's claim; None where it makes none. Raises AwsError for one that cannot be read.
+
+    peeked: what `peek` has made of the header.
+    """
     headers, query = request.headers, request.query
     header = headers.get("authorization")
     in_query = bool(query) and ("X-Amz-Algorithm=" in query or "X-Amz-Signature=" in query)
@@ -115,8 +128,8 @@ def read(request: Request, kind: Family) -> Claim | None:
         raise refusals.two_mechanisms()
     if not header.startswith(ALGORITHM + " "):
         raise refusals.unsupported_algorithm(kind, header)
-    scope, signature = _read_header(header)
-    if not isinstance(scope, Scope):
+    scope, signature = peeked or read_header(header)
+    if type(scope) is not Scope:
         raise refusals.incomplete(kind, scope, header)
     date = headers.get("x-amz-date") or headers.get("date", "")
     found = _timestamp(date)
@@ -200,7 +213,7 @@ def verify(claim: Claim, request: Request, secret: str, kind: Family) -> Proof:
     presigned = claim.expires_s >= 0
     if "host" not in signed:
         _refuse_unsigned(request, signed, presigned, kind)
-    for name in headers.keys() - signed:  # few: clients sign most of what they send
+    for name in filterfalse(signed.__contains__, headers):  # few: clients sign most of what they send
         if name[:6] == "x-amz-":
             _refuse_unsigned(request, signed, presigned, kind)
             break
@@ -213,10 +226,11 @@ def verify(claim: Claim, request: Request, secret: str, kind: Family) -> Proof:
         if not _signed_without_token(claim, request, payload, kind, signer):
             raise refusals.mismatch(kind, scope.access_key_id, given, to_sign, canonical)
         expected = given
-    if stands_for_body and request.stream is None and _is_hash(payload):
-        computed = _sha256(request.body).hexdigest()
-        if not hmac.compare_digest(computed, payload.lower()):
+    if stands_for_body and request.stream is None and payload not in _WORDS:
+        computed = _sha256(request.body).hexdigest() if request.body else EMPTY_SHA256
+        if payload != computed and payload.lower() != computed:
             raise refusals.payload_differs(kind, payload, computed)
+        stands_for_body = False
     return Proof(signer.key, claim.amz_date, signer.scope, expected, payload if stands_for_body else "")
 
 
@@ -273,15 +287,11 @@ def _harmless(unsigned: list[str], presigned: bool, kind: Family) -> bool:
     return allowed.issuperset(unsigned)
 
 
-def _is_hash(text: str) -> bool:
-    return len(text) == 64 and not text.strip(_HEX)
-
-
 def _payload(request: Request, kind: Family, presigned: bool) -> tuple[str, bool]:
     """What the canonical request holds for the payload, and whether that is the client's word (to be held to it)."""
     said = request.headers.get("x-amz-content-sha256")
     if kind is not _S3:
-        if said is not None and _is_hash(said):
+        if said is not None and _HASH(said):
             return said, True
         # Elsewhere a payload is always signed: a word in place of the hash fails the comparison of signatures.
         return (_sha256(request.body).hexdigest() if request.body else EMPTY_SHA256), False
@@ -289,7 +299,7 @@ def _payload(request: Request, kind: Family, presigned: bool) -> tuple[str, bool
         if not presigned:
             raise refusals.payload_hash_missing()
         said = dict(query_pairs(request.query)).get("X-Amz-Content-Sha256", UNSIGNED)
-    if said != UNSIGNED and said not in STREAMING and not _is_hash(said):
+    if not _HASH(said) and said not in _WORDS:
         raise refusals.payload_hash_unreadable(said)
     return said, True
 
@@ -432,11 +442,11 @@ def _read_scope(before: str) -> Scope | str:
     return _scope(before) if len(before) <= _REMEMBERED_BYTES else _scope.__wrapped__(before)
 
 
-def _read_header(header: str) -> tuple[Scope | str, str]:
-    """(scope, or why there is none; signature) of an Authorization header."""
+def read_header(header: str) -> Header:
+    """Read an Authorization header."""
     before, _, signature = header.rpartition("Signature=")
     scope = _read_scope(before)
-    if isinstance(scope, Scope):
+    if type(scope) is Scope:
         return scope, signature
     # The parts may stand in any order: look again with the signature last.
     parts = [part.strip() for part in header.removeprefix(ALGORITHM).split(",")]

@@ -40,20 +40,27 @@ class _Candidate:
 
 
 class _End:
-    """The operations of one method and path, the most demanding first; `bare`: those that ask for no query."""
+    """The operations of one method and path, the most demanding first; `bare`: those that ask for no query.
 
-    __slots__ = ("all", "bare")
+    `plain`: the one that asks for nothing, where no bare one asks for headers.
+    """
+
+    __slots__ = ("all", "bare", "plain")
 
     def __init__(self) -> None:
         self.all: list[_Candidate] = []
         self.bare: list[_Candidate] = []
+        self.plain: _Candidate | None = None
 
     def sort(self) -> None:
         """Of equals the one that is not deprecated, then the shorter name: ListBuckets before ListDirectoryBuckets."""
         self.all.sort(key=lambda c: (-c.weight, c.deprecated, len(c.name), c.name))
         self.bare = [c for c in self.all if not c.literals and not c.params]
+        self.plain = self.bare[0] if self.bare and not self.bare[0].headers else None
 
     def choose(self, query: str, headers: Mapping[str, str]) -> _Candidate | None:
+        if not query and self.plain is not None:
+            return self.plain
         given = dict(querystring.parse(query)) if query else {}
         for candidate in self.all if query else self.bare:
             if candidate.fits(given, headers):
@@ -84,10 +91,9 @@ def match(
 
     `path` and `query` are as sent. Raises AwsError InvalidURI for a label that is not UTF-8.
     """
-    model = models.service(service)
     if service == "s3":
-        return _match_s3(_tree(model), method, path, query, headers)
-    return match_in(model, method, path, query, headers)
+        return _match_s3(_tree(models.service(service)), method, path, query, headers)
+    return match_in(models.service(service), method, path, query, headers)
 
 
 def match_in(
@@ -119,13 +125,15 @@ def _match_s3(
     elif key:
         assert root.any is not None
         end, known = root.any.greedy.get(method), root.any.subresources[1]
-        labels = {"Bucket": _label(bucket), "Key": _label(key)}
+        labels = {"Bucket": bucket, "Key": key}
     elif method == "POST" and bucket == "WriteGetObjectResponse":
         return "WriteGetObjectResponse", {}
     else:
         assert root.any is not None
         end, known = root.any.ends.get(method), root.any.subresources[0]
-        labels = {"Bucket": _label(bucket)}
+        labels = {"Bucket": bucket}
+    if "%" in path or not path.isascii():
+        labels = {name: _label(value) for name, value in labels.items()}
     chosen = end.choose(query, headers) if end else None
     if chosen is None or (
         query and known and not chosen.literals and any(name in known for name, _ in querystring.parse(query))
