@@ -103,7 +103,7 @@ def peek(request: Request) -> tuple[str, Header | None]:
     if header is not None:
         read = read_header(header)
         scope = read[0]
-        return (scope.service if type(scope) is Scope else ""), read
+        return ("" if isinstance(scope, str) else scope.service), read
     if "X-Amz-Credential=" in request.query:
         for name, value in query_pairs(request.query):
             if name == "X-Amz-Credential":
@@ -129,7 +129,7 @@ def read(request: Request, kind: Family, peeked: Header | None = None) -> Claim 
     if not header.startswith(ALGORITHM + " "):
         raise refusals.unsupported_algorithm(kind, header)
     scope, signature = peeked or read_header(header)
-    if type(scope) is not Scope:
+    if isinstance(scope, str):
         raise refusals.incomplete(kind, scope, header)
     date = headers.get("x-amz-date") or headers.get("date", "")
     found = _timestamp(date)
