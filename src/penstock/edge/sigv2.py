@@ -11,6 +11,7 @@ import hmac
 import time
 from typing import NamedTuple
 
+from penstock.edge import refusals
 from penstock.edge.refusals import MISMATCH
 from penstock.edge.sigv4 import query_pairs
 from penstock.wire.errors import AwsError
@@ -43,6 +44,8 @@ def read(request: Request) -> Claim | None:
     given = dict(query_pairs(request.query))
     if "AWSAccessKeyId" not in given:
         return None
+    if "authorization" in request.headers:
+        raise refusals.two_mechanisms()
     expires = given.get("Expires", "")
     if not given.get("Signature") or not expires:
         raise AwsError(

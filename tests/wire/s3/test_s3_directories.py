@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 from uuid import uuid4
@@ -164,3 +165,39 @@ def test_conditions_of_deletes(s3: Any, bucket: str) -> None:
     assert error["Code"] == "PreconditionFailed"
     s3.delete_object(Bucket=bucket, Key="k", IfMatchSize=3, IfMatchLastModifiedTime=at)
     assert code_of(s3.head_object, Bucket=bucket, Key="k") == "404"
+
+
+def test_other_accounts_need_the_buckets_policy(server: Served, s3: Any, bucket: str) -> None:
+    other = client(server, key="111111111111", secret="test")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"mine")
+    for call, params in (
+        (other.create_session, {}), (other.put_object, {"Key": "k", "Body": b"x"}), (other.get_object, {"Key": "k"}),
+        (other.list_objects_v2, {}), (other.delete_object, {"Key": "k"}), (other.delete_bucket, {}),
+        (other.get_bucket_policy, {}), (other.head_bucket, {}),
+    ):  # fmt: skip
+        assert code_of(call, Bucket=bucket, **params) in ("AccessDenied", "403")
+    arn = f"arn:aws:s3express:us-east-1:000000000000:bucket/{bucket}"
+    statement = {
+        "Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "s3express:CreateSession", "Resource": arn,
+    }  # fmt: skip
+    for wrong in ({"Action": "s3:GetObject"}, {"Resource": f"arn:aws:s3:::{bucket}"}, {"Resource": f"{arn}x"}):
+        policy = {"Version": "2012-10-17", "Statement": [{**statement, **wrong}]}
+        assert code_of(s3.put_bucket_policy, Bucket=bucket, Policy=json.dumps(policy)) == "MalformedPolicy"
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == policy
+    other.put_object(Bucket=bucket, Key="theirs", Body=b"theirs")
+    assert other.get_object(Bucket=bucket, Key="k")["Body"].read() == b"mine"
+    assert code_of(other.delete_bucket, Bucket=bucket) == "AccessDenied"
+    s3.delete_bucket_policy(Bucket=bucket)
+    late = client(server, key="111111111111", secret="test")
+    assert code_of(late.get_object, Bucket=bucket, Key="k") == "AccessDenied"
+
+
+def test_aborting_what_was_begun_then(s3: Any, bucket: str) -> None:
+    upload = {"Bucket": bucket, "Key": "m", "UploadId": s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]}
+    begun = s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]
+    before = begun - datetime.timedelta(seconds=1)
+    assert code_of(s3.abort_multipart_upload, **upload, IfMatchInitiatedTime=before) == "PreconditionFailed"
+    s3.abort_multipart_upload(**upload, IfMatchInitiatedTime=begun)
+    assert code_of(s3.list_parts, **upload) == "NoSuchUpload"

@@ -216,3 +216,47 @@ def test_a_subresource_that_a_method_has_not_is_not_the_object(server: Served) -
         S3SigV4QueryAuth(Credentials("test", "test"), "s3", "us-east-1", expires=60).add_auth(request)
         assert status_of(Request(str(request.url), data=b"" if method == "PUT" else None, method=method)) == 405, query
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
+
+
+def test_nobody_begins_uploads_or_copies(mine: Any, anonymous: Any, public: str) -> None:
+    """Whatever a policy allows them, who has not signed may neither, as on AWS."""
+    both = [f"arn:aws:s3:::{public}", f"arn:aws:s3:::{public}/*"]
+    everything = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": both}
+    mine.put_bucket_policy(Bucket=public, Policy=json.dumps({"Version": "2012-10-17", "Statement": [everything]}))
+    anonymous.put_object(Bucket=public, Key="k", Body=b"x")
+    upload = {
+        "Bucket": public,
+        "Key": "m",
+        "UploadId": mine.create_multipart_upload(Bucket=public, Key="m")["UploadId"],
+    }
+    for call, params, what in (
+        (anonymous.create_multipart_upload, {"Bucket": public, "Key": "m"}, "initiate multipart uploads"),
+        (anonymous.copy_object, {"Bucket": public, "Key": "c", "CopySource": f"{public}/k"}, "copy objects"),
+        (anonymous.upload_part_copy, {**upload, "PartNumber": 1, "CopySource": f"{public}/k"}, "copy objects"),
+    ):
+        with pytest.raises(ClientError, match=f"Anonymous users cannot {what}.  Please authenticate."):
+            call(**params)
+
+
+def test_a_policy_is_its_buckets_owners(mine: Any, other: Any) -> None:
+    name = f"policy-{uuid4().hex}"
+    mine.create_bucket(Bucket=name)
+    shared = {
+        "Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": ["s3:*BucketPolicy"], "Resource": f"arn:aws:s3:::{name}"
+    }  # fmt: skip
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [shared]})
+    assert code_of(other.get_bucket_policy, Bucket=name) == "AccessDenied"
+    mine.put_bucket_policy(Bucket=name, Policy=policy)
+    for call, params in (
+        (other.get_bucket_policy, {}), (other.put_bucket_policy, {"Policy": policy}), (other.delete_bucket_policy, {}),
+    ):  # fmt: skip
+        assert code_of(call, Bucket=name, **params) == "MethodNotAllowed"
+
+
+def test_only_one_way_to_authenticate(server: Served, mine: Any, public: str) -> None:
+    mine.put_object(Bucket=public, Key="k", Body=b"x")
+    for version in ("s3", "s3v4"):
+        signer = server.client("s3", access_key=MINE, signature_version=version)
+        url = signer.generate_presigned_url("get_object", Params={"Bucket": public, "Key": "k"})
+        assert status_of(Request(url)) == 200
+        assert status_of(Request(url, headers={"Authorization": "AWS4-HMAC-SHA256 Credential=x"})) == 400

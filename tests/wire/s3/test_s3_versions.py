@@ -82,3 +82,24 @@ def test_a_policy_may_speak_of_versions(server: Served, s3: Any, bucket: str) ->
         reader.get_object(Bucket=bucket, Key="k", VersionId=new)
     with pytest.raises(ClientError, match="s3:DeleteObjectVersion"):
         reader.delete_object(Bucket=bucket, Key="k", VersionId=old)
+
+
+def test_a_marker_is_no_source_of_a_copy(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1")
+    marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    source = {"Bucket": bucket, "Key": "k", "VersionId": marker}
+    with pytest.raises(
+        ClientError, match="InvalidRequest.*may not specifically refer to a delete marker by version id"
+    ):
+        s3.copy_object(Bucket=bucket, Key="c", CopySource=source)
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.copy_object(Bucket=bucket, Key="c", CopySource={"Bucket": bucket, "Key": "k"})
+
+
+def test_listings_may_ask_for_restore_status(s3: Any, bucket: str) -> None:
+    """Only what is archived has one, and nothing is."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1")
+    asked = {"Bucket": bucket, "OptionalObjectAttributes": ["RestoreStatus"]}
+    assert [item["Key"] for item in s3.list_objects_v2(**asked)["Contents"]] == ["k"]
+    assert [item["Key"] for item in s3.list_objects(**asked)["Contents"]] == ["k"]
+    assert [item["Key"] for item in s3.list_object_versions(**asked)["Versions"]] == ["k"]

@@ -49,7 +49,8 @@ async def authorize(call: Call, params: Params) -> None:
     if operation.policy is not None:
         document = await operation.policy(call, params)
         required = document is not None and isinstance(document, RequiredPolicy)
-        if is_own_root and not restricted and (document is None or required) and principal.account == call.account:
+        is_own_root = is_own_root and principal.account == call.account  # the loader may have found another owner
+        if is_own_root and not restricted and (document is None or required):
             return
         policy = _as_text(document, "the resource's policy")
     action = operation.action if operation.action_of is None else operation.action_of(params)

@@ -257,12 +257,15 @@ async def list_buckets(call: Call, params: Params) -> Result:
 
 def _token(text: str) -> bytes:
     try:
-        return base64.urlsafe_b64decode(text)
+        name = base64.urlsafe_b64decode(text)
     except (binascii.Error, ValueError):
+        name = b""
+    if not name:
         raise AwsError(
             "InvalidArgument", "The continuation token provided is incorrect", 400,
             members={"ArgumentName": "continuation-token"},
-        ) from None  # fmt: skip
+        )  # fmt: skip
+    return name
 
 
 @operation("s3:HeadBucket", action="s3:ListBucket", resource=BUCKET_ARN, policy=load_policy)

@@ -129,6 +129,16 @@ def check_delete(params: Params, record: Listed | None, *, directory: bool) -> N
         raise failed("If-Match")
 
 
+def check_abort(params: Params, upload: Upload, *, directory: bool) -> None:
+    """The moment at which the upload to be aborted was begun. Raises AwsError PreconditionFailed, NotImplemented."""
+    if "IfMatchInitiatedTime" not in params:
+        return
+    if not directory:
+        raise not_implemented("IfMatchInitiatedTime, which AWS has for directory buckets only")
+    if int(params["IfMatchInitiatedTime"]) != upload.initiated_ms // 1000:
+        raise failed("x-amz-if-match-initiated-time")
+
+
 def _matches(header: str, etag: str) -> bool:
     for item in header.split(","):
         candidate = item.strip().removeprefix("W/").strip('"')

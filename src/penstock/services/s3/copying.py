@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 
 from penstock.blobs.checksums import Running, encode, running
 from penstock.core.call import Call
+from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import acls, checksums, conditions, events, locks, reading, rules, versions, writing
 from penstock.services.s3.access import OBJECT_ARN, load_policy, may, require_bucket
@@ -80,12 +81,20 @@ def parse_source(text: str) -> Params:
 
 async def find_source(call: Call, params: Params) -> Source:
     """The object to copy from, which the caller may read and whose conditions hold. Raises AwsError."""
+    if call.principal.kind is Kind.ANONYMOUS:
+        raise AwsError("AccessDenied", "Anonymous users cannot copy objects.  Please authenticate.", 403)
     source = parse_source(params["CopySource"])
     source.update((own, params[name]) for name, own in customer_keys.OF_SOURCE.items() if name in params)
     if "ExpectedSourceBucketOwner" in params:
         source["ExpectedBucketOwner"] = params["ExpectedSourceBucketOwner"]
     as_reader = await may(call, "GetObject", source, reading.load_policy_and_object)
-    found = await reading.find_object(as_reader, source)
+    try:
+        found = await reading.find_object(as_reader, source)
+    except AwsError as error:
+        if error.code != "MethodNotAllowed":
+            raise
+        why = "The source of a copy request may not specifically refer to a delete marker by version id."
+        raise AwsError("InvalidRequest", why, 400) from None
     opening.check(as_reader, source, found.record.encryption)
     conditions.check_copy_source(params, found.record, call.now)
     return Source(as_reader, source, found)

@@ -24,6 +24,8 @@ from penstock.wire.errors import AwsError
 from penstock.wire.listed_objects import ListedObjects
 
 PAGE = 1000
+NO_RESTORES: dict[str, tuple[Any, ...]] = {"OptionalObjectAttributes": ([], ["RestoreStatus"])}
+"""RestoreStatus may be asked for, as Mountpoint does with every listing: only archived objects have one."""
 LAST = b"\xff"
 """No UTF-8 text begins with this byte."""
 
@@ -173,7 +175,7 @@ def _owner_or(usual: str) -> Callable[[Listed], str]:
     resource=BUCKET_ARN,
     policy=load_policy,
     conditions=list_conditions,
-    unsupported={"OptionalObjectAttributes": ([],)},
+    unsupported=NO_RESTORES,
 )
 async def list_objects(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html"""
@@ -205,7 +207,7 @@ async def list_objects(call: Call, params: Params) -> Result:
     resource=BUCKET_ARN,
     policy=load_policy,
     conditions=list_conditions,
-    unsupported={"OptionalObjectAttributes": ([],)},
+    unsupported=NO_RESTORES,
 )
 async def list_objects_v2(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""

@@ -16,7 +16,7 @@ from penstock.core.authz.document import PolicyError
 from penstock.core.authz.validate import Purpose, validate
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import keys
+from penstock.services.s3 import keys, zones
 from penstock.services.s3.access import BUCKET_ARN, load_policy, load_policy_but_for_root, require_bucket
 from penstock.services.s3.records import BLOCK_PUBLIC_POLICY, NO_BLOCK, Bucket, encode
 from penstock.services.s3.rules import POLICY_BYTES
@@ -24,6 +24,7 @@ from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+_METHODS = {"Put": "PUT", "Get": "GET", "Del": "DELETE"}
 _RESTRICTING_KEYS = frozenset(
     {
         "aws:sourceip", "aws:sourcearn", "aws:sourcevpc", "aws:sourcevpce", "aws:sourceaccount", "aws:sourceowner",
@@ -54,7 +55,8 @@ def check_policy(text: str, bucket: str) -> dict[str, Any]:
         if statement["Effect"] == "Allow" and "NotPrincipal" in statement:
             raise _malformed("Allow with NotPrincipal is not allowed.")
         actions = _texts(statement.get("Action", statement.get("NotAction")))
-        if not all(action == "*" or action.lower().startswith("s3:") for action in actions):
+        service = "s3express:" if zones.zone_of(bucket) else "s3:"
+        if not all(action == "*" or action.lower().startswith(service) for action in actions):
             raise _malformed("Policy has invalid action")
         resources = _texts(statement.get("Resource", statement.get("NotResource")))
         if not resources:
@@ -66,8 +68,13 @@ def check_policy(text: str, bucket: str) -> dict[str, Any]:
 
 def _is_about(resource: str, bucket: str) -> bool:
     """Whether a resource of a policy can be this bucket or something in it."""
-    name = resource.removeprefix("arn:aws:s3:::").partition("/")[0]
-    return resource == "*" or (resource.startswith("arn:aws:s3:::") and fnmatchcase(bucket, name.replace("[", "[[]")))
+    if zones.zone_of(bucket):  # arn:aws:s3express:REGION:ACCOUNT:bucket/NAME
+        service, _, name = resource.partition(":bucket/")
+        rightly = service.startswith("arn:aws:s3express:")
+    else:
+        name = resource.removeprefix("arn:aws:s3:::").partition("/")[0]
+        rightly = resource.startswith("arn:aws:s3:::")
+    return resource == "*" or (rightly and fnmatchcase(bucket, name.replace("[", "[[]")))
 
 
 def is_public(policy: Mapping[str, Any]) -> bool:
@@ -114,19 +121,28 @@ def _update(txn: Transaction, name: str, bucket: Bucket, **changes: Any) -> None
     txn.set(keys.bucket(name), encode(msgspec.structs.replace(bucket, **changes)))
 
 
+def _check_owner(call: Call) -> None:
+    """Who may, but is of another account than the bucket, may not after all. Raises AwsError MethodNotAllowed."""
+    if call.principal.account != call.account:
+        raise AwsError(
+            "MethodNotAllowed", "The specified method is not allowed against this resource.", 405,
+            members={"Method": _METHODS[call.operation.name[:3]], "ResourceType": "BUCKETPOLICY"},
+        )  # fmt: skip
+
+
 @operation("s3:PutBucketPolicy", resource=BUCKET_ARN, policy=load_policy_but_for_root)
 async def put_bucket_policy(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html
 
     A policy under which its author could not change it again is refused, unless that is confirmed.
     """
+    _check_owner(call)
     name, text = params["Bucket"], params.get("Policy", "")
     bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
     check_policy(text, name)
     if not params.get("ConfirmRemoveSelfBucketAccess"):
-        await require(
-            call, params, "s3:PutBucketPolicy", f"arn:aws:s3:::{name}", owner=bucket.account, policy=text
-        )  # fmt: skip
+        action, arn = call.instead or ("s3:PutBucketPolicy", f"arn:aws:s3:::{name}")
+        await require(call, params, action, arn, owner=bucket.account, policy=text)
 
     def body(txn: Transaction) -> None:
         bucket = require_bucket(txn, call, params)
@@ -149,6 +165,7 @@ async def put_bucket_policy(call: Call, params: Params) -> Result:
 @operation("s3:GetBucketPolicy", resource=BUCKET_ARN, policy=load_policy_but_for_root)
 async def get_bucket_policy(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicy.html"""
+    _check_owner(call)
     return {"Policy": (await _stored_policy(call, params)).decode()}
 
 
@@ -174,6 +191,7 @@ async def _stored_policy(call: Call, params: Params) -> bytes:
 @operation("s3:DeleteBucketPolicy", resource=BUCKET_ARN, policy=load_policy_but_for_root)
 async def delete_bucket_policy(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucketPolicy.html"""
+    _check_owner(call)
 
     def body(txn: Transaction) -> None:
         bucket = require_bucket(txn, call, params)

@@ -8,7 +8,7 @@ from typing import Any
 from penstock.core.call import Call
 from penstock.core.identity import Kind
 from penstock.core.operation import Params, Result, operation
-from penstock.services.s3 import acls, checksums, keys, locks, rules, tagging
+from penstock.services.s3 import acls, checksums, conditions, keys, locks, rules, tagging
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, owner, require_bucket
 from penstock.services.s3.encryption import choice
 from penstock.services.s3.encryption import headers as encryption_headers
@@ -53,6 +53,9 @@ def require_upload(txn: Transaction, params: Params) -> Upload:
 )
 async def create_multipart_upload(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html"""
+    if call.principal.kind is Kind.ANONYMOUS:
+        why = "Anonymous users cannot initiate multipart uploads.  Please authenticate."
+        raise AwsError("AccessDenied", why, 403)
     name, key = params["Bucket"], params["Key"]
     rules.check_key(key)
     metadata = rules.metadata_of(params)
@@ -104,14 +107,14 @@ async def load_policy_of_initiator(call: Call, params: Params) -> str | None:
     "s3:AbortMultipartUpload",
     resource=OBJECT_ARN,
     policy=load_policy_of_initiator,
-    unsupported={"IfMatchInitiatedTime": ()},
 )
 async def abort_multipart_upload(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
 
     def body(txn: Transaction) -> None:
-        require_bucket(txn, call, params)
-        require_upload(txn, params)
+        bucket = require_bucket(txn, call, params)
+        upload = require_upload(txn, params)
+        conditions.check_abort(params, upload, directory=bool(bucket.zone))
         forget_upload(txn, call, params["Bucket"], params["Key"], params["UploadId"])
 
     await call.store.transact(body)

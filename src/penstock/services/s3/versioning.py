@@ -11,7 +11,7 @@ from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
 from penstock.services.s3 import keys, versions
 from penstock.services.s3.access import BUCKET_ARN, load_policy, owner, require_bucket
-from penstock.services.s3.listing import after, encoder, list_conditions, page_size
+from penstock.services.s3.listing import NO_RESTORES, after, encoder, list_conditions, page_size
 from penstock.services.s3.records import ObjectRecord, decode_object, encode
 from penstock.store.api import Transaction
 from penstock.store.tuples import prefix_end
@@ -155,7 +155,7 @@ def _begin(txn: Transaction, params: Params) -> tuple[bytes, int]:
     resource=BUCKET_ARN,
     policy=load_policy,
     conditions=list_conditions,
-    unsupported={"OptionalObjectAttributes": ([],)},
+    unsupported=NO_RESTORES,
 )
 async def list_object_versions(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
