@@ -88,9 +88,7 @@ def test_a_marker_is_no_source_of_a_copy(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"1")
     marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
     source = {"Bucket": bucket, "Key": "k", "VersionId": marker}
-    with pytest.raises(
-        ClientError, match="InvalidRequest.*may not specifically refer to a delete marker by version id"
-    ):
+    with pytest.raises(ClientError, match="may not specifically refer to a delete marker by version id"):
         s3.copy_object(Bucket=bucket, Key="c", CopySource=source)
     with pytest.raises(ClientError, match="NoSuchKey"):
         s3.copy_object(Bucket=bucket, Key="c", CopySource={"Bucket": bucket, "Key": "k"})
