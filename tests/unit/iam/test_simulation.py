@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -143,3 +144,30 @@ async def test_the_whole_account_reads_back_in_pages(ask: Ask) -> None:
     assert [p["PolicyName"] for p in seen["Policies"]] == ["p", "ReadOnlyAccess"]
     only = await ask("iam:GetAccountAuthorizationDetails", Filter=["Role"])
     assert (len(only["RoleDetailList"]), only["UserDetailList"]) == (1, [])
+
+
+async def test_others_go_on_while_much_is_simulated(ask: Ask) -> None:
+    """A request may ask for thousands of decisions, each over all that its 4 MB of policies say."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    try:
+        answer = await ask(
+            "iam:SimulateCustomPolicy", PolicyInputList=[policy({"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"})],
+            ActionNames=[f"s3:Get{i}" for i in range(150)], ResourceArns=[f"arn:aws:s3:::{i}" for i in range(10)],
+        )  # fmt: skip
+    finally:
+        task.cancel()
+    assert turns >= 1000
+    assert len(answer["EvaluationResults"]) == 100 and answer["IsTruncated"]
+    rest = await ask(
+        "iam:SimulateCustomPolicy", PolicyInputList=[policy({"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"})],
+        ActionNames=[f"s3:Get{i}" for i in range(150)], Marker=answer["Marker"],
+    )  # fmt: skip
+    assert [each["EvalActionName"] for each in rest["EvaluationResults"]] == [f"s3:Get{i}" for i in range(100, 150)]

@@ -6,6 +6,7 @@ that decides real calls.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -110,23 +111,24 @@ def _given(texts: list[str] | None, label: str) -> tuple[PolicyText, ...]:
     resource=_source_arn,
     unsupported=_UNSUPPORTED,
 )
-@reading
-def simulate_principal_policy(state: State, call: Call, params: Params) -> Result:
-    principal, held = of_source(state, params["PolicySourceArn"])
+async def simulate_principal_policy(call: Call, params: Params) -> Result:
+    """What the policies of a user, group or role, and further ones, would allow."""
+    arn = params["PolicySourceArn"]
+    principal, held = await call.store.transact(lambda txn: of_source(State(txn, call.account), arn), read_only=True)
     policies = held.policies + _given(params.get("PolicyInputList"), "PolicyInputList")
-    return _simulate(state, params, principal, Identity(policies, held.boundary, held.tags))
+    return await _simulate(call, params, principal, Identity(policies, held.boundary, held.tags))
 
 
 @operation(
     "iam:SimulateCustomPolicy", unsupported={**_UNSUPPORTED, "OrderedOrganizationPolicyInputList": ([],)}
 )  # fmt: skip
-@reading
-def simulate_custom_policy(state: State, call: Call, params: Params) -> Result:
+async def simulate_custom_policy(call: Call, params: Params) -> Result:
+    """What the given policies would allow."""
     principal = Principal(Kind.USER, call.account, f"arn:aws:iam::{call.account}:user/simulated")
-    return _simulate(state, params, principal, Identity(_given(params["PolicyInputList"], "PolicyInputList")))
+    return await _simulate(call, params, principal, Identity(_given(params["PolicyInputList"], "PolicyInputList")))
 
 
-def _simulate(state: State, params: Params, principal: Principal, held: Identity) -> Result:
+async def _simulate(call: Call, params: Params, principal: Principal, held: Identity) -> Result:
     boundaries = _given(params.get("PermissionsBoundaryPolicyInputList"), "PermissionsBoundaryPolicyInputList")
     if len(boundaries) > 1:
         raise errors.invalid_input("Only one permissions boundary may be passed.")
@@ -143,24 +145,26 @@ def _simulate(state: State, params: Params, principal: Principal, held: Identity
         resource_policy = PolicyText("ResourcePolicy", params["ResourcePolicy"])
     for entry in params.get("ContextEntries", ()):
         _check_entry(entry)
-    owner = params.get("ResourceOwner", state.account)
+    owner = params.get("ResourceOwner", call.account)
     owner = account_of(owner) or owner
-    results = [
-        _result(action, params, principal, held, resource_policy, owner) for action in params["ActionNames"]
-    ]  # fmt: skip
-    numbered = list(enumerate(results))
     scope = f"Simulate:{params.get('PolicySourceArn', '')}"
-    return listing.page_of_list(
+    numbered = list(enumerate(params["ActionNames"]))
+    page = listing.page_of_list(
         numbered, params, scope, "EvaluationResults", lambda pair: f"{pair[0]:06d}", lambda pair: pair[1]
     )  # fmt: skip
+    page["EvaluationResults"] = [
+        await _result(action, params, principal, held, resource_policy, owner) for action in page["EvaluationResults"]
+    ]
+    return page
 
 
-def _result(
+async def _result(
     action: str, params: Params, principal: Principal, held: Identity, policy: PolicyText | None, owner: str
 ) -> dict[str, Any]:
     """The answer for one action: for all resources together, and for each."""
     each: list[dict[str, Any]] = []
     for resource in params.get("ResourceArns") or ["*"]:
+        await asyncio.sleep(0)  # a request may ask for thousands of decisions over large policies: others go on
         facts = _SimulatedFacts(params.get("ContextEntries", ()))
         decision = decide(Question(principal, action, resource, owner, facts, held, policy))
         shown: dict[str, Any] = {
