@@ -107,3 +107,31 @@ def test_what_passes_the_check_unpacks_and_stays_inside(
     folder = tmp_path_factory.mktemp("zip")
     unpack(body, folder / "code")
     assert [p.name for p in folder.iterdir()] == ["code"]
+
+
+@pytest.mark.parametrize("comment", [b"", b"a comment", bytes(2)])
+@pytest.mark.parametrize("long_form", [False, True])
+def test_a_zip_of_millions_of_names_is_not_read_to_be_refused(
+    comment: bytes, long_form: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its last record says of their number, which `zipfile` does not look at either."""
+    entry = b"PK\x01\x02" + bytes(24) + (1).to_bytes(2, "little") + bytes(16) + b"a"
+    names = entry * 100_001
+    size = len(names).to_bytes(8, "little")
+    end = b""
+    if long_form:
+        end = b"PK\x06\x06" + (44).to_bytes(8, "little") + bytes(28) + size + bytes(8)
+        end += b"PK\x06\x07" + bytes(4) + len(names).to_bytes(8, "little") + (1).to_bytes(4, "little")
+    short = b"\xff" * 4 if long_form else size[:4]
+    end += b"PK\x05\x06" + bytes(8) + short + bytes(4) + len(comment).to_bytes(2, "little") + comment
+    body = names + end
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert len(archive.infolist()) == 100_001
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(AwsError, match="Unzipped size must be smaller"):
+        check(body)
+
+
+def test_zips_within_zips_are_one_entry_each() -> None:
+    inner = zipped(*((str(i), b"", 0o644) for i in range(60_000)))
+    assert check(zipped(("a.zip", inner, 0o644), ("b.zip", inner, 0o644))) == 2 * len(inner)

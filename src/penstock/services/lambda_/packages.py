@@ -36,6 +36,8 @@ _NAME_BYTES_MAX, _PATH_BYTES_MAX = 255, 3000
 HOT_RELOAD = "hot-reload"
 """The name in place of a bucket that makes the key a folder of this host."""
 
+_ENTRY, _END, _LOCATOR = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x07"
+_END_BYTES, _LOCATOR_BYTES, _LONG_END_BYTES = 22, 20, 56
 _BAD_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
 
@@ -153,6 +155,8 @@ def check(body: bytes) -> int:
 
     Raises InvalidParameterValueException for what is no zip, or would unpack to something harmful.
     """
+    if _entries_most(body) > ENTRIES_MAX:
+        raise invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES_MAX} bytes")
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             entries = archive.infolist()
@@ -166,6 +170,25 @@ def check(body: bytes) -> int:
             return sum(entry.file_size for entry in entries)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, RuntimeError) as error:
         raise invalid(_BAD_ZIP) from error
+
+
+def _entries_most(body: bytes) -> int:
+    """At most so many entries `zipfile` would find. It makes a kilobyte of each before anybody can count them, and a zip of
+    250 MB may name five million.
+
+    https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT: the directory lies before the record that ends it.
+    """
+    end = len(body) - _END_BYTES
+    if body[end : end + 4] != _END or body[-2:] != bytes(2):  # there is a comment behind it
+        end = body.rfind(_END, max(0, end - 0xFFFF))
+    if end < 0:
+        return 0
+    size_bytes = int.from_bytes(body[end + 12 : end + 16], "little")
+    long_end = end - _LOCATOR_BYTES - _LONG_END_BYTES
+    if long_end >= 0 and body[end - _LOCATOR_BYTES : end - _LOCATOR_BYTES + 4] == _LOCATOR:
+        size_bytes = max(size_bytes, int.from_bytes(body[long_end + 40 : long_end + 48], "little"))
+        size_bytes += end - long_end
+    return body.count(_ENTRY, max(0, end - size_bytes), end)
 
 
 def _check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
