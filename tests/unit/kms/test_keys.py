@@ -99,6 +99,23 @@ async def test_deletion_waits_and_then_destroys(node: Node, ask: Ask) -> None:
     assert [k for k in left if k != keys.count(ACCOUNT, "us-east-1")] == []
 
 
+async def test_an_alias_is_free_with_the_end_of_the_waiting_period(node: Node, ask: Ask) -> None:
+    """Not only when the worker has come by, which may take it five minutes."""
+    gone = await made(ask)
+    for name in ("alias/x", "alias/y"):
+        await ask("kms:CreateAlias", AliasName=name, TargetKeyId=gone)
+    await ask("kms:ScheduleKeyDeletion", KeyId=gone, PendingWindowInDays=7)
+    fresh = await made(ask)
+    taken = ask("kms:CreateAlias", AliasName="alias/x", TargetKeyId=fresh)
+    assert (await refused(taken))[0] == "AlreadyExistsException"
+    node.clock.advance(7 * DAY_S + 1)
+    await ask("kms:CreateAlias", AliasName="alias/x", TargetKeyId=fresh)
+    assert await record(node, gone) is None
+    assert await carry_out_all(node) == 0
+    assert [alias["AliasName"] for alias in (await ask("kms:ListAliases"))["Aliases"]] == ["alias/x"]
+    assert (await ask("kms:DescribeKey", KeyId="alias/x"))["KeyMetadata"]["KeyId"] == fresh
+
+
 async def test_rotation_by_the_clock_keeps_what_was_encrypted_readable(node: Node, ask: Ask) -> None:
     key_id = await made(ask)
     await ask("kms:EnableKeyRotation", KeyId=key_id, RotationPeriodInDays=90)

@@ -11,7 +11,7 @@ from typing import Any
 from penstock.core.arn import build
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result, operation
-from penstock.services.kms import access, errors, finding, keys, listing, rules
+from penstock.services.kms import access, deletion, errors, finding, keys, listing, rules
 from penstock.services.kms.records import Alias, Key, decode_alias, encode
 from penstock.store.api import Transaction
 from penstock.wire.errors import AwsError
@@ -68,7 +68,8 @@ async def create_alias(call: Call, params: Params) -> Result:
 
     def body(txn: Transaction, key: Key) -> Result:
         rules.check_state(key, call.now, disabled=True, pending_import=True)
-        if txn.get(where) is not None:
+        taken = txn.get(where)
+        if taken is not None and not deletion.bury(txn, key.account, key.region, decode_alias(taken).target, call.now):
             arn = build("kms", call.region, call.account, name)
             raise AwsError("AlreadyExistsException", f"An alias with the name {arn} already exists")
         _add(key, name)

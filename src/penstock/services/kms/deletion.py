@@ -8,7 +8,7 @@ from __future__ import annotations
 from penstock.core.call import Call
 from penstock.core.operation import Params, Result
 from penstock.services.kms import access, errors, finding, keys, rules
-from penstock.services.kms.records import Key, decode_grant
+from penstock.services.kms.records import Key, decode_grant, decode_key
 from penstock.store.api import Transaction
 
 WINDOW_DAYS = 30
@@ -43,6 +43,16 @@ async def cancel_key_deletion(call: Call, _: Params) -> Result:
         return {"KeyId": key.arn}
 
     return await finding.change(call, access.seen(call), body)
+
+
+def bury(txn: Transaction, account: str, region: str, key_id: str, now: float) -> bool:
+    """Destroy a key if its waiting period is over, ahead of the worker that would. Returns whether it was."""
+    stored = txn.get(keys.key(account, region, key_id))
+    key = None if stored is None else decode_key(stored)
+    if key is None or not key.dead(now):
+        return False
+    destroy(txn, key, now)
+    return True
 
 
 def destroy(txn: Transaction, key: Key, now: float) -> None:
