@@ -5,14 +5,16 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_server-c
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from penstock.services.iam import errors
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 ServerKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -63,6 +65,8 @@ def check_chain(certificate: x509.Certificate, chain: str) -> None:
 
 
 def _all(text: str) -> list[x509.Certificate]:
+    from cryptography import x509  # seldom needed, and 10 ms of every start
+
     try:
         return x509.load_pem_x509_certificates(text.encode("utf-8"))
     except ValueError:
