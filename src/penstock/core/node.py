@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.clock import Clock
 from penstock.config import Settings
@@ -63,9 +63,10 @@ class Node:
 
     def own(self, kind: Callable[[Node], T]) -> T:
         """This process's one `kind(node)`, made at first use: a service's caches, which hold nothing of record."""
-        if kind not in self._own:
-            self._own[kind] = kind(self)
-        return cast(T, self._own[kind])
+        found: T | None = self._own.get(kind)
+        if found is None:
+            found = self._own[kind] = kind(self)
+        return found
 
     async def call(
         self,

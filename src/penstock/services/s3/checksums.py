@@ -40,6 +40,14 @@ _ALLOWED_TYPES = {
 
 def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
     """(algorithm, base64 value) that the request carries, or None. Raises AwsError for two, or for a broken one."""
+    found = named(params)
+    if found is not None:
+        check_value(*found)
+    return found
+
+
+def named(params: Mapping[str, Any]) -> tuple[str, str] | None:
+    """As `given`, of a value that is compared at once: one that is equal to what was computed need not be looked at."""
     names = _MEMBERS.intersection(params)
     if not names:
         return None
@@ -50,14 +58,12 @@ def given(params: Mapping[str, Any]) -> tuple[str, str] | None:
             400,
         )
     (name,) = names
-    found = (MEMBERS[name], params[name])
-    check_value(*found)
-    declared = params.get("ChecksumAlgorithm")
-    if declared and declared != found[0]:
+    algorithm = MEMBERS[name]
+    if (params.get("ChecksumAlgorithm") or algorithm) != algorithm:
         raise AwsError(
             "InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.", 400
         )  # fmt: skip
-    return found
+    return algorithm, params[name]
 
 
 def in_trailers(trailers: Mapping[str, str]) -> tuple[str, str] | None:

@@ -127,7 +127,7 @@ async def put_object(call: Call, params: Params) -> Result:
         if appended is not None:
             return appended
     tags = await tagging.asked_for(call, params) if "Tagging" in params else []
-    headers = system_headers(params)
+    headers = {"ContentType": params.get("ContentType") or DEFAULT_TYPE} if plain else system_headers(params)
     source, seen, lock = params.get("Body", b""), 0, None
     streamed = not isinstance(source, bytes)
     if streamed:
