@@ -41,6 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Enforce AWS's quotas and rates. Off for load tests; permissions and sizes hold regardless."""
     item_collection_bytes: int = 10 * 1024**3
     """The most that items of one partition key may take in a DynamoDB table with local indexes, entries included."""
+    s3_buckets: int = 10_000
+    """The most general-purpose buckets that an account may have."""
+    s3_directory_buckets: int = 100
+    """The most directory buckets that an account may have in a region."""
     region: str = "us-east-1"
     """The region of a request whose signature names none."""
     access_key_id: str = "test"

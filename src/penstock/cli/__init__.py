@@ -27,6 +27,8 @@ _HELP: dict[str, str] = {
     "blobs": "where large bodies live: file://PATH (default, inside --data); nodes on one store must share it",
     "blob_cache_mib": "MiB of memory for large objects that are read again and again (default 64; 0: none)",
     "item_collection_bytes": "bytes that items of one partition key may take in a DynamoDB table with local indexes (10 GB)",
+    "s3_buckets": "general-purpose buckets that an account may have (default 10,000)",
+    "s3_directory_buckets": "directory buckets that an account may have in a region (default 100)",
     "limits": "on|off: enforce AWS's rates and quotas (default on; sizes and permissions hold either way)",
     "region": "region of requests whose signature names none (default us-east-1)",
     "access_key_id": "the access key id that acts as the account's root user (default test)",

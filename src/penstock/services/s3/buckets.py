@@ -23,7 +23,6 @@ from penstock.wire.errors import AwsError
 
 DEFAULT_REGION = "us-east-1"
 _OLD_NAMES = {"eu-west-1": ("EU",)}
-BUCKETS_PER_ACCOUNT = 10_000
 _PAGE = 10_000
 
 
@@ -117,7 +116,7 @@ async def create_bucket(call: Call, params: Params) -> Result:
             _exists(decode_bucket(raw), call, name, with_tags=bool(tags))
             return
         mine = keys.owned(call.account)
-        if call.node.settings.limits and _count(txn, mine) >= BUCKETS_PER_ACCOUNT:
+        if call.node.settings.limits and _is_full(txn, call, mine, directory=bool(zone)):
             raise AwsError(
                 "TooManyBuckets", "You have attempted to create more buckets than allowed", 400
             )  # fmt: skip
@@ -165,8 +164,19 @@ def _request_tags(params: Params) -> list[dict[str, str]]:
     return (params.get("CreateBucketConfiguration") or {}).get("Tags") or []
 
 
-def _count(txn: Transaction, prefix: bytes) -> int:
-    return sum(1 for _ in txn.scan(prefix, prefix_end(prefix), limit=BUCKETS_PER_ACCOUNT))
+def _is_full(txn: Transaction, call: Call, mine: bytes, *, directory: bool) -> bool:
+    """Whether the account has as many buckets of the kind as it may have; directory buckets count by region."""
+    quota = call.node.settings.s3_directory_buckets if directory else call.node.settings.s3_buckets
+    count = 0
+    for key, _ in txn.scan(mine, prefix_end(mine)):
+        name = key[len(mine) :].decode()
+        if bool(zones.zone_of(name)) != directory:
+            continue
+        raw = txn.get(keys.bucket(name)) if directory else None
+        count += raw is None or decode_bucket(raw).region == call.region
+        if count >= quota:
+            return True
+    return False
 
 
 def _exists(bucket: Bucket, call: Call, name: str, *, with_tags: bool) -> None:
@@ -321,4 +331,5 @@ def _delete(txn: Transaction, call: Call, params: Params) -> bool:
     txn.clear(keys.bucket(name))
     txn.clear(keys.owned(bucket.account) + name.encode())
     txn.clear(*keys.settings(name))
+    txn.clear(keys.held(name))
     return False

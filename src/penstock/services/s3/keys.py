@@ -15,6 +15,8 @@ the store's order is S3's order (UTF-8 bytes) and a listing can seek.
     ("s3", "lease") name                         a lease (`store.lease`)
     ("s3", "sk") key id                          ServiceKey                   sealed under the master key
     ("s3", "skc")                                key id                       the one that is used for new objects
+    ("s3", "sm") name                            Held                         what `storage_metrics` has measured
+    ("s3", "smd")                                u32                          the day on which it did so last
 
     ("s3", "v") name 00 esc(key) 00 inverted     ObjectRecord                 versions that are not current, delete markers
     ("s3", "w") name 00 esc(key) 00 inverted     a version's body, when small
@@ -48,6 +50,8 @@ _ACCESS_LOG = pack(("s3", "al"))
 LOGGED = pack(("s3", "ag"))
 LEASES = pack(("s3", "lease"))
 _SERVICE_KEY = pack(("s3", "sk"))
+HELD = pack(("s3", "sm"))
+MEASURED_ON = pack(("s3", "smd"))
 CURRENT_SERVICE_KEY = pack(("s3", "skc"))
 
 POLICY = b"policy"
@@ -71,6 +75,10 @@ def access_log(name: str) -> bytes:
 
 def logged(name: str) -> bytes:
     return LOGGED + name.encode()
+
+
+def held(name: str) -> bytes:
+    return HELD + name.encode()
 
 
 def service_key(key_id: str) -> bytes:

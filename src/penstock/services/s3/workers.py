@@ -6,11 +6,12 @@ import asyncio
 
 from penstock.core.node import Node
 from penstock.core.worker import worker
-from penstock.services.s3 import access_logs
+from penstock.services.s3 import access_logs, storage_metrics
 from penstock.services.s3.encryption.service_keys import ServiceKeys
 
 SWEEP_EVERY_S = 1.0
 ROTATION_LOOK_EVERY_S = 3600.0
+MEASURE_LOOK_EVERY_S = 600.0
 
 
 @worker("s3:sweep-blobs")
@@ -45,3 +46,11 @@ async def deliver_access_logs(node: Node) -> None:
     while True:
         await node.clock.sleep(access_logs.DELIVER_EVERY_S)
         await access_logs.deliver(node)
+
+
+@worker("s3:measure-storage")
+async def measure_storage(node: Node) -> None:
+    """The storage metrics of each day, in UTC."""
+    while True:
+        await storage_metrics.look(node)
+        await node.clock.sleep(MEASURE_LOOK_EVERY_S)
