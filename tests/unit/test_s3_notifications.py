@@ -401,24 +401,6 @@ async def test_public_policies_are_blocked_until_that_is_lifted(s3: S3) -> None:
     await s3("GetObject", Bucket="bucket", Key="k")
 
 
-async def test_nobody_locks_himself_out_by_mistake(s3: S3) -> None:
-    """The other account may change the policy; one that takes that away from it has to be confirmed."""
-    mine = {"Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": "s3:PutBucketPolicy", "Resource": BOTH[0]}
-    reading = {
-        "Effect": "Allow",
-        "Principal": {"AWS": OTHER},
-        "Action": "s3:GetObject",
-        "Resource": "arn:aws:s3:::b*/x",
-    }
-    await s3("PutBucketPolicy", Bucket="bucket", Policy=json.dumps({"Statement": [mine]}))
-    theirs = {"account": OTHER, "Bucket": "bucket"}
-    await s3("PutBucketPolicy", **theirs, Policy=json.dumps({"Statement": [mine, reading]}))
-    without = json.dumps({"Statement": [reading]})
-    await refused(s3("PutBucketPolicy", **theirs, Policy=without), "AccessDenied")
-    await s3("PutBucketPolicy", **theirs, Policy=without, ConfirmRemoveSelfBucketAccess=True)
-    await refused(s3("PutBucketPolicy", **theirs, Policy=without), "AccessDenied")
-
-
 @pytest.mark.parametrize(
     "text",
     [

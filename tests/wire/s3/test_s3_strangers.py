@@ -260,3 +260,24 @@ def test_only_one_way_to_authenticate(server: Served, mine: Any, public: str) ->
         url = signer.generate_presigned_url("get_object", Params={"Bucket": public, "Key": "k"})
         assert status_of(Request(url)) == 200
         assert status_of(Request(url, headers={"Authorization": "AWS4-HMAC-SHA256 Credential=x"})) == 400
+
+
+def test_nobody_locks_himself_out_by_mistake(server: Served, mine: Any) -> None:
+    """A policy that takes from its author that he may change it has to be confirmed."""
+    name = f"locked-{uuid4().hex}"
+    mine.create_bucket(Bucket=name)
+    iam = server.client("iam", access_key=MINE)
+    user = iam.create_user(UserName=name)["User"]
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="s3", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    his = server.client("s3", access_key=key["AccessKeyId"], secret_key=key["SecretAccessKey"])
+    denial = {
+        "Effect": "Deny", "Principal": {"AWS": user["Arn"]}, "Action": "s3:PutBucketPolicy", "Resource": f"arn:aws:s3:::{name}"
+    }  # fmt: skip
+    policy = {"Bucket": name, "Policy": json.dumps({"Version": "2012-10-17", "Statement": [denial]})}
+    assert code_of(his.put_bucket_policy, **policy) == "AccessDenied"
+    his.put_bucket_policy(**policy, ConfirmRemoveSelfBucketAccess=True)
+    assert code_of(his.put_bucket_policy, **policy) == "AccessDenied"
+    mine.put_bucket_policy(**policy)
