@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -62,7 +61,7 @@ class Route(msgspec.Struct, frozen=True, eq=False):
     """What the Authorization header says, where it was looked at."""
 
 
-class Host(NamedTuple):
+class Host(msgspec.Struct, frozen=True):
     """What a host name says."""
 
     service: str = ""
@@ -96,7 +95,7 @@ def route(request: Request) -> Route:
         if found is not None:
             return found
     signing, signed = sigv4.peek(request)
-    service = (models.by_signing_name(signing) if signing else "") or host.service or _unsigned(request)
+    service = models.by_signing_name(signing) or host.service or _unsigned(request)
     if signing and host.service and host.region and signing != models.S3_EXPRESS:
         # A regional endpoint's own name: what is signed for another service is that endpoint's to refuse.
         service = service if models.service(host.service).signing_name == signing else host.service

@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from itertools import filterfalse
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -27,6 +27,7 @@ from penstock.wire.message import Request
 
 _S3 = Family.S3  # asking an enum for a member takes Python 3.11 a fifth of a microsecond
 ALGORITHM = "AWS4-HMAC-SHA256"
+_BEGINS = ALGORITHM + " "
 SKEW_S = 15 * 60
 EXPIRES_MAX_S = 7 * 24 * 3600
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -44,7 +45,7 @@ _REMEMBERED_BYTES = 1024
 """What is longer is read each time anew: clients choose it, and the caches are to stay small."""
 
 
-class Scope(NamedTuple):
+class Scope(msgspec.Struct, frozen=True):
     """What an Authorization header says before its signature; the same for every request of a client on one day."""
 
     access_key_id: str
@@ -59,10 +60,6 @@ class Scope(NamedTuple):
     lines: tuple[str, Callable[[dict[str, str]], Any]] | None = None
     """(the signed headers' lines with %s for each value, what takes the values from the headers): made once for all
     requests that sign the same ones. None where there are fewer than two."""
-
-    @property
-    def text(self) -> str:
-        return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
 class Claim(msgspec.Struct, eq=False):
@@ -126,7 +123,7 @@ def read(request: Request, kind: Family, peeked: Header | None = None) -> Claim 
         return None
     if in_query:
         raise refusals.two_mechanisms()
-    if not header.startswith(ALGORITHM + " "):
+    if not header.startswith(_BEGINS):
         raise refusals.unsupported_algorithm(kind, header)
     scope, signature = peeked or read_header(header)
     if isinstance(scope, str):

@@ -228,9 +228,8 @@ S3_EXPRESS = "s3express"
 """What requests about directory buckets are signed for."""
 
 
-def by_signing_name(signing: str) -> str | None:
-    """The service that signs under that name (where several do, the one that is not told by its target)."""
-    return "s3" if signing == S3_EXPRESS else catalog.BY_SIGNING.get(signing)
+by_signing_name = catalog.BY_SIGNING.get
+"""The service that signs under a name (where several do, the one that is not told by its target), or None."""
 
 
 def by_endpoint_prefix(prefix: str) -> str | None:

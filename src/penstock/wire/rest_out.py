@@ -38,44 +38,39 @@ class RestWriter:
         host_id = ("x-amz-id-2", s3_quirks.HOST_ID) if self._s3 else None
         is_head = operation.method == "HEAD"
         to_header, map_member, prefix, status_member = self._headers(shape, is_head)
+        type_member = next((name for name, (wire, _) in to_header.items() if wire.lower() == "content-type"), "")
         write_body = None if is_head else self._body(name, shape)
         payload = shape.payload if shape else ""
         events = self._events(shape)
         body_type = self._body_type(shape)
 
         def serialize(result: dict[str, Any], request_id: str) -> Response:
-            headers: list[tuple[str, str]] = [(id_header, request_id)]
-            if host_id is not None:
-                headers.append(host_id)
-            response = Response(default_status, headers)
-            typed = False
+            headers = [(id_header, request_id), host_id] if host_id is not None else [(id_header, request_id)]
             for member, value in result.items():
                 found = to_header.get(member)
                 if found is not None and value is not None:
-                    wire, write, is_type = found
-                    if write is not header_safe or type(value) is not str or not value.isprintable():
-                        value = write(value)
+                    wire, write = found
+                    if write is not None or type(value) is not str or not value.isprintable():
+                        value = (write or header_safe)(value)
                     headers.append((wire, value))
-                    if is_type:
-                        typed = True
             if map_member and (values := result.get(map_member)):
                 headers.extend((prefix + k, header_safe(v)) for k, v in values.items())
-            if status_member and (status := result.get(status_member)):
-                response.status = status
-            if response.status in (204, 304):
-                return response
+            status = (result.get(status_member) or default_status) if status_member else default_status
+            if status in (204, 304):
+                return Response(status, headers)
+            content: Any = b""
             if write_body is not None:
-                response.body = write_body(result)
-                if response.body and not typed:
-                    headers.append(("Content-Type", body_type))
+                content = write_body(result)
             elif events is not None:
-                response.stream = events(result[payload])
                 headers.append(("Content-Type", event_stream.CONTENT_TYPE))
+                return Response(status, headers, stream=events(result[payload]))
             elif payload and not is_head:
-                _stream(response, result.get(payload))
-                if not typed and (response.body or response.stream is not None):
-                    headers.append(("Content-Type", body_type))
-            return response
+                content = result.get(payload)
+            if content and result.get(type_member) is None:
+                headers.append(("Content-Type", body_type))
+            if type(content) is bytes:
+                return Response(status, headers, content)
+            return _holding(content, status, headers)
 
         return serialize
 
@@ -88,15 +83,17 @@ class RestWriter:
 
     def _headers(
         self, shape: Shape | None, head: bool
-    ) -> tuple[dict[str, tuple[str, scalars.Write, bool]], str, str, str]:
-        table: dict[str, tuple[str, scalars.Write, bool]] = {}
+    ) -> tuple[dict[str, tuple[str, scalars.Write | None]], str, str, str]:
+        """(member -> header and its writer, None for plain text; the map's member, its headers' prefix; status' member)."""
+        table: dict[str, tuple[str, scalars.Write | None]] = {}
         map_member = prefix = status_member = ""
         for name, member in shape.members.items() if shape else ():
             wire = member.location_name or name
             if wire.lower() == "content-length" and not head:
                 continue  # the listener knows it from the body or the stream
             if member.location == "header":
-                table[name] = (wire, self.header(member), wire.lower() == "content-type")
+                write = self.header(member)
+                table[name] = (wire, None if write is header_safe else write)
             elif member.location == "headers":
                 map_member, prefix = name, member.location_name
             elif member.location == "statusCode":
@@ -173,16 +170,15 @@ class RestWriter:
         return lambda value: f"{XML_HEAD}{element(value)}".encode()
 
 
-def _stream(response: Response, value: Any) -> None:
-    if isinstance(value, OutgoingStream):
-        if value.whole is not None:
-            response.body = value.whole
-        else:
-            response.stream, response.length = value.lent, value.length
-    elif isinstance(value, str):
-        response.body = value.encode("utf-8")
-    elif value is not None:
-        response.body = value
+def _holding(content: Any, status: int, headers: list[tuple[str, str]]) -> Response:
+    """A response with a content of whatever kind."""
+    if isinstance(content, OutgoingStream):
+        if content.whole is None:
+            return Response(status, headers, stream=content.lent, length=content.length)
+        content = content.whole
+    elif isinstance(content, str):
+        content = content.encode("utf-8")
+    return Response(status, headers, b"" if content is None else content)
 
 
 def header_safe(value: Any) -> str:

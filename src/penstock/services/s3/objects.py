@@ -26,6 +26,7 @@ from penstock.services.s3.appending import append
 from penstock.services.s3.bodies import INLINE_BYTES, receive, take
 from penstock.services.s3.encryption import choice, opening
 from penstock.services.s3.encryption import headers as encryption_headers
+from penstock.services.s3.encryption.data_key import SSE_C
 from penstock.services.s3.reading import (
     Found,
     bytes_of,
@@ -48,6 +49,8 @@ _PLAIN = frozenset((
     "Bucket", "Key", "Body", "ContentLength", "ContentMD5", "ChecksumAlgorithm", *checksums.MEMBERS, "ContentType", "Metadata",
 ))  # fmt: skip
 """Parameters of a write of which most have no other, so that these need not be asked for one by one."""
+_PLAIN_READ = frozenset(("Bucket", "Key", "ChecksumMode"))
+"""Parameters of a read of which most have no other."""
 DEFAULT_TYPE = "binary/octet-stream"
 _OVERRIDES = {
     "ResponseCacheControl": "CacheControl",
@@ -220,8 +223,10 @@ async def head_object(call: Call, params: Params) -> Result:
 def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, int]:
     """The answer but for its body, and which bytes that is."""
     record = found.record
-    customer_md5 = opening.check(call, params, record.encryption)
-    conditions.check_read(params, record, call.now)
+    plain, customer_md5 = params.keys() <= _PLAIN_READ, ""
+    if not plain or (record.encryption is not None and record.encryption.mode == SSE_C):
+        customer_md5 = opening.check(call, params, record.encryption)
+        conditions.check_read(params, record, call.now)
     result: Result = {
         "AcceptRanges": "bytes",
         "LastModified": record.modified_ms // 1000,
@@ -239,9 +244,9 @@ def _describe(call: Call, params: Params, found: Found) -> tuple[Result, int, in
         result["Metadata"] = rules.told_metadata(record.metadata)
     if record.tags:
         result["TagCount"] = len(record.tags)
-    begin, end = _wanted(params, found, result)
+    begin, end = (0, record.size) if plain and "ChecksumMode" not in params else _wanted(params, found, result)
     result["ContentLength"] = end - begin
-    for parameter in filter(params.__contains__, _OVERRIDES):
+    for parameter in () if plain else filter(params.__contains__, _OVERRIDES):
         override = params[parameter]
         if call.principal.kind is Kind.ANONYMOUS:
             raise AwsError(

@@ -6,8 +6,9 @@ import logging
 import re
 from collections.abc import AsyncGenerator
 from email.utils import formatdate
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+import msgspec
 from awscrt.checksums import crc64nvme
 
 from penstock.blobs.api import BlobMissing
@@ -42,10 +43,11 @@ _AS_IF_NOT_THERE = ("GetObject", "GetObjectAcl", "HeadObject", "GetObjectAttribu
 _METHODS = {"Put": "PUT", "Del": "DELETE"}
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, eq=False):
     """An object as one transaction saw it. inline: its body, if it is small and was asked for.
 
-    version_id: "" in a bucket that never had versions. The record may be a delete marker's.
+    version_id: "" in a bucket that never had versions. The record may be a delete marker's. (A Struct, as is `Sight`,
+    because that is made in C: every read makes one.)
     """
 
     record: ObjectRecord
@@ -55,7 +57,7 @@ class Found(NamedTuple):
     version_id: str = ""
 
 
-class Sight(NamedTuple):
+class Sight(msgspec.Struct, eq=False):
     """A bucket, its policy and one of its objects, as one transaction saw them."""
 
     bucket: Bucket | None
@@ -240,7 +242,9 @@ async def bytes_of(call: Call, params: Params, found: Found, begin: int, end: in
     `opening.data_key` raises.
     """
     encryption = found.record.encryption
-    under = None if encryption is None else await opening.data_key(call, params, encryption)
+    under = None
+    if encryption is not None:
+        under = opening.known(call, encryption) or await opening.data_key(call, params, encryption)
     if found.inline is not None:
         data = found.inline
         if under is not None:

@@ -21,6 +21,11 @@ async def data_key(call: Call, params: Params, record: Encryption) -> DataKey:
     return await kms_keys.of(call, record)
 
 
+def known(call: Call, record: Encryption) -> DataKey | None:
+    """As `data_key`, where that is one of the service's own and open already; else None."""
+    return call.node.own(ServiceKeys).opened.get(record.service_key) if record.mode == AES256 else None
+
+
 def check(call: Call, params: Params, record: Encryption | None) -> str:
     """Whether a read's headers fit the object, whose bytes are not needed. Returns the customer key's MD5, or "".
 

@@ -36,7 +36,8 @@ class ServiceKeys:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._opened: dict[str, DataKey] = {}
+        self.opened: dict[str, DataKey] = {}
+        """By id."""
         self.current: DataKey | None = None
 
     async def for_new(self) -> DataKey:
@@ -47,7 +48,7 @@ class ServiceKeys:
 
     async def of(self, key_id: str) -> DataKey:
         """The key of that id. Raises AwsError InternalError where it cannot be opened."""
-        found = self._opened.get(key_id)
+        found = self.opened.get(key_id)
         if found is None:
             raw = await self._node.store.transact(lambda txn: txn.get(keys.service_key(key_id)), read_only=True)
             if raw is None:
@@ -102,7 +103,7 @@ class ServiceKeys:
             plain = master.unseal(stored.sealed, _name(key_id))
         except MasterKeyError as error:
             raise _unusable(str(error)) from None
-        return self._opened.setdefault(key_id, DataKey(Encryption(AES256, key_id), plain))
+        return self.opened.setdefault(key_id, DataKey(Encryption(AES256, key_id), plain))
 
 
 def _name(key_id: str) -> bytes:
