@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import textwrap
@@ -11,14 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from penstock.clock import Clock
 from penstock.config import Settings
+from penstock.runtime import protections
 from penstock.runtime.api import Credentials, FunctionSpec, Invocation, Outcome
+from penstock.runtime.interpreters import Interpreters
 from penstock.runtime.pool import LocalRuntime
 
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:"
+
+
+@functools.cache
+def _protections() -> dict[str, str]:
+    found = protections.probe_namespaces(Interpreters().own())
+    return protections.describe(found, None, host_network=False)
+
+
+def isolated(*names: str) -> None:
+    """Skip where this host cannot give functions the protection, saying why."""
+    for name in names:
+        if not _protections()[name].startswith("on"):
+            pytest.skip(f"{name}: {_protections()[name]}")
 
 
 @dataclass

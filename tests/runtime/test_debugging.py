@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from environments import Bench
+from environments import Bench, isolated
 from penstock.runtime.api import RuntimeUnsupported
 
 pytest.importorskip("debugpy")
@@ -45,6 +45,7 @@ class Debugger:
 
 
 async def test_a_breakpoint_holds_and_the_time_out_does_not_kill(bench: Bench) -> None:
+    isolated("files", "network")
     f = bench.function(SOURCE, "debugged", timeout_s=1.0)
     port = await bench.runtime.debug(f.arn, f.runtime, 0)
     answer = asyncio.ensure_future(bench.answer(f, 21))

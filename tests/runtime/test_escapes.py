@@ -9,18 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from environments import Bench
+from environments import Bench, isolated
 from penstock.runtime.api import Credentials, Invocation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def isolated(bench: Bench, *names: str) -> None:
-    """Skip where this host cannot give the protection, saying why."""
-    found = bench.runtime.protections()
-    for name in names:
-        if not found[name].startswith("on"):
-            pytest.skip(f"{name}: {found[name]}")
 
 
 SEARCH = """
@@ -63,7 +55,7 @@ SEARCH = """
 
 
 async def test_it_finds_no_other_functions_credentials(bench: Bench) -> None:
-    isolated(bench, "files", "processes", "network")
+    isolated("files", "processes", "network")
     mark = "SECRETOFANOTHER"
     other = bench.function("""
         import os, time
@@ -87,7 +79,7 @@ async def test_it_finds_no_other_functions_credentials(bench: Bench) -> None:
 
 
 async def test_what_it_burns_does_not_starve_the_server(bench: Bench) -> None:
-    isolated(bench, "cpu share")
+    isolated("cpu share")
     burner = bench.function("""
         import os, time
         def handler(event, context):
@@ -119,7 +111,7 @@ async def test_what_it_burns_does_not_starve_the_server(bench: Bench) -> None:
 
 
 async def test_it_finds_no_cgroups_no_sys_and_no_switches_of_the_kernel(bench: Bench) -> None:
-    isolated(bench, "files", "processes")
+    isolated("files", "processes")
     f = bench.function("""
         import ctypes, os
         def handler(event, context):
@@ -168,7 +160,7 @@ async def test_it_finds_no_cgroups_no_sys_and_no_switches_of_the_kernel(bench: B
 
 
 async def test_links_in_its_tmp_lead_nobody_else_anywhere(bench: Bench) -> None:
-    isolated(bench, "files", "temporary files")
+    isolated("files", "temporary files")
     secret = bench.folder / "state" / "linked"
     secret.write_text("secret")
     f = bench.function("""

@@ -8,7 +8,7 @@ import re
 import msgspec
 import pytest
 
-from environments import Bench
+from environments import Bench, isolated
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,6 +66,7 @@ async def test_many_at_once_run_in_as_many_environments(bench: Bench) -> None:
 
 
 async def test_an_exception_is_awss_error_document_and_the_environment_goes_on(bench: Bench) -> None:
+    isolated("files")
     f = bench.function("""
         n = 0
         def handler(event, context):

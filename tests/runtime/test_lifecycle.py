@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from environments import PYTHON, Bench, make_bench
+from environments import PYTHON, Bench, isolated, make_bench
 from penstock.runtime.api import RuntimeUnsupported, TooManyEnvironments
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -283,6 +283,7 @@ async def test_closing_answers_everyone_who_waits(tmp_path: Path) -> None:
 
 
 async def test_code_that_is_gone_is_an_error_and_not_a_wait(bench: Bench) -> None:
+    isolated("files")
     f = bench.function(ID)
     (f.code / "main.py").unlink()
     f.code.rmdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from environments import Bench, make_bench
+from environments import Bench, isolated, make_bench
 from penstock.runtime.api import Credentials
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -40,6 +40,7 @@ CREDENTIALS = Credentials("ASIAKEY", "secret", "token", 1e11)
 
 
 async def test_forks_share_what_init_made_and_nothing_that_must_differ(bench: Bench) -> None:
+    isolated("files")
     f = bench.function(SOURCE, snap_start=True)
     assert await bench.runtime.snapshot(f, CREDENTIALS) == ""
     answers = await asyncio.gather(*(bench.answer(f, "sleep") for _ in range(5)))
@@ -55,6 +56,7 @@ async def test_forks_share_what_init_made_and_nothing_that_must_differ(bench: Be
 
 
 async def test_retiring_ends_the_snapshot_once_its_forks_have_ended(tmp_path: Path) -> None:
+    isolated("files")
     bench = make_bench(tmp_path)
     f = bench.function(SOURCE, snap_start=True)
     task = asyncio.ensure_future(bench.answer(f, "sleep"))
@@ -81,6 +83,7 @@ async def test_a_fork_that_dies_or_is_too_slow_is_reported_and_others_go_on(benc
 
 
 async def test_an_init_that_fails_is_the_reason_and_the_answer(bench: Bench) -> None:
+    isolated("files")
     f = bench.function("raise ValueError('not today')\n", snap_start=True)
     assert "not today" in await bench.runtime.snapshot(f, CREDENTIALS)
     assert (await bench.error(f))["errorMessage"] == "not today"

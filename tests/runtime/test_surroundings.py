@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from environments import PYTHON, Bench
+from environments import PYTHON, Bench, isolated
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_environment_variables_are_awss(bench: Bench) -> None:
+    isolated("files")
     f = bench.function("""
         import os, time
         def handler(event, context):
@@ -45,6 +46,7 @@ async def test_randomness_differs_between_environments(bench: Bench) -> None:
 
 
 async def test_a_functions_own_packages_come_first_and_then_layers(bench: Bench) -> None:
+    isolated("files")
     layer_1 = bench.function(
         None, "l1", files={"python/boto3/__init__.py": "who = 'layer 1'", "both.txt": "1", "one.txt": "1"}
     )
@@ -71,6 +73,7 @@ async def test_a_functions_own_packages_come_first_and_then_layers(bench: Bench)
 
 
 async def test_a_functions_module_may_have_the_name_of_a_preloaded_standard_one(bench: Bench) -> None:
+    isolated("files")
     f = bench.function(
         None, files={"queue.py": "def handler(event, context):\n    return __file__"}, handler="queue.handler"
     )
@@ -78,6 +81,7 @@ async def test_a_functions_module_may_have_the_name_of_a_preloaded_standard_one(
 
 
 async def test_only_awss_packages_of_the_servers_are_there(bench: Bench) -> None:
+    isolated("files")
     f = bench.function("""
         import importlib, sys
         def handler(event, context):
@@ -146,6 +150,7 @@ def _told(bench: Bench) -> str:
 
 
 async def test_a_bootstrap_that_is_missing_or_not_executable_is_awss_error(bench: Bench) -> None:
+    isolated("files")
     missing = await bench.invoke(bench.function("", runtime="provided.al2023"))
     assert "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]" in _told(bench)
     assert msgspec.json.decode(missing.payload)["errorType"] == "Runtime.InvalidEntrypoint"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -161,6 +162,50 @@ def test_without_namespaces_functions_run_and_the_lack_is_said(nobody: bool, end
     while (left := having(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left
+
+
+AS_ROOT = """
+import asyncio, json, os, pathlib, sys
+from environments import make_bench
+async def main():
+    os.umask(0o077)
+    folder = pathlib.Path(sys.argv[1])
+    folder.chmod(int(sys.argv[2], 8))
+    bench = make_bench(folder)
+    f = bench.function('''
+        import os
+        def handler(event, context):
+            return [os.getuid(), os.access("/proc/sys/kernel/core_pattern", os.W_OK)]
+    ''')
+    for path in (f.code, *f.code.rglob("*"), folder / "state"):
+        path.chmod(0o755)
+    out = {"protections": bench.runtime.protections(), "look": await bench.answer(f)}
+    await bench.runtime.close()
+    print(json.dumps(out), flush=True)
+asyncio.run(main())
+"""
+_PR_CAPBSET_DROP, _CAP_SYS_ADMIN = 24, 21
+
+
+@pytest.mark.parametrize(("mode", "as_root"), [("711", False), ("700", True)])
+def test_root_without_its_capabilities_gives_functions_other_users_where_they_reach_their_code(
+    mode: str, as_root: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to begin with")
+    libc = ctypes.CDLL(None, use_errno=True)
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [interpreter(), "-c", AS_ROOT, folder, mode], check=False, capture_output=True, cwd="/", env=variables(),
+            timeout=100, preexec_fn=lambda: libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_ADMIN, 0, 0, 0),
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    out = json.loads(done.stdout)
+    assert "without CAP_SYS_ADMIN" in out["protections"]["files"], out
+    uid, may_write = out["look"]
+    assert (uid == 0) is as_root and (as_root or not may_write)
+    warned = f"functions run as root: other users may not pass through {folder}".encode()
+    assert (warned in done.stderr) is as_root, done.stderr.decode()
 
 
 def having(argument: str) -> list[str]:

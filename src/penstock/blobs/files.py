@@ -88,7 +88,8 @@ class FileBlobs:
         self._pins: Counter[str] = Counter()
         self._buffers = Buffers()
         self.near = AtHand(cache_bytes, self._buffers)
-        (root / "data").mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (root / "data").mkdir(exist_ok=True)
         (root / "holders").mkdir(exist_ok=True)
         for folder in (root, root.parent):
             self.sync_folder(folder)

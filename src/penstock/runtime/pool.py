@@ -376,7 +376,7 @@ class LocalRuntime:
             zygote, self._groups, port=self._settings.port or 4566, host_network=self._host_network
         )
         shells.warm()
-        for weakness in protections.weaknesses(zygote.found, self._groups):
+        for weakness in protections.weaknesses(zygote.found, self._groups, [Path(interpreter.prefix), self._scratch]):
             if weakness not in self._warned:
                 self._warned.add(weakness)
                 log.warning("%s (see `penstock doctor`)", weakness)

@@ -21,7 +21,8 @@ def probe(scratch: str) -> dict[str, str]:
     """Kind of isolation -> "" where it works, else why not. scratch: an empty folder to mount on.
 
     "uid" (a user id for each environment) is root's; "user" (a user namespace) is only tried without root, which then
-    needs it for all the others.
+    needs it for all the others. Root without its capabilities makes none: in it a function would still be the owner of
+    the kernel's switches in /proc/sys, to which no capability is needed.
     """
     reader, writer = os.pipe()
     pid = os.fork()
@@ -42,10 +43,14 @@ def _try_all(scratch: str) -> dict[str, str]:
     found = {}
     if linux.capable(linux.CAP_SYS_ADMIN):
         found["user"] = "not needed: the server is root"
+    elif os.geteuid() == 0:
+        reason = "the server is root without CAP_SYS_ADMIN: give it that capability, or run it as another user"
+        return {"uid": _may_not_change_user(), "seccomp": _attempt(_try_filter)} | dict.fromkeys(
+            ("user", "ipc", "uts", "net", "mount", "pid"), reason
+        )
     else:
         found["user"] = _attempt(linux.enter_user_namespace)
-    may_change = linux.capable(linux.CAP_SETUID) and linux.capable(linux.CAP_SETGID)
-    found["uid"] = "" if found["user"] and may_change else "the server may not change user"
+    found["uid"] = _may_not_change_user() if found["user"] else "the server may not change user"
     found["ipc"] = _attempt(lambda: linux.unshare(linux.CLONE_NEWIPC))
     found["uts"] = _attempt(_try_name)
     found["net"] = _attempt(_try_network)
@@ -53,6 +58,11 @@ def _try_all(scratch: str) -> dict[str, str]:
     found["pid"] = _attempt(lambda: _try_processes(mount_proc=not found["mount"]))
     found["seccomp"] = _attempt(_try_filter)
     return found
+
+
+def _may_not_change_user() -> str:
+    may = linux.capable(linux.CAP_SETUID) and linux.capable(linux.CAP_SETGID)
+    return "" if may else "the server may not change user"
 
 
 def _attempt(what: Callable[[], object]) -> str:

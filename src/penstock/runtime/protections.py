@@ -73,13 +73,28 @@ def describe(found: dict[str, str], groups: Groups | None, *, host_network: bool
     }
 
 
-def weaknesses(found: dict[str, str], groups: Groups) -> list[str]:
-    """What an operator should hear of at start."""
+def weaknesses(found: dict[str, str], groups: Groups, needed: list[Path]) -> list[str]:
+    """What an operator should hear of at start. needed: folders that a function's user has to pass through."""
     lacking = [name for name in ("mount", "pid", "net") if found.get(name)]
     said = []
     if lacking:
         reasons = "; ".join(sorted({found[name] for name in lacking}))
         said.append(f"functions are not isolated by {', '.join(lacking)} namespaces on this host: {reasons}")
+    closed = next((folder for path in needed if (folder := _closed(path))), None)
+    if found.get("mount") and not found.get("uid") and closed is not None:
+        said.append(f"functions run as root: other users may not pass through {closed} (chmod o+x lets them)")
     if isinstance(groups, NoGroups):
         said.append(f"functions' memory and processes are not limited by cgroups: {groups.reason}")
     return said
+
+
+def _closed(path: Path) -> Path | None:
+    """The first folder on the way there that others than its owner's may not pass through."""
+    way = path.absolute()
+    for folder in (*reversed(way.parents), way):
+        try:
+            if not folder.stat().st_mode & 0o001:
+                return folder
+        except OSError:
+            return folder
+    return None

@@ -68,11 +68,16 @@ def claim(path: Path, *, current: int = FORMAT, migrations: Sequence[Step] = MIG
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory, and those above it, such that they survive a crash of the machine."""
+    """Create a directory, and those above it, such that they survive a crash of the machine.
+
+    Others may pass through it and read nothing: functions run as users of their own, and where the host has no mount
+    namespaces their code is reached here. What is inside closes itself.
+    """
     if path.is_dir():
         return
     make_directory(path.absolute().parent)
     path.mkdir(mode=0o700, exist_ok=True)
+    path.chmod(0o711)
     sync_directory(path.absolute().parent)
 
 

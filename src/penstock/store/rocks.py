@@ -66,6 +66,7 @@ def open_rocks(data: Path) -> RocksStore:
     try:
         path = data / "store"
         new = not path.exists()
+        path.mkdir(mode=0o700, exist_ok=True)
         store = RocksStore(open_database(path), directory)
         if new:
             sync_directory(data)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from environments import isolated
 from served import Served
 from wire.lambda_.test_functions import code_of, create
 
@@ -88,6 +89,7 @@ def test_the_log_tail_and_the_log_group(server: Served) -> None:
 
 
 def test_the_context_and_environment_are_as_on_aws(server: Served) -> None:
+    isolated("files")
     source = (
         "import os\ndef handler(event, context):\n"
         "    return [context.function_name, context.memory_limit_in_mb, context.invoked_function_arn,\n"

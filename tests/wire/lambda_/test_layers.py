@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from environments import isolated
 from served import Served
 from wire.lambda_.test_functions import code_of, create
 
@@ -46,6 +47,7 @@ def invoked(server: Served, name: str) -> Any:
 
 
 def test_five_layers_lie_over_each_other_in_order(server: Served) -> None:
+    isolated("files")
     arns = [publish(server, a=str(n), **{f"only{n}": "x"})["LayerVersionArn"] for n in range(5)]
     made = create(server, READ, Layers=arns)
     assert [layer["Arn"] for layer in made["Layers"]] == arns
@@ -70,6 +72,7 @@ def test_python_of_a_layer_can_be_imported(server: Served) -> None:
 
 
 def test_a_function_keeps_a_layer_that_is_deleted(own_server: Served) -> None:
+    isolated("files")
     layer = publish(own_server, a="kept")
     client = own_server.client("lambda")
     made = create(own_server, READ, Layers=[layer["LayerVersionArn"]], Publish=True)
@@ -111,6 +114,7 @@ def test_what_is_published_reads_back_and_lists(own_server: Served) -> None:
 
 
 def test_another_account_gets_what_the_policy_gives(server: Served) -> None:
+    isolated("files")
     client = server.client("lambda")
     layer = publish(server, a="shared")
     name, arn = layer["LayerArn"].rpartition(":")[2], layer["LayerVersionArn"]

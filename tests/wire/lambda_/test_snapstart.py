@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from environments import isolated
 from served import Served
 from wire.lambda_.test_functions import create
 
@@ -21,6 +22,7 @@ def handler(event, context):
 
 
 def test_versions_run_in_forks_of_one_process_and_latest_does_not(tmp_path: Path) -> None:
+    isolated("files")
     own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     server = Served(tmp_path / "data", f"--function-runtimes=python3.12={own}", "--function-idle-s=0.1").start()
     try:

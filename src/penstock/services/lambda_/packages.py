@@ -257,7 +257,7 @@ class PackageFolders:
         if package.folder:
             return Path(package.folder)
         if self._wiped is None:
-            self._wiped = asyncio.create_task(asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True))
+            self._wiped = asyncio.create_task(asyncio.to_thread(_renew, self._root))
         self._asked_at[package.sha256] = self._clock.now()
         task = self._folders.get(package.sha256)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
@@ -297,7 +297,6 @@ class PackageFolders:
     async def _make_image(self, package: Package) -> Path:
         target = self._root / f"image-{package.sha256}"
         archive = target.with_name(target.name + ".tar")
-        await asyncio.to_thread(self._root.mkdir, parents=True, exist_ok=True)
         try:
             with await asyncio.to_thread(archive.open, "wb") as file:
                 async for piece in self._blobs.read(package.blob, 0, package.size_bytes):
@@ -310,6 +309,14 @@ class PackageFolders:
         finally:
             await asyncio.to_thread(archive.unlink, missing_ok=True)
         return target
+
+
+def _renew(root: Path) -> None:
+    """An empty folder, which functions' users pass through and cannot list. Raises OSError."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in (root, root.parent):
+        folder.chmod(0o711)
 
 
 def unpack(body: bytes, target: Path) -> None:
