@@ -168,3 +168,41 @@ def test_what_boto3_computes(server: Served, bucket: str, algorithm: str) -> Non
         assert got[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"] == SUMS[algorithm.lower()](DATA[:size])
     gone = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "small"}]}, ChecksumAlgorithm=algorithm)
     assert [item["Key"] for item in gone["Deleted"]] == ["small"]
+
+
+def test_an_algorithm_alone_says_nothing(server: Served, bucket: str, http: httpx.Client) -> None:
+    url = f"{server.endpoint}/{bucket}/alone"
+    for size in (100, len(DATA)):
+        answer = send(http, "PUT", url, DATA[:size], "UNSIGNED-PAYLOAD", x_amz_sdk_checksum_algorithm="SHA1")
+        assert (answer.status_code, code_of(answer)) == (400, "InvalidRequest")
+        assert "no corresponding x-amz-checksum-* or x-amz-trailer headers were found" in answer.text
+
+
+def test_what_is_locked_comes_with_a_checksum(server: Served, http: httpx.Client) -> None:
+    s3, name = server.client("s3"), f"locks-{uuid4().hex}"
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    url, plain = f"{server.endpoint}/{name}/k", "UNSIGNED-PAYLOAD"
+    lock = {"x_amz_object_lock_mode": "GOVERNANCE", "x_amz_object_lock_retain_until_date": "2040-01-01T00:00:00Z"}
+    needed = "Content-MD5 OR x-amz-checksum- HTTP header is required for {} requests with Object Lock parameters"
+    assert send(http, "PUT", url, b"x", plain).status_code == 200
+    for given in (lock, {"x_amz_object_lock_legal_hold": "ON"}):
+        answer = send(http, "PUT", url, b"x", plain, **given)
+        assert (answer.status_code, needed.format("Put Object") in answer.text) == (400, True)
+    assert send(http, "PUT", url, b"x", plain, **lock, x_amz_checksum_sha1=SUMS["sha1"](b"x")).status_code == 200
+    md5 = base64.b64encode(hashlib.md5(b"x").digest()).decode()
+    assert send(http, "PUT", url, b"x", plain, **lock, Content_MD5=md5).status_code == 200
+    body = f"1\r\nx\r\n0\r\nx-amz-checksum-crc32:{SUMS['crc32'](b'x')}\r\n\r\n".encode()
+    trailed = {
+        "Content_Encoding": "aws-chunked", "x_amz_decoded_content_length": "1", "x_amz_trailer": "x-amz-checksum-crc32",
+    }  # fmt: skip
+    answer = send(http, "PUT", url, body, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", **lock, **trailed)
+    assert answer.status_code == 200, answer.text
+    retention = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    s3.put_object_lock_configuration(
+        Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": retention}
+    )
+    assert needed.format("Put Object") in send(http, "PUT", url, b"x", plain).text
+    upload = s3.create_multipart_upload(Bucket=name, Key="k")["UploadId"]
+    part = f"{url}?partNumber=1&uploadId={upload}"
+    assert needed.format("Put Part") in send(http, "PUT", part, b"x", plain).text
+    assert send(http, "PUT", part, b"x", plain, Content_MD5=md5).status_code == 200

@@ -109,7 +109,9 @@ async def receive(
 def take(params: Params, data: bytes, under: DataKey | None, wanted: str = "") -> Received:
     """As `receive`, of a small body that is here whole: nothing is waited for."""
     said = checksums.named(params)
-    received = _whole(data, said[0] if said is not None else wanted or checksums.declared(params) or CRC64NVME)
+    if said is None and "ChecksumAlgorithm" in params:
+        raise checksums.without_value()
+    received = _whole(data, said[0] if said is not None else wanted or CRC64NVME)
     if "ContentMD5" in params or (said is not None and said[1] != received.checksum):
         _, expected, expected_md5 = _expected(params, wanted)
         _verify(received, params, expected, expected_md5, None)
@@ -157,6 +159,8 @@ def _verify(
     if expected is not None and expected != received.checksum:
         raise checksums.mismatch(received.algorithm)
     trailing = checksums.in_trailers(trailers) if trailers else None
+    if trailing is None and expected is None and "ChecksumAlgorithm" in params:
+        raise checksums.without_value()
     if trailing is not None and expected is None:
         if trailing[0] == received.algorithm and trailing[1] != received.checksum:
             raise checksums.mismatch(trailing[0])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.blobs.checksums import CRC64NVME, decode
+from penstock.core.call import Call
 from penstock.wire.errors import AwsError
 
 FULL_OBJECT = "FULL_OBJECT"
@@ -87,6 +88,30 @@ def declared(params: Mapping[str, Any]) -> str:
             400,
         )
     return algorithm
+
+
+def without_value() -> AwsError:
+    """For x-amz-sdk-checksum-algorithm alone."""
+    return AwsError(
+        "InvalidRequest",
+        "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
+        400,
+    )
+
+
+def require_one(call: Call, params: Mapping[str, Any], what: str) -> None:
+    """What is put under a lock must be told with its checksum. what: as "Put Object". Raises AwsError InvalidRequest.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html. Services' own writes have no wire to cross.
+    """
+    if call.request is None or "ContentMD5" in params or not MEMBERS.keys().isdisjoint(params):
+        return
+    if "x-amz-checksum-" not in call.request.headers.get("x-amz-trailer", ""):
+        raise AwsError(
+            "InvalidRequest",
+            f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests with Object Lock parameters",
+            400,
+        )
 
 
 def check_value(algorithm: str, value: str) -> bytes:

@@ -156,6 +156,8 @@ async def put_object(call: Call, params: Params) -> Result:
             if streamed:
                 conditions.check_unchanged(params, old, seen)
         locks.put_on(call, bucket, record, lock)
+        if record.lock is not None:
+            checksums.require_one(call, params, "Put Object")
         if bucket.ownership or not plain:
             acls.put_on(call, bucket, record, params)
         writing.replace(txn, call, bucket, name, key, old, record, received.inline)

@@ -64,6 +64,13 @@ def _find_upload(txn: Transaction, call: Call, params: Params) -> Upload:
     return require_upload(txn, params)
 
 
+def _begin_part(txn: Transaction, call: Call, params: Params) -> Upload:
+    bucket, upload = require_bucket(txn, call, params), require_upload(txn, params)
+    if upload.lock is not None or (bucket.object_lock and bucket.retention.mode):
+        checksums.require_one(call, params, "Put Part")
+    return upload
+
+
 def _put(txn: Transaction, call: Call, params: Params, part: PartRecord) -> None:
     """Make it the part of that number, in place of an earlier one."""
     _find_upload(txn, call, params)
@@ -87,7 +94,7 @@ def _put(txn: Transaction, call: Call, params: Params, part: PartRecord) -> None
 async def upload_part(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
     check_number(params["PartNumber"])
-    upload = await call.store.transact(lambda txn: _find_upload(txn, call, params), read_only=True)
+    upload = await call.store.transact(lambda txn: _begin_part(txn, call, params), read_only=True)
     given = checksums.given(params)
     if given is not None and upload.checksum and given[0] != upload.checksum:
         raise _other_algorithm(upload.checksum, given[0])
