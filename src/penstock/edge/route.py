@@ -33,6 +33,7 @@ _RPC = re.compile(r"/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)\Z").sear
 _REST_JSON = tuple(entry.name for entry in catalog.ENTRIES if "rest-json" in entry.protocols)
 _BY_VERSION = {entry.version: entry.name for entry in catalog.ENTRIES if "query" in entry.protocols}
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d").fullmatch
+_WHOLE = frozenset({"PutObject", "CopyObject"})
 _API_DATE = re.compile(r"/20\d\d-\d\d-\d\d/").match
 _DOMAINS = (
     ".localhost.localstack.cloud", ".localhost", ".amazonaws.com.cn", ".amazonaws.com", ".api.aws",
@@ -158,6 +159,8 @@ def _rest(
         return _to(service, "", protocol, region, {}, error)
     if found is not None:
         operation, labels = found
+        if request.query and operation in _WHOLE and (problem := _of_a_part(request.query)) is not None:
+            return _to(service, "", protocol, region, {}, problem)
         if operation == "ListBuckets" and signing == models.S3_EXPRESS:
             operation = "ListDirectoryBuckets"  # the same request; only the signing name tells them apart
         kind, name = _spoken(service, protocol)
@@ -172,6 +175,19 @@ def _rest(
     else:
         problem = AwsError("UnknownOperationException", "", 404)
     return _to(service, "", protocol, region, {}, problem)
+
+
+def _of_a_part(query: str) -> AwsError | None:
+    """Why a write of a whole object is none, as what it says speaks of a part."""
+    names = {name for name, _ in sigv4.query_pairs(query)}
+    if "partNumber" in names:
+        return AwsError(
+            "InvalidArgument", "This operation does not accept partNumber without uploadId", 400,
+            members={"ArgumentName": "partNumber", "ArgumentValue": "partNumber"},
+        )  # fmt: skip
+    if "uploadId" in names:
+        return AwsError("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
+    return None
 
 
 def _query(request: Request, service: str, host: Host) -> Route:

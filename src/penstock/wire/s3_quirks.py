@@ -120,7 +120,7 @@ def not_of_enum(name: str, value: str) -> AwsError:
         case "x-amz-server-side-encryption":
             return invalid_argument("The encryption method specified is not supported", name, value)
         case "x-amz-copy-source" | "x-amz-rename-source":
-            return invalid_argument("Invalid copy source object key", name, name)
+            return invalid_argument(f"Invalid copy source {'object key' if value else 'bucket name'}", name, name)
         case "x-amz-metadata-directive":
             return invalid_argument("Unknown metadata directive.", name, value)
         case "x-amz-tagging-directive":

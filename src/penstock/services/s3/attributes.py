@@ -25,6 +25,12 @@ _KNOWN = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 async def get_object_attributes(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html"""
     wanted = params.get("ObjectAttributes") or []
+    if not any(wanted):
+        raise AwsError(
+            "InvalidRequest",
+            "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+            400,
+        )
     for name in wanted:
         if name not in _KNOWN:
             raise AwsError(

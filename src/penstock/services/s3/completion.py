@@ -41,6 +41,8 @@ def _named_parts(params: Params) -> list[Named]:
         raise AwsError("InvalidRequest", "You must specify at least one part", 400)
     if len(items) > MOST_PARTS or any("PartNumber" not in item or "ETag" not in item for item in items):
         raise rules.malformed_xml()
+    if any(item["PartNumber"] < 1 for item in items):
+        raise AwsError("InvalidArgument", "PartNumber must be >= 1", 400)
     named = [Named(item["PartNumber"], item["ETag"].strip('"'), checksums.given(item)) for item in items]
     if any(a.number >= b.number for a, b in itertools.pairwise(named)):
         raise AwsError(

@@ -70,7 +70,7 @@ def parse_source(text: str) -> Params:
     bucket, slash, key = unquote_plus(path).removeprefix("/").partition("/")
     if not slash or not bucket or not key or bucket.startswith("arn:"):
         raise AwsError(
-            "InvalidArgument", "Invalid copy source object key", 400,
+            "InvalidArgument", f"Invalid copy source {'object key' if bucket else 'bucket name'}", 400,
             members={"ArgumentName": "x-amz-copy-source", "ArgumentValue": "x-amz-copy-source"},
         )  # fmt: skip
     found: Params = {"Bucket": bucket, "Key": key}
