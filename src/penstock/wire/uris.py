@@ -7,6 +7,7 @@ most satisfied requirements wins. S3 is matched path-style; a virtual host is pu
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from penstock.wire import models, querystring
@@ -42,24 +43,26 @@ class _Candidate:
 class _End:
     """The operations of one method and path, the most demanding first; `bare`: those that ask for no query.
 
-    `plain`: the one that asks for nothing, where no bare one asks for headers.
+    `plain`: the one that asks for nothing. `telling`: the headers by which other bare ones are known from it.
     """
 
-    __slots__ = ("all", "bare", "plain")
+    __slots__ = ("all", "bare", "plain", "telling")
 
     def __init__(self) -> None:
         self.all: list[_Candidate] = []
         self.bare: list[_Candidate] = []
         self.plain: _Candidate | None = None
+        self.telling: frozenset[str] = frozenset()
 
     def sort(self) -> None:
         """Of equals the one that is not deprecated, then the shorter name: ListBuckets before ListDirectoryBuckets."""
         self.all.sort(key=lambda c: (-c.weight, c.deprecated, len(c.name), c.name))
         self.bare = [c for c in self.all if not c.literals and not c.params]
-        self.plain = self.bare[0] if self.bare and not self.bare[0].headers else None
+        self.plain = next((c for c in self.bare if not c.headers), None)
+        self.telling = frozenset(name for c in self.bare for name in c.headers)
 
     def choose(self, query: str, headers: Mapping[str, str]) -> _Candidate | None:
-        if not query and self.plain is not None:
+        if not query and self.plain is not None and headers.keys().isdisjoint(self.telling):
             return self.plain
         given = dict(querystring.parse(query)) if query else {}
         for candidate in self.all if query else self.bare:
@@ -92,7 +95,7 @@ def match(
     `path` and `query` are as sent. Raises AwsError InvalidURI for a label that is not UTF-8.
     """
     if service == "s3":
-        return _match_s3(_tree(models.service(service)), method, path, query, headers)
+        return _match_s3(_s3_tree(), method, path, query, headers)
     return match_in(models.service(service), method, path, query, headers)
 
 
@@ -161,6 +164,11 @@ def _walk(node: _Node, parts: list[str], at: int, method: str, values: list[str]
         return result
     greedy = node.greedy.get(method)
     return (greedy, [*values, "/".join(parts[at:])]) if greedy else None
+
+
+@functools.cache
+def _s3_tree() -> _Node:
+    return _tree(models.service("s3"))
 
 
 def _tree(model: models.ServiceModel) -> _Node:
