@@ -56,7 +56,7 @@ class Refused(Exception):
         self.why = why
 
 
-_BLANKS = (b" ", b"\t")
+_BLANKS = " \t"
 
 _METHODS = {name.encode(): name for name in METHODS}
 _NAMES: dict[bytes, str] = {}
@@ -176,9 +176,9 @@ class RequestReader(abc.ABC):
         if headers is None:
             return  # HTTP's own trailers carry nothing that any AWS protocol knows
         key = _NAMES.get(name) or _name(name)
-        text = value.decode("latin-1")
-        if value.endswith(_BLANKS):
-            text = text.rstrip(" \t")
+        text = value.decode() if value.isascii() else value.decode("latin-1")
+        if text and text[-1] in _BLANKS:
+            text = text.rstrip(_BLANKS)
         if key not in headers:
             headers[key] = text
         elif key == "host":
