@@ -263,4 +263,4 @@ async def test_a_reader_that_leaves_early_lets_go(blobs: FileBlobs, store: Store
         await reading.aclose()
     after = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
     assert after <= before
-    assert not blobs._pins
+    assert not blobs._held

@@ -21,6 +21,8 @@ from typing import Protocol, TypeAlias
 
 from penstock.store.api import Transaction
 
+Span: TypeAlias = tuple[str, int, int]
+"""Of the blob of that name, bytes begin <= i < end."""
 Tap: TypeAlias = Callable[[bytes | memoryview], object]
 """Sees every byte that a writer takes, in order and off the event-loop thread: a running checksum's `update`."""
 
@@ -72,8 +74,18 @@ class Blobs(Protocol):
         """
         ...
 
-    def release(self, txn: Transaction, name: str) -> None:
-        """In the transaction that removes a record naming it; after the last one its bytes go, past a grace period."""
+    def release(self, txn: Transaction, name: str, *, held: bool = False) -> None:
+        """In the transaction that removes a record naming it; after the last one its bytes go, past a grace period.
+
+        held: whoever reads such records calls `hold` in the same transaction, so that no other reader needs the grace.
+        """
+        ...
+
+    def hold(self, spans: Sequence[Span]) -> object:
+        """In the transaction that reads a record naming them: their bytes stay while there is a reference to the result.
+
+        Readers of this process only; what other nodes read stays for the grace period. From any thread.
+        """
         ...
 
     def release_all(self, txn: Transaction, after: str, limit: int) -> str:
@@ -91,11 +103,11 @@ class Blobs(Protocol):
         """
         ...
 
-    def read_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
+    def read_all(self, spans: Sequence[Span], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         """The (name, begin, end) spans one after the other, as `read` does; none is swept while it runs here."""
         ...
 
-    def lend_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[memoryview, None]:
+    def lend_all(self, spans: Sequence[Span], *, key: bytes = b"") -> AsyncGenerator[memoryview, None]:
         """As `read_all`, without a copy: the memory of a piece is used again once nobody has it any more.
 
         So whoever does not hold one piece while asking for the next (`del piece`) gets them cheaper.
@@ -110,8 +122,11 @@ class Blobs(Protocol):
         """
         ...
 
-    async def sweep(self) -> int:
-        """Remove what is due: released blobs past their grace, intents nobody adopted. Returns how many files went."""
+    async def sweep(self, *, quick: bool = False) -> int:
+        """Remove what is due: released blobs past their grace, intents nobody adopted. Returns how many files went.
+
+        quick: released blobs only.
+        """
         ...
 
     async def scrub(self) -> list[str]:

@@ -19,15 +19,15 @@ import fcntl
 import functools
 import logging
 import os
+import threading
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from penstock.blobs import ledger
-from penstock.blobs.api import BlobCorrupt, BlobMissing, BlobWriter, Tap
+from penstock.blobs.api import BlobCorrupt, BlobMissing, BlobWriter, Span, Tap
 from penstock.blobs.at_hand import AtHand
 from penstock.blobs.buffers import Buffers
 from penstock.blobs.layout import HOP_BYTES, HOP_CHUNKS, ChunkReader, file_bytes
@@ -46,7 +46,8 @@ GRACE_S = 20.0
 
 Short, because a busy bucket overwrites gigabytes a minute."""
 GRACE_ALONE_S = 1.0
-"""The same where there are no other nodes: a request of our own says what it reads soon after it has looked."""
+"""The same where there are no other nodes: a request of our own says what it reads soon after it has looked. Where it
+says so as it looks (`hold`), there is none."""
 ABANDONED_S = 60.0
 """How long after `finish` an owner may take to adopt."""
 SWEEP_FILES = 1000
@@ -85,7 +86,9 @@ class FileBlobs:
         self._idle_looked_monotonic_s = time.monotonic()
         self._reserving = asyncio.Lock()
         self._sweeping = asyncio.Lock()
-        self._pins: Counter[str] = Counter()
+        self._loop_thread = threading.get_ident()
+        self._held: dict[int, Sequence[Span]] = {}
+        """What somebody reads, or is about to read."""
         self._buffers = Buffers()
         self.near = AtHand(cache_bytes, self._buffers)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,6 +99,8 @@ class FileBlobs:
         self._lock = os.open(root / "holders" / self._holder, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._alone = self._has_folder_alone()
+        self._company_s = 0.0
+        """When another process was first seen to share the folder: it may be reading what we released until then."""
 
     # writing
 
@@ -145,21 +150,33 @@ class FileBlobs:
 
     async def on_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking file work."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(function, *args, **kwargs))
+        return await self.start_on_thread(functools.partial(function, *args, **kwargs))
+
+    def start_on_thread(self, function: Callable[..., T], *args: object) -> asyncio.Future[T]:
+        """As `on_thread`, for who waits later."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     # owning
 
     def adopt(self, txn: Transaction, name: str) -> None:
         ledger.adopt(txn, name)
 
-    def release(self, txn: Transaction, name: str) -> None:
-        ledger.release(txn, name, self._clock.now() + (GRACE_ALONE_S if self._alone else GRACE_S))
+    def release(self, txn: Transaction, name: str, *, held: bool = False) -> None:
+        # Bodies on threads of a store run beside each other: one that has read the record may not have held it yet.
+        at_once = held and threading.get_ident() == self._loop_thread
+        grace_s = GRACE_S if not self._alone else 0.0 if at_once else GRACE_ALONE_S
+        ledger.release(txn, name, self._clock.now() + grace_s)
 
     def release_all(self, txn: Transaction, after: str, limit: int) -> str:
         return ledger.release_all(txn, after, limit, self._clock.now() + GRACE_S)
 
     # reading
+
+    def hold(self, spans: Sequence[Span]) -> object:
+        return _Hold(self._held, spans)
+
+    def _are_held(self) -> set[str]:
+        return {name for spans in list(self._held.values()) for name, _, _ in spans}
 
     def at_hand(self, name: str, begin: int, end: int, *, key: bytes = b"", keep: bool = False) -> memoryview | None:
         return self.near.read(self.file_of(name), name, begin, end, key, keep)
@@ -167,15 +184,13 @@ class FileBlobs:
     def read(self, name: str, begin: int, end: int, *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         return self.read_all([(name, begin, end)], key=key)
 
-    async def read_all(self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
+    async def read_all(self, spans: Sequence[Span], *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         async with contextlib.aclosing(self.lend_all(spans, key=key)) as lent:
             async for piece in lent:
                 yield bytes(piece)
 
-    async def lend_all(
-        self, spans: Sequence[tuple[str, int, int]], *, key: bytes = b""
-    ) -> AsyncGenerator[memoryview, None]:
-        self._pins.update(name for name, _, _ in spans)
+    async def lend_all(self, spans: Sequence[Span], *, key: bytes = b"") -> AsyncGenerator[memoryview, None]:
+        held = self.hold(spans)
         try:
             for name, begin, end in spans:
                 async with contextlib.aclosing(self._lend(name, begin, end, key)) as lent:
@@ -183,8 +198,7 @@ class FileBlobs:
                         yield piece
                         del piece
         finally:
-            self._pins.subtract(name for name, _, _ in spans)
-            self._pins += Counter()
+            del held
 
     async def _lend(self, name: str, begin: int, end: int, key: bytes) -> AsyncGenerator[memoryview, None]:
         """Opening and the first piece are one hop to a thread; from then on the next is read while one is out."""
@@ -212,25 +226,35 @@ class FileBlobs:
 
     # sweeping
 
-    async def sweep(self) -> int:
+    async def sweep(self, *, quick: bool = False) -> int:
         async with self._sweeping:
-            return await self._sweep()
+            alone = self._alone
+            self._alone = await self.on_thread(self._has_folder_alone)
+            if alone and not self._alone:
+                self._company_s = self._clock.now()
+            removed = 0 if quick else await self._sweep_names()
+            if not self._alone and self._clock.now() < self._company_s + GRACE_S:
+                return removed
+            return removed + await self._sweep_due()
 
-    async def _sweep(self) -> int:
-        now = self._clock.now()
+    async def _sweep_names(self) -> int:
+        """What was begun and never adopted, and files that are not needed any more."""
         self._buffers.shrink()
-        self._spares.look(now)
-        self._alone = await self.on_thread(self._has_folder_alone)
+        self._spares.look(self._clock.now())
         removed = await self._sweep_own()
         removed += await self._sweep_dead()
-        removed += await self._give_up(self._spares.surplus() + await self._abandoned_spares())
+        return removed + await self._give_up(self._spares.surplus() + await self._abandoned_spares())
+
+    async def _sweep_due(self) -> int:
+        removed, now = 0, self._clock.now()
         while True:
-            due = functools.partial(ledger.due, now=now, limit=SWEEP_FILES, skip=set(self._pins))
+            due = functools.partial(ledger.due, now=now, limit=SWEEP_FILES, skip=self._are_held())
             entries = await self._store.transact(due, read_only=True)
             if not entries:
                 return removed
             kept = await self._keep(entries) if self._alone else set()
-            left = [entry for entry in entries if entry[1] not in kept and entry[1] not in self._pins]
+            held = self._are_held()
+            left = [entry for entry in entries if entry[1] not in kept and entry[1] not in held]
             condemned = await self._store.transact(functools.partial(ledger.condemn, entries=left)) if left else []
             removed += len(kept) + (await self._remove(condemned) if condemned else 0)
 
@@ -242,7 +266,8 @@ class FileBlobs:
             return set()
 
         def body(txn: Transaction) -> set[str]:
-            wanted = [entry for entry in entries if entry[1] in chosen and entry[1] not in self._pins]
+            held = self._are_held()
+            wanted = [entry for entry in entries if entry[1] in chosen and entry[1] not in held]
             return ledger.keep(txn, wanted, self._holder)
 
         kept = await self._store.transact(body)
@@ -387,6 +412,19 @@ class FileBlobs:
         with contextlib.suppress(OSError):
             os.close(self._lock)
             (self.root / "holders" / self._holder).unlink()
+
+
+class _Hold:
+    """Holds what it names for as long as there is a reference to it."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: dict[int, Sequence[Span]], spans: Sequence[Span]) -> None:
+        self._held = held
+        held[id(self)] = spans  # one step each, so that any thread may
+
+    def __del__(self) -> None:
+        del self._held[id(self)]
 
 
 class Batch:

@@ -64,12 +64,14 @@ class Spares:
     def choose(self, sizes: dict[str, int]) -> set[str]:
         """Those of the names, with the sizes of their files, that are worth keeping: see `give`."""
         chosen: set[str] = set()
-        counts = Counter({size: len(ready) for size, ready in self._ready.items()})
+        room: dict[int, int] = {}
         left = MOST_BYTES - self._bytes
         for name, file_bytes in sizes.items():
             size = file_bytes.bit_length()
-            if file_bytes <= left and counts[size] < self._expected(size):
-                counts[size] += 1
+            if size not in room:
+                room[size] = self._expected(size) - len(self._ready.get(size, ()))
+            if file_bytes <= left and room[size] > 0:
+                room[size] -= 1
                 left -= file_bytes
                 chosen.add(name)
         return chosen
@@ -94,4 +96,4 @@ class Spares:
         return found
 
     def _expected(self, size: int) -> int:
-        return 2 * max((wanted[size] for _, wanted in self._lately), default=0)
+        return 2 * max(self._wanted[size], max((wanted[size] for _, wanted in self._lately), default=0))

@@ -100,7 +100,7 @@ class FileWriter:
 
     def _start(self, last: bool) -> None:
         pieces, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        self._job = asyncio.ensure_future(self._blobs.on_thread(self._put, pieces, last))
+        self._job = self._blobs.start_on_thread(self._put, pieces, last)
 
     async def _settle_job(self) -> None:
         """Wait for the piece on a thread, if cancelled too: nobody may close a file under a thread that writes it."""

@@ -46,8 +46,8 @@ _METHODS = {"Put": "PUT", "Del": "DELETE"}
 class Found(msgspec.Struct, eq=False):
     """An object as one transaction saw it. inline: its body, if it is small and was asked for.
 
-    version_id: "" in a bucket that never had versions. The record may be a delete marker's. (A Struct, as is `Sight`,
-    because that is made in C: every read makes one.)
+    version_id: "" in a bucket that never had versions. The record may be a delete marker's. held: keeps its blobs' bytes
+    for as long as this is kept. (A Struct, as is `Sight`, because that is made in C: every read makes one.)
     """
 
     record: ObjectRecord
@@ -55,6 +55,7 @@ class Found(msgspec.Struct, eq=False):
     parts: list[PartShape]
     inline: bytes | None
     version_id: str = ""
+    held: object = None
 
 
 class Sight(msgspec.Struct, eq=False):
@@ -99,7 +100,8 @@ def _look(txn: Transaction, call: Call, params: Params) -> Sight:
     if record is not None:
         version_id = versions.id_of(record) if bucket.versioning else ""
         if record.segments or record.far:
-            found = Found(record, *writing.extents(txn, name, key, record), None, version_id)
+            segments, parts = writing.extents(txn, name, key, record)
+            found = Found(record, segments, parts, None, version_id, call.blobs.hold(segments))
         else:
             wanted = call.operation.name == "GetObject" and not record.marker
             body = txn.get(writing.body_key(name, key, record)) if wanted else None

@@ -150,7 +150,7 @@ def remove_version(txn: Transaction, call: Call, name: str, key: str, at: bytes,
 def _release(txn: Transaction, blobs: Blobs, name: str, key: str, old: ObjectRecord) -> None:
     if old.far or old.segments:
         for segment in extents(txn, name, key, old)[0]:
-            blobs.release(txn, segment[0])
+            blobs.release(txn, segment[0], held=True)  # see `reading.Found`
         if old.far:
             clear_large(txn, _extents_key(name, key, old))
     else:
