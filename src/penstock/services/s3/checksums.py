@@ -151,6 +151,11 @@ def upload_type(algorithm: str, wanted: str | None) -> str:
     return wanted
 
 
+def usual_type(algorithm: str) -> str:
+    """What a multipart upload's checksum is taken for where nothing is said of its type."""
+    return _ALLOWED_TYPES[algorithm][0]
+
+
 def tell(result: dict[str, Any], algorithm: str, value: str, checksum_type: str) -> None:
     """Put an object's checksum into a result."""
     if algorithm and value:

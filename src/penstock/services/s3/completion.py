@@ -142,7 +142,12 @@ def _check_whole(params: Params, upload: Upload, record: ObjectRecord) -> None:
         value = params.get(member)
         if value is not None and (upload.checksum or algorithm == record.checksum):  # else ignored, as on AWS
             expected = record.checksum_value
-            if algorithm != record.checksum or value not in (expected, expected.partition("-")[0]):
+            kind = params.get("ChecksumType") or checksums.usual_type(algorithm)
+            if (
+                kind != record.checksum_type
+                or algorithm != record.checksum
+                or value not in (expected, expected.partition("-")[0])
+            ):
                 raise checksums.mismatch(record.checksum.lower())
 
 
