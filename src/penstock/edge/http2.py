@@ -279,7 +279,7 @@ class Http2Connection(asyncio.Protocol):
         if exchange.whole:
             self._begin(exchange, request)
             return
-        owed = "expect" in request.headers
+        owed = request.headers.get("expect", "").lower() == "100-continue"
         self._expect_progress(exchange)
         if length is not None and length <= self._limits.whole_body_bytes and not owed:
             exchange.parts = []

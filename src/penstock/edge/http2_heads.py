@@ -56,9 +56,6 @@ def read_head(fields: Iterable[tuple[bytes, bytes]], limits: Limits, peer: str, 
     path, _, query = target.partition("?")
     if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or _BAD_TARGET(target):
         raise Refused(400, "the request's target must be an absolute path")
-    expects = headers.get("expect")
-    if expects is not None and expects.lower() != "100-continue":
-        raise Refused(417, "the only expectation met here is 100-continue")
     return Request(
         method,
         path,

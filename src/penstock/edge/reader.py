@@ -233,10 +233,8 @@ class RequestReader(abc.ABC):
         if self._secure:
             request.tls = self._tls
         self._request = request
-        expects = headers.get("expect")
-        if expects is not None and expects.lower() != "100-continue":
-            raise Refused(417, "the only expectation met here is 100-continue")
-        owed = expects is not None and version == "1.1"
+        # As AWS does, any other expectation is passed over.
+        owed = "expect" in headers and headers["expect"].lower() == "100-continue" and version == "1.1"
         if length == 0:
             if owed and not self._busy:
                 # Not needed, but AWS says it, and botocore mistakes the next answer on a connection where it was missing.
