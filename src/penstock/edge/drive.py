@@ -22,7 +22,13 @@ class Driven(Generic[T]):
     They keep what they were given and cancel it later, by when there may be a Task to pass that on to.
     """
 
-    __slots__ = ("_cancels", "_coroutine", "_ended", "_loop", "_must_cancel", "_over", "_then", "_waits_for", "task")
+    _waits_for: asyncio.Future[Any] | None = None
+    _must_cancel = False
+    _cancels = 0
+    _over = False
+    _then: list[Callable[[Any], object]] | None = None
+    task: asyncio.Task[Any] | None = None
+    # (Defaults of the class, as most requests never need an object's own.)
 
     def __init__(
         self,
@@ -31,14 +37,8 @@ class Driven(Generic[T]):
         ended: Callable[[T | None, Any], None],
     ) -> None:
         self._loop = loop
-        self._coroutine = coroutine
-        self._ended = ended
-        self._waits_for: asyncio.Future[Any] | None = None
-        self._must_cancel = False
-        self._cancels = 0
-        self._over = False
-        self._then: list[Callable[[Any], object]] | None = None
-        self.task: asyncio.Task[Any] | None = None
+        self._coroutine: Coroutine[Any, Any, T] | None = coroutine
+        self._ended: Callable[[T | None, Any], None] | None = ended
 
     def cancel(self, msg: Any = None) -> bool:
         """As `Task.cancel`; without effect before the first wait."""
@@ -68,39 +68,58 @@ class Driven(Generic[T]):
         """Have `callback` called with this object once it has ended; for one that had to wait."""
         self._then = [*(self._then or ()), callback]
 
-    def step(self, _awaited: object = None) -> bool:
-        """Run up to the next wait. Returns whether it has ended."""
-        coroutine, loop, first = self._coroutine, self._loop, self._waits_for is None
+    def begin(self) -> bool:
+        """Run up to the first wait. Returns whether it has ended."""
+        coroutine, loop = self._coroutine, self._loop
+        assert coroutine is not None
         asyncio._enter_task(loop, self)  # type: ignore[arg-type]
         try:
-            waits_for = coroutine.throw(asyncio.CancelledError()) if self._must_cancel else coroutine.send(None)
-        except StopIteration as stop:
+            waits_for = coroutine.send(None)
+        except BaseException as how:
             asyncio._leave_task(loop, self)  # type: ignore[arg-type]
-            self._end(stop.value, None)
-            return True
-        except BaseException as error:
-            asyncio._leave_task(loop, self)  # type: ignore[arg-type]
-            self._end(None, error)
-            if not isinstance(error, Exception | asyncio.CancelledError):
-                raise
+            self._stopped(how)
             return True
         asyncio._leave_task(loop, self)  # type: ignore[arg-type]
-        if first and getattr(waits_for, "_asyncio_future_blocking", None):
+        if getattr(waits_for, "_asyncio_future_blocking", None):
             waits_for._asyncio_future_blocking = False  # as a Task does: it is being waited for
             self._waits_for = waits_for
-            waits_for.add_done_callback(self.step)
+            waits_for.add_done_callback(self._go_on)
         else:
             self.task = loop.create_task(_as_task(coroutine, waits_for, self._end))
         return False
 
+    def _go_on(self, _awaited: object) -> None:
+        """Run on. Who waits again becomes a Task."""
+        coroutine, loop = self._coroutine, self._loop
+        assert coroutine is not None
+        asyncio._enter_task(loop, self)  # type: ignore[arg-type]
+        try:
+            waits_for = coroutine.throw(asyncio.CancelledError()) if self._must_cancel else coroutine.send(None)
+        except BaseException as how:
+            asyncio._leave_task(loop, self)  # type: ignore[arg-type]
+            self._stopped(how)
+            return
+        asyncio._leave_task(loop, self)  # type: ignore[arg-type]
+        self.task = loop.create_task(_as_task(coroutine, waits_for, self._end))
+
+    def _stopped(self, how: BaseException) -> None:
+        if type(how) is StopIteration:
+            self._end(how.value, None)
+            return
+        self._end(None, how)
+        if not isinstance(how, Exception | asyncio.CancelledError):
+            raise how
+
     def _end(self, result: T | None, error: Any) -> None:
-        ended, then = self._ended, self._then
+        ended = self._ended
+        assert ended is not None
         # Whoever keeps this object a while longer does not keep the request with it.
-        del self._ended, self._coroutine
-        self._waits_for = self._then = None
+        self._ended = self._coroutine = None
         self._over = True
-        for callback in then or ():
-            callback(self)
+        if self._waits_for is not None:
+            then, self._waits_for, self._then = self._then, None, None
+            for callback in then or ():
+                callback(self)
         ended(result, error)
 
 
@@ -113,7 +132,7 @@ def drive(
     to be called from inside a Task.
     """
     driven = Driven(loop, coroutine, ended)
-    return None if driven.step() else driven
+    return None if driven.begin() else driven
 
 
 async def _as_task(coroutine: Coroutine[Any, Any, T], waits_for: Any, ended: Callable[[T | None, Any], None]) -> None:

@@ -77,6 +77,7 @@ class Connection(RequestReader, asyncio.Protocol):
 
     __slots__ = (
         "_app",
+        "_at_work",
         "_drained",
         "_endless",
         "_family",
@@ -103,6 +104,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._peer = peer
         self._family = family
         self._waiting: deque[Waiting] = deque()
+        self._at_work: Waiting | None = None
         self._lost = False
         self._read_paused = False
         self._drained: asyncio.Future[None] | None = None
@@ -269,21 +271,24 @@ class Connection(RequestReader, asyncio.Protocol):
             self._answer(answer, "GET", "1.1", False, None)
             return
         self._busy = True
+        self._at_work = waiting
         whole = body is None or body.complete
         self.deadline = NEVER if whole else time.monotonic() + self._limits.body_timeout_s
-
-        def ended(response: Response | None, error: Any) -> None:
-            if error is not None or response is None:
-                if error is not None and not isinstance(error, asyncio.CancelledError):
-                    log.error("a handler failed", exc_info=error)
-                response, keep = plain(500, "internal failure"), False
-            else:
-                keep = keep_alive
-            self._answer(response, request.method, request.http_version, keep, body)
-
-        task = drive(self._shared.loop, self._app(request), ended)
+        task = drive(self._shared.loop, self._app(request), self._ended)
         if task is not None:
             self._task = task
+
+    def _ended(self, response: Response | None, error: Any) -> None:
+        """The application is done with the request at work."""
+        assert self._at_work is not None
+        request, body, keep_alive, _ = self._at_work
+        assert request is not None
+        self._at_work = None
+        if error is not None or response is None:
+            if error is not None and not isinstance(error, asyncio.CancelledError):
+                log.error("a handler failed", exc_info=error)
+            response, keep_alive = plain(500, "internal failure"), False
+        self._answer(response, request.method, request.http_version, keep_alive, body)
 
     def _answer(
         self, response: Response, method: str, version: str, keep_alive: bool, body: IncomingBody | None
