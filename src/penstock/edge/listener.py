@@ -265,7 +265,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._begin(waiting)
 
     def _begin(self, waiting: Waiting) -> None:
-        request, body, keep_alive, answer = waiting
+        request, body, _, answer = waiting
         if request is None:
             assert answer is not None
             self._answer(answer, "GET", "1.1", False, None)

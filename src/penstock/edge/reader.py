@@ -10,6 +10,7 @@ so is one whose client waits for "100 Continue": it is asked for the body by who
 from __future__ import annotations
 
 import abc
+import re
 import time
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -58,14 +59,19 @@ class Refused(Exception):
 
 _BLANKS = " \t"
 
-_METHODS = {name.encode(): name for name in METHODS}
-_NAMES: dict[bytes, str] = {}
-"""Header names as sent -> lower case. Bounded, as clients choose them."""
+_NAMES: dict[str, str] = {}
+"""Names of headers as sent -> lower case; all of them are RFC 9110's tokens. Bounded, as clients choose them."""
+_TOKEN = re.compile(r"[\w!#$%&'*+\-.^`|~]{1,100}", re.ASCII).fullmatch
+_VISIBLE = bytes(range(0x20, 0x7F))
+_PLAIN_HEAD_BYTES = 8192
+_SPECIAL = frozenset({"connection", "expect", "proxy-connection", "transfer-encoding", "upgrade"})
+"""Headers of which more follows for the connection or the framing than a plain request knows."""
+_CONNECTION = frozenset({"connection"})
 
 
-def _name(name: bytes) -> str:
-    key = name.decode("latin-1").lower()
-    if len(_NAMES) < 4096 and len(name) < 100:
+def _name(name: str) -> str:
+    key = name.lower()
+    if len(_NAMES) < 4096 and _TOKEN(name):
         _NAMES[name] = key
     return key
 
@@ -75,12 +81,15 @@ class RequestReader(abc.ABC):
 
     __slots__ = (
         "_body", "_busy", "_chunk_bytes", "_closing", "_direct", "_head_bytes", "_headers", "_in_head", "_keep_alive",
-        "_limits", "_parser", "_parts", "_peer", "_progress", "_repeated", "_request", "_secure", "_tls",
-        "_url", "deadline",
+        "_limits", "_most_body_bytes", "_most_head_bytes", "_parser", "_parts", "_peer", "_progress", "_repeated",
+        "_request", "_secure", "_tls", "_url", "deadline",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._most_head_bytes = min(_PLAIN_HEAD_BYTES, limits.header_bytes, limits.url_bytes)
+        self._most_body_bytes = min(limits.whole_body_bytes, limits.body_bytes, DIRECT_BYTES - 1)
+        """Of a plain request."""
         self._peer = ""
         self._secure = False
         self._tls = ""
@@ -131,6 +140,10 @@ class RequestReader(abc.ABC):
 
     def _read(self, data: bytes) -> None:
         """Take bytes off the socket. Raises Refused; the connection is of no more use then."""
+        while self._request is None and not self._in_head and self._keep_alive and (taken := self._plain(data)):
+            if taken == len(data):
+                return
+            data = data[taken:]
         self._chunk_bytes = len(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -147,6 +160,54 @@ class RequestReader(abc.ABC):
                 raise Refused(431, "the request's headers are too large")
             if not self._head_bytes and not self._busy:  # it began in these bytes
                 self.deadline = time.monotonic() + self._limits.header_timeout_s
+
+    def _plain(self, data: bytes) -> int:
+        """Take a plain request off the front of the bytes, if a whole one is there. Returns its size, 0 for none.
+
+        Raises Refused, as the parser's way does. Plain are: lines of visible ASCII, one blank before a value and none
+        behind it, header names that were met before, none of them twice.
+        """
+        end = data.find(b"\r\n\r\n", 0, self._most_head_bytes)
+        if end < 0:
+            return 0
+        head = data[: end + 2]
+        lines = head.decode("latin-1").split("\r\n")
+        if b"  " in head or b" \r" in head or head.translate(None, _VISIBLE) != b"\r\n" * (len(lines) - 1):
+            return 0
+        headers: dict[str, str] = {}
+        names = _NAMES
+        try:
+            method, target, version = lines[0].split(" ")
+            for line in lines[1:-1]:
+                name, value = line.split(": ", 1)
+                headers[names[name]] = value
+        except KeyError:
+            for line in lines[1:-1]:
+                _name(line.partition(":")[0])  # for the next time
+            return 0
+        except ValueError:
+            return 0
+        length = headers.get("content-length", "0")
+        at = end + 4
+        if (
+            method not in METHODS
+            or target[:1] != "/"
+            or version != "HTTP/1.1"
+            or len(headers) != len(lines) - 2
+            or len(headers) > self._limits.header_count
+            or not (_SPECIAL.isdisjoint(headers) or _stays(headers))
+            or not length.isdigit()
+            or len(length) > 9
+            or (size := int(length)) > self._most_body_bytes
+            or (end := at + size) > len(data)
+        ):
+            return 0
+        request = self._made(method, target, headers, version)
+        request.body = data[at:end]
+        if self._busy:
+            self.deadline = NEVER
+        self._enqueue((request, None, True, None))
+        return end
 
     def _feed(self, data: bytes) -> None:
         while True:
@@ -175,7 +236,8 @@ class RequestReader(abc.ABC):
         headers = self._headers
         if headers is None:
             return  # HTTP's own trailers carry nothing that any AWS protocol knows
-        key = _NAMES.get(name) or _name(name)
+        sent = name.decode("latin-1")
+        key = _NAMES.get(sent) or _name(sent)
         text = value.decode() if value.isascii() else value.decode("latin-1")
         if text and text[-1] in _BLANKS:
             text = text.rstrip(_BLANKS)
@@ -203,35 +265,16 @@ class RequestReader(abc.ABC):
         parser = self._parser
         headers = self._take_headers()
         version = parser.get_http_version()
-        method = _METHODS.get(parser.get_method())
         self._in_head = False
-        host = headers.get("host", "")
         if version != "1.1":
             if version != "1.0":
                 raise Refused(505, "HTTP/1.1 and HTTP/1.0 are spoken here")
             if "transfer-encoding" in headers:
                 raise Refused(400, "HTTP/1.0 has no Transfer-Encoding")
-        elif not host:
-            raise Refused(400, "a Host header is required")
-        if len(host) > HOST_BYTES:
-            raise Refused(400, "the Host header is too long for a host's name")
-        if method is None:
-            raise Refused(501, "unknown method")
-        if self._url == b"/":
-            path, query = "/", ""
-        else:
-            target = self._url.decode("ascii")
-            path, _, query = target.partition("?")
-            if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or "#" in target:
-                raise Refused(400, "the request's target must be an absolute path")
+        method = parser.get_method().decode("latin-1")
+        request = self._made(method, self._url.decode("ascii"), headers, f"HTTP/{version}")
         length = self._framing(headers)
         self._keep_alive = version == "1.1" and parser.should_keep_alive()
-        now = time.monotonic()
-        request = Request(
-            method, path, query, headers, peer=self._peer, secure=self._secure, http_version=version, received_at=now
-        )
-        if self._secure:
-            request.tls = self._tls
         self._request = request
         # As AWS does, any other expectation is passed over.
         owed = "expect" in headers and headers["expect"].lower() == "100-continue" and version == "1.1"
@@ -242,7 +285,7 @@ class RequestReader(abc.ABC):
             return
         self._progress = 0
         if not self._busy:
-            self.deadline = now + self._limits.body_timeout_s
+            self.deadline = request.received_at + self._limits.body_timeout_s
         if length is not None and length >= DIRECT_BYTES:
             self._direct = self._straight(length)
         if length is not None and length <= self._limits.whole_body_bytes and not owed:
@@ -251,6 +294,22 @@ class RequestReader(abc.ABC):
         self._body = body = IncomingBody(length, self._pause, self._resume, self._send_continue if owed else None)
         request.stream = body
         self._enqueue((request, body, self._keep_alive, None))
+
+    def _made(self, method: str, target: str, headers: dict[str, str], version: str) -> Request:
+        """The request of a head. Raises Refused."""
+        host = headers.get("host", "")
+        if not host and version == "HTTP/1.1":
+            raise Refused(400, "a Host header is required")
+        if len(host) > HOST_BYTES:
+            raise Refused(400, "the Host header is too long for a host's name")
+        if method not in METHODS:
+            raise Refused(501, "unknown method")
+        path, _, query = target.partition("?")
+        if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or "#" in target:
+            raise Refused(400, "the request's target must be an absolute path")
+        return Request(
+            method, path, query, headers, b"", None, self._peer, self._secure, self._tls, version[5:], time.monotonic()
+        )
 
     def _framing(self, headers: dict[str, str]) -> int | None:
         """The body's length; None where it comes in chunks."""
@@ -308,6 +367,11 @@ class RequestReader(abc.ABC):
         if parts is not None:
             request.body = parts[0] if len(parts) == 1 and type(parts[0]) is bytes else b"".join(parts)
         self._enqueue((request, None, self._keep_alive, None))
+
+
+def _stays(headers: dict[str, str]) -> bool:
+    """Whether the special headers say no more than that the connection stays, as it does anyway."""
+    return _SPECIAL.intersection(headers) == _CONNECTION and headers["connection"].lower() == "keep-alive"
 
 
 INCOMPLETE = "You did not provide the number of bytes specified by the Content-Length HTTP header"
