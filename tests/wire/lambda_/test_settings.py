@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,52 @@ def test_a_disabled_key_hides_the_variables(server: Served) -> None:
     assert invoked(server, name) == "s"
     with pytest.raises(ClientError):
         create(server, Environment={"Variables": {"SECRET": "s"}}, KMSKeyArn=key[:-4] + "ffff")
+
+
+def role(server: Served) -> str:
+    """A role that functions may have and that has no permissions."""
+    service = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    made = server.client("iam").create_role(
+        RoleName=f"r{uuid.uuid4().hex[:12]}",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": service}),
+    )
+    return str(made["Role"]["Arn"])
+
+
+def test_a_role_needs_no_permission_to_open_its_functions_variables(server: Served) -> None:
+    """It has a grant of whoever sets the key, which holds for this function's variables and for nothing else."""
+    client, kms = server.client("lambda"), server.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    made = create(
+        server, SHOW, Environment={"Variables": {"SECRET": "one"}}, KMSKeyArn=key, Role=role(server)
+    )  # fmt: skip
+    name = made["FunctionName"]
+    assert invoked(server, name) == "one"
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"SECRET": "two"}})
+    assert invoked(server, name) == "two"
+    other = role(server)
+    client.update_function_configuration(FunctionName=name, Role=other)
+    assert invoked(server, name) == "two"
+    grants = kms.list_grants(KeyId=key)["Grants"]
+    assert {grant["GranteePrincipal"] for grant in grants} == {made["Role"], other} and len(grants) == 2
+    context = {"EncryptionContextEquals": {"aws:lambda:FunctionArn": made["FunctionArn"]}}
+    assert all(grant["Constraints"] == context for grant in grants)
+    for grant in grants:
+        kms.revoke_grant(KeyId=key, GrantId=grant["GrantId"])
+    version = client.publish_version(FunctionName=name, Description="new")["Version"]
+    with pytest.raises(ClientError) as error:
+        client.invoke(FunctionName=name, Qualifier=version)
+    assert code_of(error) == ("KMSAccessDeniedException", 502)
+    client.put_provisioned_concurrency_config(
+        FunctionName=name, Qualifier=version, ProvisionedConcurrentExecutions=1
+    )  # fmt: skip
+    end = time.monotonic() + 20
+    while (asked := client.get_provisioned_concurrency_config(FunctionName=name, Qualifier=version))[
+        "Status"
+    ] != "FAILED":
+        assert time.monotonic() < end, asked
+        time.sleep(0.1)
+    assert "KMS access was denied" in asked["StatusReason"]
 
 
 def test_logs_as_json_from_a_level_on(server: Served) -> None:

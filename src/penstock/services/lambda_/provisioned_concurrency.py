@@ -77,8 +77,16 @@ def _shares(txn: Transaction, account: str, region: str, name: str, qualifier: s
         return []
 
 
+class Refused:
+    """Versions that environments are wanted of and that this node cannot run: by key, why not."""
+
+    def __init__(self, node: Node) -> None:
+        self.reasons: dict[str, str] = {}
+
+
 async def _document(call: Call, shares: list[Share], provision: Provision) -> Result:
     """How it stands on this node."""
+    refused = call.node.own(Refused).reasons
     states = [call.node.runtime.provisioned(share.function.key) for share in shares]
     ready = min(provision.count, sum(min(s.ready, share.wanted) for s, share in zip(states, shares, strict=True)))
     result: Result = {
@@ -88,7 +96,8 @@ async def _document(call: Call, shares: list[Share], provision: Provision) -> Re
         "Status": "READY" if ready >= provision.count else "IN_PROGRESS",
         "LastModified": records.timestamp(provision.modified_at),
     }
-    reason = next((state.reason for state in states if state.reason), "")
+    reasons = (refused.get(share.function.key, state.reason) for share, state in zip(shares, states, strict=True))
+    reason = next(filter(None, reasons), "")
     if reason and ready < provision.count:
         # An error document of the function's own: AWS gives a code in its place.
         told = "FUNCTION_ERROR_INIT_FAILURE" if reason.startswith("{") else reason
@@ -231,6 +240,7 @@ async def keep_provisioned(node: Node) -> None:
     """Have this node's runtime keep what is asked for, through every change of it."""
     kept: dict[str, tuple[FunctionSpec, int]] = {}
     while True:
+        refused = node.own(Refused).reasons
         watch = asyncio.ensure_future(node.store.watch(keys.PROVISIONED_WAKE, LOOK_AGAIN_S))
         await asyncio.sleep(0)
         shares = await node.store.transact(_every, read_only=True)
@@ -240,6 +250,8 @@ async def keep_provisioned(node: Node) -> None:
             wanted[share.function.key] = (share.function, max(before, share.wanted))
         for key in kept.keys() - wanted.keys():
             node.runtime.provision(kept.pop(key)[0], 0, _nobody)
+        for key in refused.keys() - wanted.keys():
+            del refused[key]
         for key, (function, count) in wanted.items():
             if key in kept and kept[key][1] == count:
                 continue
@@ -248,7 +260,9 @@ async def keep_provisioned(node: Node) -> None:
                 spec = await ready.spec(function)
                 node.runtime.provision(spec, count, partial(ready.credentials, function))
                 kept[key] = (spec, count)
+                refused.pop(key, None)
             except AwsError as error:
+                refused[key] = error.message or error.code
                 log.warning("no environments of %s were initialised ahead: %s", function.qualified_arn, error)
         await watch
 

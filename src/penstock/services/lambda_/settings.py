@@ -60,6 +60,10 @@ async def asked(call: Call, params: Params, where: rules.Where, old: Function | 
         changes["layers"] = await layers.used(call, params["Layers"])
     if "Environment" in params or "KMSKeyArn" in params:
         changes["environment"] = await _environment(call, params, where, old)
+    sealed = changes.get("environment", None if old is None else old.environment)
+    if sealed is not None and sealed.key_arn and sealed.box and ("environment" in changes or "Role" in params):
+        role = params["Role"] if old is None or "Role" in params else old.role
+        await variables.grant(call, rules.arn_of(*where), role, sealed.key_arn)
     return changes
 
 

@@ -1,7 +1,8 @@
 """A function's environment variables: never plain at rest, shown to whoever may see them, given to environments.
 
 Sealed under the server's master key, or encrypted by KMS under the key that the function names: then whoever reads them
-needs kms:Decrypt, and so does the function's role (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html).
+needs kms:Decrypt. The function's role is given a grant in the name of whoever sets the key, who needs kms:CreateGrant
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html).
 """
 
 from __future__ import annotations
@@ -50,6 +51,15 @@ async def seal(call: Call, arn: str, variables: dict[str, str], key_arn: str) ->
         call, "Encrypt", {"KeyId": key_arn, "Plaintext": text, "EncryptionContext": {"aws:lambda:FunctionArn": arn}}
     )
     return Sealed(key_arn, made["CiphertextBlob"])
+
+
+async def grant(call: Call, arn: str, role: str, key_arn: str) -> None:
+    """Let a function's role open its variables. Asking again changes nothing. Raises what KMS does."""
+    asked: dict[str, Any] = {
+        "KeyId": key_arn, "GranteePrincipal": role, "Operations": ["Decrypt", "RetireGrant"], "Name": arn,
+        "Constraints": {"EncryptionContextEquals": {"aws:lambda:FunctionArn": arn}},
+    }  # fmt: skip
+    await _ask_kms(call, "CreateGrant", asked)
 
 
 async def _ask_kms(call: Call, operation: str, params: dict[str, Any]) -> dict[str, Any]:
