@@ -129,3 +129,11 @@ async def test_a_disabled_key_is_rotated_when_it_is_enabled(node: Node, ask: Ask
     assert len((await ask("kms:ListKeyRotations", KeyId=key_id))["Rotations"]) == 1
     status = await ask("kms:GetKeyRotationStatus", KeyId=key_id)
     assert node.clock.now() < status["NextRotationDate"] <= node.clock.now() + 100 * DAY_S
+
+
+async def test_keys_that_cannot_be_rotated_are_not(ask: Ask) -> None:
+    """Asking is allowed for every key, as Terraform does for those of each kind."""
+    for spec, usage in (("ECC_NIST_P256", "SIGN_VERIFY"), ("HMAC_256", "GENERATE_VERIFY_MAC")):
+        key_id = str((await ask("kms:CreateKey", KeySpec=spec, KeyUsage=usage))["KeyMetadata"]["KeyId"])
+        assert (await ask("kms:GetKeyRotationStatus", KeyId=key_id))["KeyRotationEnabled"] is False
+        assert await refused(ask("kms:EnableKeyRotation", KeyId=key_id)) == "UnsupportedOperationException"
