@@ -64,6 +64,12 @@ def test_names_and_lists(s3: Any, bucket: str) -> None:
     s3.delete_bucket(Bucket=bucket)
 
 
+def test_what_is_told_of_a_bucket(s3: Any, bucket: str) -> None:
+    told = s3.head_bucket(Bucket=bucket)
+    assert told["BucketArn"] == f"arn:aws:s3express:us-east-1:000000000000:bucket/{bucket}"
+    assert (told["BucketLocationType"], told["BucketLocationName"]) == ("AvailabilityZone", ZONE)
+
+
 def test_objects_through_sessions(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="folder/a", Body=b"one")
     s3.put_object(Bucket=bucket, Key="b", Body=b"y" * 300_000)

@@ -139,7 +139,7 @@ async def create_bucket(call: Call, params: Params) -> Result:
 
     await call.store.transact(body)
     location = f"/{name}" if region == DEFAULT_REGION else f"http://{name}.s3.amazonaws.com/"
-    return {"Location": location, "BucketArn": f"arn:aws:s3:::{name}"}
+    return {"Location": location, "BucketArn": _new_bucket_arn(call, params)}
 
 
 async def _require_settings(call: Call, params: Params) -> None:
@@ -282,12 +282,12 @@ def _token(text: str) -> bytes:
 async def head_bucket(call: Call, params: Params) -> Result:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html"""
     bucket = await call.store.transact(lambda txn: require_bucket(txn, call, params), read_only=True)
-    return {
-        "BucketRegion": bucket.region,
-        "BucketArn": f"arn:aws:s3:::{params['Bucket']}",
-        "AccessPointAlias": False,
-        "ContentType": "application/xml",
-    }
+    name = params["Bucket"]
+    told: Result = {"BucketRegion": bucket.region, "AccessPointAlias": False, "ContentType": "application/xml"}
+    if bucket.zone:
+        place = {"BucketLocationType": "AvailabilityZone", "BucketLocationName": bucket.zone}
+        return {**told, **place, "BucketArn": zones.arn(bucket.region, bucket.account, name)}
+    return {**told, "BucketArn": f"arn:aws:s3:::{name}"}
 
 
 @operation("s3:GetBucketLocation", resource=BUCKET_ARN, policy=load_policy)
