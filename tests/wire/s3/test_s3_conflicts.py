@@ -54,6 +54,10 @@ def test_a_delete_during_an_upload(server: Served, bucket: str, versioning: str)
         late = begun()
         s3.delete_object(Bucket=bucket, Key="k", VersionId=s3.head_object(Bucket=bucket, Key="k")["VersionId"])
         assert conflict_of(complete, **late, IfNoneMatch="*") == wanted
+    s3.put_object(Bucket=bucket, Key="k", Body=b"again")
+    late = begun()
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}, {"Key": "none"}]})
+    assert conflict_of(complete, **late, IfNoneMatch="*") == wanted
     assert complete(**upload)["ETag"], "without a condition nothing is in the way"
     part = s3.upload_part(Bucket=bucket, Key="k/2", UploadId=other, PartNumber=1, Body=b"x")
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}

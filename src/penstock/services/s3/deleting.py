@@ -11,7 +11,7 @@ from penstock.services.s3 import conditions, events, keys, locks, rules, version
 from penstock.services.s3.access import BUCKET_ARN, OBJECT_ARN, load_policy, may, require_bucket
 from penstock.services.s3.reading import load_policy_and_object
 from penstock.services.s3.records import Bucket, ObjectRecord
-from penstock.services.s3.uploads import disturb
+from penstock.services.s3.uploads import disturb, has_uploads
 from penstock.store.api import Transaction, TransactionTooLarge
 from penstock.wire.errors import AwsError
 
@@ -52,14 +52,19 @@ async def delete_object(call: Call, params: Params) -> Result:
     return await call.store.transact(body)
 
 
-def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Params, *, bypass: bool) -> Result:
-    """Delete what the parameters name: a version for good, the object, or (with versions) put a marker in front of it."""
+def _delete(
+    txn: Transaction, call: Call, name: str, bucket: Bucket, params: Params, *, bypass: bool, uploads: bool = True
+) -> Result:
+    """Delete what the parameters name: a version for good, the object, or (with versions) put a marker in front of it.
+
+    uploads: whether there may be some in progress.
+    """
     key = params["Key"]
     if "VersionId" in params:
-        return _delete_version(txn, call, name, bucket, params, bypass=bypass)
+        return _delete_version(txn, call, name, bucket, params, bypass=bypass, uploads=uploads)
     old = writing.current(txn, name, key)
     conditions.check_delete(params, old, directory=bool(bucket.zone))
-    if old is not None:
+    if uploads and old is not None:
         disturb(txn, name, key)
     if bucket.versioning:
         marker = writing.mark_deleted(txn, call, bucket, name, key, old)
@@ -73,7 +78,9 @@ def _delete(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Par
     return {}
 
 
-def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, params: Params, *, bypass: bool) -> Result:
+def _delete_version(
+    txn: Transaction, call: Call, name: str, bucket: Bucket, params: Params, *, bypass: bool, uploads: bool
+) -> Result:
     """That there is no such version is as good as that it was deleted."""
     key, version_id = params["Key"], params["VersionId"]
     if not bucket.versioning and version_id != versions.NULL:
@@ -85,7 +92,7 @@ def _delete_version(txn: Transaction, call: Call, name: str, bucket: Bucket, par
         return told
     at, record = located
     locks.check_delete(call, record, bypass=bypass)
-    if at == keys.record(name, key):
+    if uploads and at == keys.record(name, key):
         disturb(txn, name, key)
     writing.remove_version(txn, call, name, key, at, record)
     if record.marker:
@@ -187,7 +194,7 @@ def _delete_batch(
     bypassing: frozenset[tuple[str, str | None]],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     name = params["Bucket"]
-    bucket = require_bucket(txn, call, params)
+    bucket, uploads = require_bucket(txn, call, params), has_uploads(txn, name)
     deleted: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for item in batch:
@@ -200,7 +207,7 @@ def _delete_batch(
             condition["IfMatchSize"] = item["Size"]
         try:
             bypass = (item["Key"], item.get("VersionId")) in bypassing
-            done = _delete(txn, call, name, bucket, condition, bypass=bypass)
+            done = _delete(txn, call, name, bucket, condition, bypass=bypass, uploads=uploads)
         except AwsError as error:
             errors.append(_error(item, error))
         else:

@@ -121,6 +121,12 @@ async def abort_multipart_upload(call: Call, params: Params) -> Result:
     return {}
 
 
+def has_uploads(txn: Transaction, name: str) -> bool:
+    """Whether a bucket has any in progress."""
+    begin = keys.uploads(name)
+    return next(txn.scan(begin, prefix_end(begin), limit=1), None) is not None
+
+
 def disturb(txn: Transaction, name: str, key: str) -> None:
     """An object of that key goes: what is being uploaded to it cannot be completed on a condition any more."""
     begin = keys.uploads(name) + keys.upload_suffix(key)
