@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from penstock.blobs.checksums import CRC64NVME, digest, encode
+from penstock.services.s3.encryption import opening
 from penstock.wire.errors import AwsError
 from s3_node import S3, Arriving, left_behind, whole
 
@@ -177,6 +179,26 @@ async def test_a_damaged_body_is_not_handed_out(s3: S3) -> None:
     await refused(s3("GetObject", Bucket="bucket", Key="k", Range="bytes=1000000-"), "InternalError", 500)
     with pytest.raises(AwsError):
         await s3.get("bucket", "k")
+
+
+async def test_what_was_found_is_there_until_it_has_been_read(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of overwritten objects are written again at once, but not under a read that has come as far as its key."""
+    asked = opening.data_key
+
+    async def slow(*args: Any) -> Any:
+        monkeypatch.undo()
+        for n in range(5):
+            await s3("PutObject", Bucket="bucket", Key="k", Body=bytes([n]) * len(BIG))
+            s3.clock.advance(0.01)
+            await s3.blobs.sweep(quick=n > 0)
+        return await asked(*args)
+
+    await s3("PutObject", Bucket="bucket", Key="k", Body=BIG)
+    monkeypatch.setattr(opening, "known", lambda *args: None)
+    monkeypatch.setattr(opening, "data_key", slow)
+    assert await s3.get("bucket", "k") == BIG
+    assert await s3.get("bucket", "k") == bytes([4]) * len(BIG)
+    assert len([path for path in (s3.blobs.root / "data").rglob("*") if path.is_file()]) <= 3, "others were used again"
 
 
 async def test_what_is_not_carried_out_is_refused(s3: S3) -> None:
