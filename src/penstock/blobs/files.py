@@ -51,7 +51,8 @@ says so as it looks (`hold`), there is none."""
 ABANDONED_S = 60.0
 """How long after `finish` an owner may take to adopt."""
 SWEEP_FILES = 1000
-THREADS = 8
+THREADS = min(8, 2 * max(2, os.cpu_count() or 1))
+"""Of two that hash, one may wait for the disk. More would only contend for Python's lock with the loop."""
 SYNC_DATA: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 """Bytes and what it takes to find them; a file's times can wait. macOS has no such call."""
 _PAGE = 1000
