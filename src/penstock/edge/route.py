@@ -103,20 +103,24 @@ def route(request: Request) -> Route:
     if target is not None and service != "s3":
         problem = AwsError("UnknownOperationException", "", 400)
         return _to(service, "", "json", host.region, {}, problem)
-    protocol = _protocol(service)
+    protocol, kind, own = _usual(service)
+    if protocol == "rest-xml" or protocol == "rest-json":
+        said = _rest(request, service, host, signing)
+        if isinstance(said, AwsError):
+            return _to(service, "", protocol, host.region, {}, said)
+        return Route(service, said[0], protocol, kind, own, said[1], host.region, None, signed)
     if protocol == "query":
         return _query(request, service, host)
-    if protocol == "rest-xml" or protocol == "rest-json":
-        return _rest(request, service, protocol, host, signing, signed)
     problem = AwsError("UnknownOperationException", "", 404)
     return _to(service, "", protocol, host.region, {}, problem)
 
 
 @functools.cache
-def _protocol(service: str) -> str:
-    """The first of a service's protocols that needs no X-Amz-Target; where it has none, its first."""
+def _usual(service: str) -> tuple[str, Family, str]:
+    """(protocol, its family, signing name): the first of a service's protocols that needs no X-Amz-Target, else its first."""
     protocols = models.service(service).protocols
-    return next((p for p in protocols if p in ("rest-xml", "rest-json", "query")), protocols[0])
+    protocol = next((p for p in protocols if p in ("rest-xml", "rest-json", "query")), protocols[0])
+    return protocol, *_spoken(service, protocol)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -146,35 +150,29 @@ def _by_path(path: str, region: str) -> Route | None:
     return _to(service, operation, "smithy-rpc-v2-cbor", region, {})
 
 
-def _rest(
-    request: Request, service: str, protocol: str, host: Host, signing: str, signed: sigv4.Header | None
-) -> Route:
+def _rest(request: Request, service: str, host: Host, signing: str) -> tuple[str, dict[str, str]] | AwsError:
+    """(operation, labels), or why there is no operation."""
     path = request.path
-    region = host.region
-    if service == "s3" and host.bucket:
+    if host.bucket and service == "s3":
         path = f"/{host.bucket}{path}"
     try:
         found = uris.match(service, request.method, path, request.query, request.headers)
     except AwsError as error:
-        return _to(service, "", protocol, region, {}, error)
+        return error
     if found is not None:
-        operation, labels = found
-        if request.query and operation in _WHOLE and (problem := _of_a_part(request.query)) is not None:
-            return _to(service, "", protocol, region, {}, problem)
-        if operation == "ListBuckets" and signing == models.S3_EXPRESS:
-            operation = "ListDirectoryBuckets"  # the same request; only the signing name tells them apart
-        kind, name = _spoken(service, protocol)
-        return Route(service, operation, protocol, kind, name, labels, region, None, signed)
+        if request.query and found[0] in _WHOLE and (problem := _of_a_part(request.query)) is not None:
+            return problem
+        if found[0] == "ListBuckets" and signing == models.S3_EXPRESS:
+            return "ListDirectoryBuckets", found[1]  # the same request; only the signing name tells them apart
+        return found
     if service == "s3" and request.method == "POST" and path.count("/", 1) <= path.endswith("/") and not request.query:
-        problem = AwsError(
+        return AwsError(
             "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412,
             members={"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"},
         )  # fmt: skip
-    elif service == "s3":
-        problem = AwsError("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
-    else:
-        problem = AwsError("UnknownOperationException", "", 404)
-    return _to(service, "", protocol, region, {}, problem)
+    if service == "s3":
+        return AwsError("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
+    return AwsError("UnknownOperationException", "", 404)
 
 
 def _of_a_part(query: str) -> AwsError | None:
