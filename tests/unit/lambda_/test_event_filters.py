@@ -57,3 +57,18 @@ def test_what_is_no_pattern(text: str) -> None:
 def test_a_record_matches_itself(record: dict[str, Any]) -> None:
     record = {name: value for name, value in record.items() if name != "$or"}
     assert compile_filter(json.dumps({name: [value] for name, value in record.items()}))(record)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 4000, '{"a":' * 780 + "[1]" + "}" * 780, '{"$or":[' * 101 + '{"a":[1]}' + "]}" * 101]
+)
+def test_a_pattern_may_not_be_deeper_than_it_can_be_matched(text: str) -> None:
+    with pytest.raises(BadPattern):
+        compile_filter(text)
+    inner: Any = {"a": [1]}
+    for _ in range(90):
+        inner = {"a": inner}
+    record: Any = {"a": 1}
+    for _ in range(90):
+        record = {"a": record}
+    assert compile_filter(json.dumps(inner))(record)

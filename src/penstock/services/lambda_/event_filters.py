@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 Matches: TypeAlias = Callable[[Any], bool]
 _MISSING = object()
+_DEPTH_MAX = 100
+"""Levels of a pattern: matching goes as deep. DynamoDB's records have 32."""
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "=": lambda a, b: a == b,
     "<": lambda a, b: a < b,
@@ -28,23 +30,25 @@ def compile_filter(text: str) -> Matches:
     """Whether a record matches the pattern, given as JSON text. Raises BadPattern."""
     try:
         pattern = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadPattern(text) from None
     if not isinstance(pattern, dict):
         raise BadPattern(text)
-    return _object(pattern)
+    return _object(pattern, _DEPTH_MAX)
 
 
-def _object(pattern: dict[str, Any]) -> Matches:
+def _object(pattern: dict[str, Any], depth: int) -> Matches:
+    if not depth:
+        raise BadPattern("nested too deeply")
     parts: list[tuple[str, Matches]] = []
     anyone: list[Matches] = []
     for name, wanted in pattern.items():
         if name == "$or":
             if not isinstance(wanted, list) or not all(isinstance(one, dict) for one in wanted) or not wanted:
                 raise BadPattern(name)
-            anyone = [_object(one) for one in wanted]
+            anyone = [_object(one, depth - 1) for one in wanted]
         elif isinstance(wanted, dict):
-            parts.append((name, _object(wanted)))
+            parts.append((name, _object(wanted, depth - 1)))
         elif isinstance(wanted, list) and wanted:
             parts.append((name, _some([_rule(one) for one in wanted])))
         else:
