@@ -145,3 +145,19 @@ def test_scrub_finds_rot(tmp_path: Path) -> None:
     bad = [line for line in answer.stdout.splitlines() if line.startswith("bad ")]
     assert len(bad) == 3, "two blobs, and the sum"
     assert any("is not there" in line for line in bad), bad
+
+
+def test_a_servers_clock(own_server: Served) -> None:
+    def clock(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run("clock", *arguments, "--endpoint", own_server.endpoint)
+
+    assert "ahead" not in clock().stdout
+    assert clock("advance", "1d12h").stdout.endswith("UTC, 1 day, 12:00:00 ahead of the host\n")
+    for wrong in (["advance"], ["advance", "-1d"], ["advance", "30"], ["back", "1d"]):
+        assert clock(*wrong).returncode == 2
+    for far in ("36600d", "5300w"):
+        answer = clock("advance", far)
+        assert (answer.returncode, "a hundred years at most" in answer.stderr) == (1, True)
+    assert clock().stdout.endswith("1 day, 12:00:00 ahead of the host\n")
+    nobody = run("clock", "--endpoint", "http://127.0.0.1:1")
+    assert (nobody.returncode, "Is the server up?" in nobody.stderr) == (1, True)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock import __version__
-from penstock.cli import blueprints, debug, functions, iam
+from penstock.cli import blueprints, clock, debug, functions, iam
 from penstock.config import BadSettingError, Settings, load
 
 _HELP: dict[str, str] = {
@@ -72,6 +72,7 @@ _EXAMPLES = """examples:
   penstock debug hello                               attach a debugger to it
   penstock iam why --last-denied                     what was denied lately, and for want of which statement
   penstock iam least-privilege --role app            the smallest policy for what a role really called
+  penstock clock advance 30d                         see retention, expiry and schedules at work
   penstock scrub --data /srv/penstock                look for bit rot while the server is down
   penstock doctor                                    what protects functions on this machine, and what is missing
 """
@@ -125,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     functions.add_parsers(commands)
     debug.add_parser(commands)
     iam.add_parser(commands)
+    clock.add_parser(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser

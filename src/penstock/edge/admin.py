@@ -226,8 +226,8 @@ class Admin:
             step_s = float(body["advance_s"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             raise _Refused(400, 'the body must be {"advance_s": seconds}') from None
-        if not 0 <= step_s <= _ADVANCE_MAX_S:
-            raise _Refused(400, "the clock only moves forward, by a hundred years at most")
+        if not 0 <= step_s <= _ADVANCE_MAX_S - self._node.clock.ahead_s:
+            raise _Refused(400, "the clock only moves forward, by a hundred years at most in all")
         return _json(200, {"now": await shared_clock.advance(self._node, step_s)})
 
     async def _debug(self, request: Request) -> Response:
