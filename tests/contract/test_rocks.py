@@ -211,6 +211,27 @@ async def test_a_read_of_synced_keys_never_leaves_its_turn_of_the_loop(gated: tu
     assert stop.value.value == b"1"
 
 
+async def test_what_is_known_without_a_transaction_is_durable(gated: tuple[RocksStore, Gate]) -> None:
+    store, gate = gated
+    gate.open.set()
+    await store.transact(lambda txn: txn.set(b"a", b"1"))
+    assert store.known(b"a") is None, "nobody has read it for that"
+    await store.transact(lambda txn: txn.get_often(b"a"), read_only=True)
+    assert store.known(b"a") == b"1"
+    gate.open.clear()
+    writer = asyncio.create_task(store.transact(lambda txn: txn.set(b"a", b"2")))
+    reader = asyncio.create_task(store.transact(lambda txn: txn.get_often(b"a"), read_only=True))
+    for _ in range(10):
+        assert store.known(b"a") in (None, b"1") and not writer.done()
+        await asyncio.sleep(0.002)
+    assert store.known(b"a") is None, "a crash could take it back"
+    gate.open.set()
+    await writer
+    assert await reader == b"2" and store.known(b"a") == b"2"
+    await store.transact(lambda txn: txn.clear(b"a", b"b"))
+    assert store.known(b"a") is None
+
+
 async def test_a_cancelled_waiter_harms_nobody(gated: tuple[RocksStore, Gate]) -> None:
     store, gate = gated
     first = asyncio.create_task(store.transact(lambda txn: txn.set(b"a", b"1")))

@@ -130,6 +130,14 @@ async def test_clearing_a_range(store: Store, n: int) -> None:
     assert await store.transact(lambda txn: txn.get(b"r00001")) == b"later"
 
 
+async def test_what_is_known_is_true_or_nothing(store: Store) -> None:
+    for value in (b"1", b"2", None, b"3"):
+        await store.transact(lambda txn, v=value: txn.clear(b"k") if v is None else txn.set(b"k", v))
+        assert store.known(b"k") in (None, value)
+        assert await store.transact(lambda txn: txn.get_often(b"k"), read_only=True) == value
+        assert store.known(b"k") in (None, value)
+
+
 async def test_read_only_refuses_writes(store: Store) -> None:
     writes = [
         lambda txn: txn.set(b"a", b""),
