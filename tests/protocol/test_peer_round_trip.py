@@ -64,6 +64,7 @@ def test_what_botocore_sends_is_read(service: str, protocol: str) -> None:
             except AwsError as error:
                 assert "regular expression" in error.message, (operation.name, error)
                 continue
+            params.pop("ContentLength", None)  # a header that is the listener's to read
             assert peer.plain(got) == peer.plain(params), operation.name
 
 

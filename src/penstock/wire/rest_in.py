@@ -81,6 +81,8 @@ class RestReader:
             if member.location == location and self._kind(member) != "map":
                 inner = self._model.shapes[member.shape]
                 wire = member.location_name or name
+                if wire == "Content-Length":
+                    continue  # the listener has read it, and the body is as long
                 found[wire.lower() if location == "header" else wire] = (name, self._reader(member, inner), inner)
         return found
 

@@ -46,7 +46,7 @@ SYSTEM_HEADERS = (
 )  # fmt: skip
 """Headers of an object that its writer sets and its readers get back."""
 _PLAIN = frozenset((
-    "Bucket", "Key", "Body", "ContentLength", "ContentMD5", "ChecksumAlgorithm", *checksums.MEMBERS, "ContentType", "Metadata",
+    "Bucket", "Key", "Body", "ContentMD5", "ChecksumAlgorithm", *checksums.MEMBERS, "ContentType", "Metadata",
 ))  # fmt: skip
 """Parameters of a write of which most have no other, so that these need not be asked for one by one."""
 _PLAIN_READ = frozenset(("Bucket", "Key", "ChecksumMode"))
