@@ -53,10 +53,13 @@ class AtHand:
         self.hit_bytes = 0
         self.misses = 0
 
-    def read(self, path: str, name: str, begin: int, end: int, key: bytes, keep: bool) -> memoryview | None:
+    def read(
+        self, path: str, name: str, begin: int, end: int, key: bytes, *, keep: bool, until: int = 0
+    ) -> memoryview | None:
         """Bytes begin <= i < end, verified, or None where they are to be read by a thread.
 
-        keep: whether they may be kept under that key. Raises BlobMissing, BlobCorrupt, OSError.
+        keep: whether they may be kept under that key. until: what is missing if it ends before that.
+        Raises BlobMissing, BlobCorrupt, OSError.
         """
         kept = self._kept.get(name) if keep else None
         if kept is not None:
@@ -66,7 +69,7 @@ class AtHand:
                 self.hit_bytes += end - begin
                 return kept.view[begin:end]
             self.drop(name)
-        self.misses += 1
+        self.misses += keep
         known = self._known.get(name)
         self.remember(name, begin if known is None or known == _NOWHERE else known)
         if known is None or not self._nowait:
@@ -74,7 +77,7 @@ class AtHand:
         reader = ChunkReader(path, name, key, wait=False)
         try:
             reader.open()
-            reader.check(begin, end)
+            reader.check(begin, max(end, until))
             if known == begin and keep and 0 < reader.size_bytes <= min(KEPT_BYTES, self._most_bytes):
                 return self._keep(reader, name, key)[begin:end]
             first, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)

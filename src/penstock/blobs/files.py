@@ -180,7 +180,7 @@ class FileBlobs:
         return {name for spans in list(self._held.values()) for name, _, _ in spans}
 
     def at_hand(self, name: str, begin: int, end: int, *, key: bytes = b"", keep: bool = False) -> memoryview | None:
-        return self.near.read(self.file_of(name), name, begin, end, key, keep)
+        return self.near.read(self.file_of(name), name, begin, end, key, keep=keep)
 
     def read(self, name: str, begin: int, end: int, *, key: bytes = b"") -> AsyncGenerator[bytes, None]:
         return self.read_all([(name, begin, end)], key=key)
@@ -202,9 +202,21 @@ class FileBlobs:
             del held
 
     async def _lend(self, name: str, begin: int, end: int, key: bytes) -> AsyncGenerator[memoryview, None]:
-        """Opening and the first piece are one hop to a thread; from then on the next is read while one is out."""
+        """What is at hand on the spot; from the first piece that is not, threads: the next is read while one is out."""
+        path = self.file_of(name)
+        while begin < end:
+            stop = min(end, (begin // HOP_BYTES + 1) * HOP_BYTES)
+            piece = self.near.read(path, name, begin, stop, key, keep=False, until=end)
+            if piece is None:
+                break
+            yield piece
+            del piece
+            begin = stop
+            if begin == end:
+                return
+            await asyncio.sleep(0)  # others are there too
         take, on = self._buffers.take, asyncio.get_running_loop().run_in_executor
-        reader = ChunkReader(self.file_of(name), name, key)
+        reader = ChunkReader(path, name, key)
         at, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
         buffer = take()
         job: asyncio.Future[None] | None = on(self._threads, reader.begin, buffer, begin, end)
