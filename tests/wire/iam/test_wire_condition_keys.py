@@ -244,13 +244,14 @@ def test_tags_of_an_object_take_a_permission(server: Served, user: Any) -> None:
 def test_settings_of_a_new_bucket_take_permissions(server: Served, user: Any) -> None:
     maker = user(allow("s3:CreateBucket"))("s3")
     tags = {"CreateBucketConfiguration": {"Tags": [{"Key": "team", "Value": "blue"}]}}
+    owned, owner = {"ObjectOwnership": "ObjectWriter"}, server.client("s3").list_buckets()["Owner"]["ID"]
     settings: list[tuple[dict[str, Any], list[str]]] = [
         (tags, ["s3:TagResource"]),
-        ({"ObjectOwnership": "ObjectWriter"}, ["s3:PutBucketOwnershipControls"]),
-        ({"ACL": "private"}, ["s3:PutBucketAcl"]),
+        (owned, ["s3:PutBucketOwnershipControls"]),
+        ({"GrantRead": f"id={owner}"} | owned, ["s3:PutBucketAcl", "s3:PutBucketOwnershipControls"]),
         ({"ObjectLockEnabledForBucket": True}, ["s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"]),
     ]
-    maker.create_bucket(Bucket=name())
+    maker.create_bucket(Bucket=name(), ACL="private")
     for setting, actions in settings:
         assert denied(maker.create_bucket, Bucket=name(), **setting)
         user(allow(["s3:CreateBucket", *actions]))("s3").create_bucket(Bucket=name(), **setting)

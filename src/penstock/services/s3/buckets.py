@@ -148,7 +148,7 @@ async def _require_settings(call: Call, params: Params) -> None:
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html ("Permissions")
     """
     asked = {
-        "s3:PutBucketAcl": grants.conditions(params),
+        "s3:PutBucketAcl": params.get("ACL") != "private" and grants.conditions(params),
         "s3:PutBucketObjectLockConfiguration": params.get("ObjectLockEnabledForBucket"),
         "s3:PutBucketVersioning": params.get("ObjectLockEnabledForBucket"),
         "s3:PutBucketOwnershipControls": params.get("ObjectOwnership"),
