@@ -209,9 +209,12 @@ class Directory(Protocol):
         """What signs the account's identity tokens; None where outbound federation is not enabled."""
         ...
 
-    async def role_credential(self, role_arn: str, session_name: str, duration_s: int, service: str) -> Credential:
+    async def role_credential(
+        self, role_arn: str, session_name: str, duration_s: int, service: str, session: Mapping[str, str] | None = None
+    ) -> Credential:
         """Temporary credentials for a role that `service` (e.g. "lambda.amazonaws.com") assumes by itself.
 
+        session: condition keys that its requests are to carry.
         A role that does not exist as a record gives credentials that hold no permission at all, and whose denials say
         that the role does not exist. Raises AwsError AccessDenied where the role exists and does not trust the service.
         """

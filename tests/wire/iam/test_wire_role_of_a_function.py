@@ -60,6 +60,26 @@ def test_a_function_may_do_what_its_role_may(server: Served) -> None:
     assert "because no identity-based policy allows the dynamodb:ListTables action" in answers["tables"]
 
 
+def test_which_function_calls_is_known(server: Served) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html"""
+    iam, name = server.client("iam"), f"fn-role-{uuid.uuid4().hex[:8]}"
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust})
+    )["Role"]["Arn"]  # fmt: skip
+    of_these = {"ArnLike": {"lambda:SourceFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:fn-*"}}
+    of_others = {"ArnNotLike": of_these["ArnLike"]}
+    statements = [
+        {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*", "Condition": of_these},
+        {"Effect": "Allow", "Action": "dynamodb:ListTables", "Resource": "*", "Condition": of_others},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=policy)
+    answers = invoke(server, role)
+    assert answers["list"] == "allowed"
+    assert "is not authorized to perform: dynamodb:ListTables" in answers["tables"]
+
+
 def test_a_role_that_does_not_exist_may_do_nothing(server: Served) -> None:
     role = "arn:aws:iam::000000000000:role/never-made"
     answers = invoke(server, role)

@@ -129,6 +129,7 @@ class StoreDirectory:
         session_name: str,
         duration_s: int,
         service: str,
+        session: Mapping[str, str] | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Credential:
         """As the Protocol says. context: condition keys of the trust policy's check, e.g. {"aws:SourceArn": ...}."""
@@ -146,7 +147,8 @@ class StoreDirectory:
         now = self._clock.now()
         principal = Principal(
             Kind.ROLE, arn.account, f"arn:aws:sts::{arn.account}:assumed-role/{name}/{session_name}",
-            f"{role.id if role else ''}:{session_name}", role_arn=role_arn, session={TAKEN_BY: service},
+            f"{role.id if role else ''}:{session_name}", role_arn=role_arn,
+            session={**(session or {}), TAKEN_BY: service},
         )  # fmt: skip
         return seal.issue(secret, principal, now, now + duration_s)
 

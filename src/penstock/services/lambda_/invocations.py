@@ -256,8 +256,9 @@ class Ready:
         if known is not None and known.expires_at - CREDENTIAL_MARGIN_S > self._node.clock.now():
             return known
         made = await self._node.directory.role_credential(
-            function.role, _session_name(function), CREDENTIAL_DURATION_S, "lambda.amazonaws.com"
-        )
+            function.role, _session_name(function), CREDENTIAL_DURATION_S, "lambda.amazonaws.com",
+            {"lambda:SourceFunctionArn": function.arn},
+        )  # fmt: skip
         if len(self._credentials) > 10_000:
             self._credentials.clear()
         self.principals[function.arn] = made.principal
