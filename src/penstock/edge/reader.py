@@ -13,6 +13,7 @@ import abc
 import re
 import time
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import TypeAlias
 
 import httptools
@@ -62,6 +63,7 @@ _BLANKS = " \t"
 _NAMES: dict[str, str] = {}
 """Names of headers as sent -> lower case; all of them are RFC 9110's tokens. Bounded, as clients choose them."""
 _TOKEN = re.compile(r"[\w!#$%&'*+\-.^`|~]{1,100}", re.ASCII).fullmatch
+_FIELD = methodcaller("split", ": ", 1)
 _VISIBLE = bytes(range(0x20, 0x7F))
 _PLAIN_HEAD_BYTES = 8192
 _SPECIAL = frozenset({"connection", "expect", "proxy-connection", "transfer-encoding", "upgrade"})
@@ -178,8 +180,7 @@ class RequestReader(abc.ABC):
         names = _NAMES
         try:
             method, target, version = lines[0].split(" ")
-            for line in lines[1:-1]:
-                name, value = line.split(": ", 1)
+            for name, value in map(_FIELD, lines[1:-1]):
                 headers[names[name]] = value
         except KeyError:
             for line in lines[1:-1]:
@@ -202,8 +203,7 @@ class RequestReader(abc.ABC):
             or (end := at + size) > len(data)
         ):
             return 0
-        request = self._made(method, target, headers, version)
-        request.body = data[at:end]
+        request = self._made(method, target, headers, "1.1", data[at:end])
         if self._busy:
             self.deadline = NEVER
         self._enqueue((request, None, True, None))
@@ -272,7 +272,7 @@ class RequestReader(abc.ABC):
             if "transfer-encoding" in headers:
                 raise Refused(400, "HTTP/1.0 has no Transfer-Encoding")
         method = parser.get_method().decode("latin-1")
-        request = self._made(method, self._url.decode("ascii"), headers, f"HTTP/{version}")
+        request = self._made(method, self._url.decode("ascii"), headers, version, b"")
         length = self._framing(headers)
         self._keep_alive = version == "1.1" and parser.should_keep_alive()
         self._request = request
@@ -295,10 +295,10 @@ class RequestReader(abc.ABC):
         request.stream = body
         self._enqueue((request, body, self._keep_alive, None))
 
-    def _made(self, method: str, target: str, headers: dict[str, str], version: str) -> Request:
+    def _made(self, method: str, target: str, headers: dict[str, str], version: str, body: bytes) -> Request:
         """The request of a head. Raises Refused."""
         host = headers.get("host", "")
-        if not host and version == "HTTP/1.1":
+        if not host and version == "1.1":
             raise Refused(400, "a Host header is required")
         if len(host) > HOST_BYTES:
             raise Refused(400, "the Host header is too long for a host's name")
@@ -308,7 +308,7 @@ class RequestReader(abc.ABC):
         if (path[:1] != "/" and not (path == "*" and method == "OPTIONS")) or "#" in target:
             raise Refused(400, "the request's target must be an absolute path")
         return Request(
-            method, path, query, headers, b"", None, self._peer, self._secure, self._tls, version[5:], time.monotonic()
+            method, path, query, headers, body, None, self._peer, self._secure, self._tls, version, time.monotonic()
         )
 
     def _framing(self, headers: dict[str, str]) -> int | None:
