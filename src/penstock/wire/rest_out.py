@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,7 +15,6 @@ from penstock.wire.models import Member, Shape
 Serialize: TypeAlias = Callable[[dict[str, Any], str], Response]
 Body: TypeAlias = Callable[[dict[str, Any]], bytes]
 
-_VALUE = itemgetter(1)
 XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -39,9 +37,8 @@ class RestWriter:
         id_header = "x-amz-request-id" if self._s3 else "x-amzn-RequestId"
         host_id = ("x-amz-id-2", s3_quirks.HOST_ID) if self._s3 else None
         is_head = operation.method == "HEAD"
-        texts, others, map_member, prefix, status_member = self._headers(shape, is_head)
-        is_other = others.__contains__
-        type_member = next((name for name, wire in texts.items() if wire.lower() == "content-type"), "")
+        to_header, map_member, prefix, status_member = self._headers(shape, is_head)
+        type_member = next((name for name, (wire, _) in to_header.items() if wire.lower() == "content-type"), "")
         write_body = None if is_head else self._body(name, shape)
         payload = shape.payload if shape else ""
         events = self._events(shape)
@@ -49,20 +46,15 @@ class RestWriter:
 
         def serialize(result: dict[str, Any], request_id: str) -> Response:
             headers = [(id_header, request_id), host_id] if host_id is not None else [(id_header, request_id)]
-            headers += [(texts[name], text) for name, text in result.items() if name in texts and text is not None]
+            for member, value in result.items():
+                found = to_header.get(member)
+                if found is not None and value is not None:
+                    wire, write = found
+                    if write is not None or type(value) is not str or not value.isprintable():
+                        value = (write or header_safe)(value)
+                    headers.append((wire, value))
             if map_member and (values := result.get(map_member)):
-                headers += [(prefix + k, v) for k, v in values.items()]
-            try:
-                safe = "".join(map(_VALUE, headers)).isprintable()
-            except TypeError:
-                safe = False
-            if not safe:
-                headers = [(name, header_safe(value)) for name, value in headers]
-            for member in filter(is_other, result):
-                value = result[member]
-                if value is not None:
-                    wire, write = others[member]
-                    headers.append((wire, write(value)))
+                headers.extend((prefix + k, header_safe(v)) for k, v in values.items())
             status = (result.get(status_member) or default_status) if status_member else default_status
             if status in (204, 304):
                 return Response(status, headers)
@@ -91,10 +83,9 @@ class RestWriter:
 
     def _headers(
         self, shape: Shape | None, head: bool
-    ) -> tuple[dict[str, str], dict[str, tuple[str, scalars.Write]], str, str, str]:
-        """(text member -> header, other member -> header and its writer, the map's member, its prefix, status' member)."""
-        texts: dict[str, str] = {}
-        others: dict[str, tuple[str, scalars.Write]] = {}
+    ) -> tuple[dict[str, tuple[str, scalars.Write | None]], str, str, str]:
+        """(member -> header and its writer, None for plain text; the map's member, its headers' prefix; status' member)."""
+        table: dict[str, tuple[str, scalars.Write | None]] = {}
         map_member = prefix = status_member = ""
         for name, member in shape.members.items() if shape else ():
             wire = member.location_name or name
@@ -102,15 +93,12 @@ class RestWriter:
                 continue  # the listener knows it from the body or the stream
             if member.location == "header":
                 write = self.header(member)
-                if write is header_safe:
-                    texts[name] = wire
-                else:
-                    others[name] = (wire, write)
+                table[name] = (wire, None if write is header_safe else write)
             elif member.location == "headers":
                 map_member, prefix = name, member.location_name
             elif member.location == "statusCode":
                 status_member = name
-        return texts, others, map_member, prefix, status_member
+        return table, map_member, prefix, status_member
 
     def header(self, member: Member) -> scalars.Write:
         """The writer of a header's value."""
