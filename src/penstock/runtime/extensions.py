@@ -207,7 +207,9 @@ class Extensions:
             return _refused(403, "Telemetry.SubscriptionClosed", "Telemetry API subscription is closed already")
         telemetry = path == PREFIXES[1]
         try:
-            self.subscriptions[extension.id] = Subscription(body, self.connect, schema="2022" if telemetry else "")
+            self.subscriptions[extension.id] = Subscription(
+                body, self.connect, lambda: _written(self.now()), schema="2022" if telemetry else ""
+            )  # fmt: skip
         except BadSubscription as error:
             return _refused(400, "ValidationError", str(error))
         subscription = self.subscriptions[extension.id]

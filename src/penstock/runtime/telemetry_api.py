@@ -28,6 +28,7 @@ _ITEMS, _BYTES, _TIMEOUT_MS = (1000, 10_000, 10_000), (262_144, 1_048_576, 262_1
 """Least, most, default."""
 _TRIES, _AGAIN_S, _ANSWER_S = 5, 0.2, 5.0
 _WAITING_BYTES_MAX = 4 * 1024 * 1024
+_BEHIND = "Consumer seems to have fallen behind as it has not acknowledged receipt of logs."
 
 
 class BadSubscription(Exception):
@@ -37,8 +38,8 @@ class BadSubscription(Exception):
 class Subscription:
     """One extension's: what it wants, where it goes, what waits for it."""
 
-    def __init__(self, body: bytes, connect: Connect, *, schema: str) -> None:
-        """body: of the PUT request. schema: "" for the Logs API. Raises BadSubscription."""
+    def __init__(self, body: bytes, connect: Connect, now: Callable[[], str], *, schema: str) -> None:
+        """body: of the PUT request. now: as records say it. schema: "" for the Logs API. Raises BadSubscription."""
         try:
             wanted = msgspec.json.decode(body)
             types, destination = wanted["types"], wanted["destination"]
@@ -63,10 +64,11 @@ class Subscription:
         if schema and wanted.get("schemaVersion") not in _SCHEMAS:
             raise BadSubscription(f"schemaVersion must be one of {', '.join(_SCHEMAS)}")
         self._connect = connect
+        self._now = now
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._dropped = 0
+        self._dropped = self._dropped_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
 
@@ -74,6 +76,7 @@ class Subscription:
         """Take an encoded record. What the extension is too slow for is dropped, and said so."""
         if self._waiting_bytes > _WAITING_BYTES_MAX:
             self._dropped += 1
+            self._dropped_bytes += len(record)
             return
         self._waiting.append(record)
         self._waiting_bytes += len(record)
@@ -101,6 +104,10 @@ class Subscription:
         while self._waiting:
             batch: list[bytes] = []
             size = 0
+            if self._dropped:
+                lost = {"reason": _BEHIND, "droppedRecords": self._dropped, "droppedBytes": self._dropped_bytes}
+                batch.append(encode(self._now(), "platform.logsDropped", lost))
+                self._dropped = self._dropped_bytes = 0
             while self._waiting and len(batch) < self._items and size < self._bytes:
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1])

@@ -9,7 +9,6 @@ from penstock.wire import knot, models, scalars
 from penstock.wire.models import Member, Shape
 
 MAX_DEPTH = 40
-MAX_INDEX = 1_000_000
 
 
 class Branch:

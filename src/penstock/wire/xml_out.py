@@ -11,7 +11,6 @@ from penstock.wire.models import Member, Shape
 
 Write: TypeAlias = Callable[[Any], str]
 
-XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]").search
 _REPLACE = re.compile('[&<>"\r\n\t\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]')
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}

@@ -189,11 +189,6 @@ def _write(call: Call, found: Table, key: bytes, units: float, used: Iterable[tu
     _take(taken)
 
 
-def is_throttling(error: AwsError) -> bool:
-    """Whether the error says that something has nothing left."""
-    return error.code in _CODES
-
-
 def _take(taken: Iterable[tuple[Bucket | None, float]]) -> None:
     for bucket, units in taken:
         if bucket is not None:

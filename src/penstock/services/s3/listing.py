@@ -26,8 +26,6 @@ from penstock.wire.listed_objects import ListedObjects
 PAGE = 1000
 NO_RESTORES: dict[str, tuple[Any, ...]] = {"OptionalObjectAttributes": ([], ["RestoreStatus"])}
 """RestoreStatus may be asked for, as Mountpoint does with every listing: only archived objects have one."""
-LAST = b"\xff"
-"""No UTF-8 text begins with this byte."""
 
 
 class Page(NamedTuple):
