@@ -61,8 +61,9 @@ class Call(msgspec.Struct, eq=False):
     instead: tuple[str, str] | None = None
     """(action, resource) that the policy loader found the call to need in place of its operation's own; ("", ""): the
     loader has decided that it is allowed."""
-    on_end: Callable[[Request, Response, str], None] | None = None
-    """Set by a service that wants to see the request and its answer (and the error's code, or ""), e.g. for a log."""
+    on_end: Callable[[Call, Request, Response, str], None] | None = None
+    """Set by a service that wants to see the request and its answer (and the error's code, or ""), e.g. for a log. Given
+    the call, which it must not hold: a call goes with its request, and lets go of what it has seen."""
     request: Request | None = None
     """The request it came by; None for a service's own call."""
     seen: Any = None

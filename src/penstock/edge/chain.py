@@ -224,10 +224,10 @@ class Chain:
             response = coding.serialize(result, request_id)
         except AwsError as error:
             if call.on_end is not None:
-                call.on_end(request, self._error(to, error, request_id), error.code)
+                call.on_end(call, request, self._error(to, error, request_id), error.code)
             raise
         if call.on_end is not None:
-            call.on_end(request, response, "")
+            call.on_end(call, request, response, "")
         return response
 
     async def _visit(self, request: Request, site: Site, labels: dict[str, str], request_id: str) -> Response:

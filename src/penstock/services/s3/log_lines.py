@@ -71,10 +71,10 @@ def watch(call: Call, params: Params, bucket: Bucket | None) -> None:
     if bucket is None:
         return
     if bucket.logging or (bucket.requester_pays and "RequestPayer" in params and call.operation.name in CHARGED):
-        call.on_end = functools.partial(_ended, call, bucket, params["Bucket"], str(params.get("Key", "")))
+        call.on_end = functools.partial(_ended, bucket, params["Bucket"], str(params.get("Key", "")))
 
 
-def _ended(call: Call, bucket: Bucket, name: str, key: str, request: Request, response: Response, code: str) -> None:
+def _ended(bucket: Bucket, name: str, key: str, call: Call, request: Request, response: Response, code: str) -> None:
     if bucket.requester_pays and not code:
         response.headers.append(("x-amz-request-charged", "requester"))
     if not bucket.logging:
