@@ -200,6 +200,27 @@ def test_other_accounts_need_the_buckets_policy(server: Served, s3: Any, bucket:
     assert code_of(late.get_object, Bucket=bucket, Key="k") == "AccessDenied"
 
 
+def test_a_session_from_before_is_no_way_into_anothers_bucket(server: Served, s3: Any) -> None:
+    """SDKs make one before they create the bucket, so anybody may; it is good for a bucket of his own."""
+    name = f"d-{uuid4().hex[:20]}--{ZONE}--x-s3"
+    other = client(server, key="111111111111", secret="test")
+    early = other.create_session(Bucket=name)["Credentials"]
+    configuration = {
+        "Location": {"Type": "AvailabilityZone", "Name": ZONE},
+        "Bucket": {"Type": "Directory", "DataRedundancy": "SingleAvailabilityZone"},
+    }
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration=configuration)
+    s3.put_object(Bucket=name, Key="k", Body=b"mine")
+    thief = boto3.session.Session().client(
+        "s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=early["AccessKeyId"],
+        aws_secret_access_key=early["SecretAccessKey"], aws_session_token=early["SessionToken"],
+        config=Config(s3={"disable_s3_express_session_auth": True}, retries={"total_max_attempts": 1}),
+    )  # fmt: skip
+    for call, params in ((thief.get_object, {}), (thief.put_object, {"Body": b"theirs"}), (thief.delete_object, {})):
+        assert code_of(call, Bucket=name, Key="k", **params) == "AccessDenied"
+    assert s3.get_object(Bucket=name, Key="k")["Body"].read() == b"mine"
+
+
 def test_aborting_what_was_begun_then(s3: Any, bucket: str) -> None:
     upload = {"Bucket": bucket, "Key": "m", "UploadId": s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]}
     begun = s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]

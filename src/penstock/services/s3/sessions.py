@@ -62,7 +62,8 @@ async def create_session(call: Call, params: Params) -> Result:
     caller = call.principal
     if caller.kind is Kind.ANONYMOUS or RESTRICTED in caller.session:
         raise AwsError("AccessDenied", "Access Denied", 403)
-    session = {**caller.session, RESTRICTED: f"s3express {mode} {name}"}
+    owner = call.seen.account if isinstance(call.seen, Bucket) else caller.account
+    session = {**caller.session, RESTRICTED: f"s3express {mode} {name} {owner}"}
     principal = dataclasses.replace(caller, session=session, access_key_id="")
     credential = await call.node.directory.issue(principal, SESSION_S)
     return {

@@ -75,8 +75,8 @@ def decide(call: Call, params: Params, bucket: Bucket) -> None:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-security-iam.html
     """
     name, operation = params["Bucket"], call.operation.name
-    mode, own = session_of(call)
-    if mode and own != name:
+    mode, own, owner = session_of(call)
+    if mode and (own != name or owner != bucket.account):  # made for another, or before this one was somebody else's
         raise AwsError("AccessDenied", "Access Denied", 403)
     if operation in REGIONAL:
         call.instead = (f"s3express:{operation}", arn(bucket.region, bucket.account, name))
@@ -94,10 +94,11 @@ def decide(call: Call, params: Params, bucket: Bucket) -> None:
     call.instead = ("", "")
 
 
-def session_of(call: Call) -> tuple[str, str]:
-    """(mode, bucket) of the session that the call came with, ("", "") without one."""
-    mode, _, bucket = call.principal.session.get(RESTRICTED, "").removeprefix("s3express ").partition(" ")
-    return mode, bucket
+def session_of(call: Call) -> tuple[str, str, str]:
+    """(mode, bucket, its owner) of the session that the call came with, empty without one."""
+    said = call.principal.session.get(RESTRICTED, "").removeprefix("s3express ")
+    mode, bucket, owner = said.split(" ") if said else ("", "", "")
+    return mode, bucket, owner
 
 
 def check_write(params: Mapping[str, Any]) -> None:
