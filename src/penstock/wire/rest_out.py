@@ -50,7 +50,7 @@ class RestWriter:
                 found = to_header.get(member)
                 if found is not None and value is not None:
                     wire, write = found
-                    if write is not None or type(value) is not str or not value.isprintable():
+                    if write is not None or type(value) is not str or "\n" in value or "\r" in value:
                         value = (write or header_safe)(value)
                     headers.append((wire, value))
             if map_member and (values := result.get(map_member)):
