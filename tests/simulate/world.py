@@ -52,6 +52,9 @@ class Cord:
         self._check()
         return result
 
+    def known(self, key: bytes) -> bytes | None:
+        return None  # another node may write it
+
     async def watch(self, key: bytes, timeout_s: float) -> None:
         self._check()
         await self.store.watch(key, timeout_s)
