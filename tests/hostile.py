@@ -128,6 +128,7 @@ class Hostile:
             given["x-amz-content-sha256"] = payload
         signing = models.service(service).signing_name
         names = tuple(sorted(n for n in given if n == "host" or n.startswith("x-amz-")))
+        within = f"{at[:8]}/us-east-1/{signing}/aws4_request"
         scope = sigv4.Scope("test", at[:8], "us-east-1", signing, names, frozenset(names), ";".join(names))
         as_sent = {k: v.encode("utf-8", "replace").decode("latin-1") for k, v in given.items()}
         request = Request(method, path.encode().decode("latin-1"), query.encode().decode("latin-1"), as_sent)
@@ -137,10 +138,10 @@ class Hostile:
         chance = self._random.random() if spoiled else 0.5
         found = "0" * 64  # wrong, now and then
         if chance > 0.02:
-            found = hmac.digest(key, f"{sigv4.ALGORITHM}\n{at}\n{scope.text}\n{digest}".encode(), "sha256").hex()
+            found = hmac.digest(key, f"{sigv4.ALGORITHM}\n{at}\n{within}\n{digest}".encode(), "sha256").hex()
         if chance > 0.97:
             return given
-        authorization = f"{sigv4.ALGORITHM} Credential=test/{scope.text}, SignedHeaders={scope.signed_headers}"
+        authorization = f"{sigv4.ALGORITHM} Credential=test/{within}, SignedHeaders={scope.signed_headers}"
         return {**given, "authorization": f"{authorization}, Signature={found}"}
 
     def _door(self) -> Sent:

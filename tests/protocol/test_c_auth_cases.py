@@ -65,6 +65,7 @@ def test_signatures_of_aws_cases(folder: Path, form: str) -> None:
     # Only S3 leaves paths as they are, and there a payload's hash is a header, which these cases lack.
     canonical = sigv4.canonical_request(request, claim.scope, sigv4.EMPTY_SHA256, True, form == "query")
     digest = sha256(canonical.encode("latin-1")).hexdigest()
-    to_sign = f"{sigv4.ALGORITHM}\n{claim.amz_date}\n{claim.scope.text}\n{digest}"
-    key = sigv4.signing_key(secret, claim.scope.date, claim.scope.region, claim.scope.service)
+    date, region, service = claim.scope.date, claim.scope.region, claim.scope.service
+    to_sign = f"{sigv4.ALGORITHM}\n{claim.amz_date}\n{date}/{region}/{service}/aws4_request\n{digest}"
+    key = sigv4.signing_key(secret, date, region, service)
     assert hmac.digest(key, to_sign.encode(), "sha256").hex() == claim.signature
