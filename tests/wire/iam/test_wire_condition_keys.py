@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 import uuid
-import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from policed import code, denied
 from served import Served
 
 ACCOUNT, OTHER = "000000000000", "222222222222"
@@ -32,37 +29,6 @@ def allow(action: str | list[str], operator: str = "", **keys: Any) -> dict[str,
 
 def deny(action: str | list[str], condition: dict[str, Any]) -> dict[str, Any]:
     return {"Effect": "Deny", "Action": action, "Resource": "*", "Condition": condition}
-
-
-@pytest.fixture
-def user(server: Served) -> Callable[..., Callable[[str], Any]]:
-    """Makes a user with statements; gives what makes clients of it."""
-
-    def make(*statements: dict[str, Any]) -> Callable[[str], Any]:
-        iam, who = server.client("iam"), name()
-        iam.create_user(UserName=who)
-        document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-        iam.put_user_policy(UserName=who, PolicyName="p", PolicyDocument=document)
-        key = iam.create_access_key(UserName=who)["AccessKey"]
-        return lambda service: server.client(service, key["AccessKeyId"], key["SecretAccessKey"])
-
-    return make
-
-
-def denied(what: Callable[..., Any], **params: Any) -> bool:
-    try:
-        what(**params)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException"), error
-        return True
-    return False
-
-
-def code() -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr("a.py", "def b(event, context): pass")
-    return data.getvalue()
 
 
 def function(lambda_: Any, **more: Any) -> str:

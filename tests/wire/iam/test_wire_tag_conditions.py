@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import urllib.request
 import uuid
-import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
+from policed import code, denied
 from served import Served
 
 OWN = {"StringEquals": {"aws:ResourceTag/team": "${aws:PrincipalTag/team}"}}
@@ -22,37 +19,6 @@ def statement(
     action: str | list[str], condition: dict[str, Any] | None = None, effect: str = "Allow"
 ) -> dict[str, Any]:
     return {"Effect": effect, "Action": action, "Resource": "*"} | ({"Condition": condition} if condition else {})
-
-
-@pytest.fixture
-def user(server: Served) -> Callable[..., Callable[[str], Any]]:
-    """Makes a user with statements; gives what makes clients of it."""
-
-    def make(*statements: dict[str, Any], **tags: str) -> Callable[[str], Any]:
-        iam, name = server.client("iam"), f"u{uuid.uuid4().hex[:12]}"
-        iam.create_user(UserName=name, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
-        document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-        iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        return lambda service: server.client(service, key["AccessKeyId"], key["SecretAccessKey"])
-
-    return make
-
-
-def denied(what: Callable[..., Any], **params: Any) -> bool:
-    try:
-        what(**params)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException"), error
-        return True
-    return False
-
-
-def code() -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr("a.py", "def b(event, context): pass")
-    return data.getvalue()
 
 
 def test_only_what_the_callers_own_team_has(server: Served, user: Any) -> None:

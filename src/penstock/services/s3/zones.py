@@ -97,7 +97,8 @@ def decide(call: Call, params: Params, bucket: Bucket) -> None:
 def session_of(call: Call) -> tuple[str, str, str]:
     """(mode, bucket, its owner) of the session that the call came with, empty without one."""
     said = call.principal.session.get(RESTRICTED, "").removeprefix("s3express ")
-    mode, bucket, owner = said.split(" ") if said else ("", "", "")
+    mode, _, place = said.partition(" ")
+    bucket, _, owner = place.partition(" ")
     return mode, bucket, owner
 
 
